@@ -178,10 +178,8 @@ def few_labels(y: ArrayLike, n_labels: int, random_state: int | np.random.Genera
 
 def _files_in(folder: Path) -> list[Path]:
     """Those of MNIST's files that the folder has, in the order of _PARTS; a plain file before a compressed one."""
-    candidates = [(folder / part, folder / f"{part}.gz") for part in _PARTS]
-    return [
-        next(file for file in pair if file.is_file()) for pair in candidates if any(file.is_file() for file in pair)
-    ]
+    present = ([file for file in (folder / part, folder / f"{part}.gz") if file.is_file()] for part in _PARTS)
+    return [files[0] for files in present if files]
 
 
 def _images(file: Path) -> NDArray[np.float32]:
