@@ -1,0 +1,385 @@
+"""The mathematics of Layerwise in plain NumPy: documentation, oracle and baseline.
+
+Read this file first. What the compiled engine does stands here once more as formulas; the tests hold this file to
+finite differences and the engine to this file. Nothing else in the package imports it. Its second page is
+`reference_random.py`: the random numbers behind noise, dropout and shuffling.
+
+Conventions. Rows are examples. A layer computes ``z = x @ W + b`` with ``W`` of shape (n_in, n_out), then ``a = f(z)``.
+A loss is the mean over rows of the *sum* over outputs, the squared error without the factor 1/2; ``alpha`` adds
+``alpha / 2 * sum(W ** 2)`` over the weights, not over biases or activation parameters. The dtype follows the input.
+
+The kernels (`matmul` to `adamw_step`) have the names and signatures of :mod:`layerwise.kernels`, which documents their
+arguments. They check nothing, and accept ``n_jobs`` without using it.
+"""
+
+# ruff: noqa: ARG001, ARG005  (one signature for all activations, and the signatures of layerwise.kernels)
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+# ---------------------------------------------------------------------------------------------------------- activations
+
+_erfc = np.vectorize(math.erfc, otypes=[np.float64])
+
+
+def _sigmoid(z: Array) -> Array:
+    small = np.exp(-np.abs(z))  # never overflows
+    value: Array = np.where(z >= 0, 1, small) / (1 + small)
+    return value
+
+
+def _normal_cdf(z: Array) -> Array:
+    return np.asarray(0.5 * _erfc(-z / math.sqrt(2)), z.dtype)
+
+
+def _normal_density(z: Array) -> Array:
+    return np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
+
+
+def _gelu_gate(z: Array) -> Array:
+    # (1 + tanh u) / 2 = sigmoid(2 u), which keeps its digits in the lower tail
+    return _sigmoid(2 * math.sqrt(2 / math.pi) * (z + 0.044715 * z**3))
+
+
+def _gelu_gate_slope(z: Array) -> Array:
+    return _gelu_gate(z) * _gelu_gate(-z) * 2 * math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * z**2)
+
+
+def _above_zero(z: Array, above: Array | float, otherwise: Array | float) -> Array:
+    """Choose by ``z > 0``; NaN stays NaN."""
+    return np.where(z > 0, above, np.where(np.isnan(z), z, otherwise)).astype(z.dtype)
+
+
+# f(z, p) and df/dz, where p is alpha of leaky_relu, prelu and elu and beta of swish. At 0 the slope of relu is 0, of
+# leaky_relu and prelu alpha. Softmax mixes the columns of a row and has its own function below.
+_VALUE: dict[str, Callable[[Array, Array], Array]] = {
+    "identity": lambda z, p: z.copy(),
+    "sigmoid": lambda z, p: _sigmoid(z),
+    "tanh": lambda z, p: np.tanh(z),
+    "relu": lambda z, p: np.maximum(z, 0),
+    "leaky_relu": lambda z, p: _above_zero(z, z, p * z),
+    "prelu": lambda z, p: _above_zero(z, z, p * z),  # not max(p z, z), which is wrong for p > 1
+    "elu": lambda z, p: _above_zero(z, z, p * np.expm1(np.minimum(z, 0))),
+    "softplus": lambda z, p: np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z))),
+    "gelu": lambda z, p: z * _normal_cdf(z),
+    "gelu_tanh": lambda z, p: z * _gelu_gate(z),
+    "silu": lambda z, p: z * _sigmoid(z),
+    "swish": lambda z, p: z * _sigmoid(p * z),
+    "softmax": lambda z, p: softmax(z),
+}
+_SLOPE: dict[str, Callable[[Array, Array], Array]] = {
+    "identity": lambda z, p: np.ones_like(z),
+    "sigmoid": lambda z, p: _sigmoid(z) * _sigmoid(-z),
+    "tanh": lambda z, p: 1 - np.tanh(z) ** 2,
+    "relu": lambda z, p: _above_zero(z, 1, 0),
+    "leaky_relu": lambda z, p: _above_zero(z, 1, p),
+    "prelu": lambda z, p: _above_zero(z, 1, p),
+    "elu": lambda z, p: _above_zero(z, 1, p * np.exp(np.minimum(z, 0))),
+    "softplus": lambda z, p: _sigmoid(z),
+    "gelu": lambda z, p: _normal_cdf(z) + z * _normal_density(z),
+    "gelu_tanh": lambda z, p: _gelu_gate(z) + z * _gelu_gate_slope(z),
+    "silu": lambda z, p: _sigmoid(z) + z * _sigmoid(z) * _sigmoid(-z),
+    "swish": lambda z, p: _sigmoid(p * z) + p * z * _sigmoid(p * z) * _sigmoid(-p * z),
+}
+_SLOPE_BY_PARAMETER: dict[str, Callable[[Array, Array], Array]] = {
+    "leaky_relu": lambda z, p: _above_zero(z, 0, z),
+    "prelu": lambda z, p: _above_zero(z, 0, z),
+    "elu": lambda z, p: _above_zero(z, 0, np.expm1(np.minimum(z, 0))),
+    "swish": lambda z, p: z * z * _sigmoid(p * z) * _sigmoid(-p * z),
+}
+_DEFAULT_PARAMETER = {"leaky_relu": 0.01, "prelu": 0.25, "elu": 1.0, "swish": 1.0}
+
+
+def _parameter(parameter: Any, name: str, z: Array) -> Array:
+    return np.asarray(_DEFAULT_PARAMETER.get(name, 0.0) if parameter is None else parameter, z.dtype)
+
+
+def activation(z: Array, name: str, *, parameter: Any = None) -> Array:
+    """``f(z)``."""
+    return _VALUE[name](z, _parameter(parameter, name, z))
+
+
+def activation_backward(z: Array, g: Array, name: str, *, parameter: Any = None) -> tuple[Array, Array]:
+    """``g`` times the Jacobian of f, and, element by element, ``g * df/dparameter``."""
+    if name == "softmax":  # J = diag(a) - a a^T, row by row
+        a = softmax(z)
+        return a * (g - np.sum(g * a, axis=-1, keepdims=True)), np.zeros_like(z)
+    p = _parameter(parameter, name, z)
+    by_parameter = _SLOPE_BY_PARAMETER.get(name)
+    return g * _SLOPE[name](z, p), np.zeros_like(z) if by_parameter is None else g * by_parameter(z, p)
+
+
+def softmax(z: Array) -> Array:
+    """``exp(z_j) / sum_k exp(z_k)`` of each row, shifted by the row's maximum so that nothing overflows."""
+    e = np.exp(z - z.max(axis=-1, keepdims=True))
+    share: Array = e / e.sum(axis=-1, keepdims=True)
+    return share
+
+
+# ------------------------------------------------------------------------------------------------ products, dense layer
+
+
+def matmul(
+    a: Array, b: Array, *, transpose_a: bool = False, transpose_b: bool = False, n_jobs: int | None = None
+) -> Array:
+    """``op(a) @ op(b)``."""
+    product: Array = (a.T if transpose_a else a) @ (b.T if transpose_b else b)
+    return product
+
+
+def dense_forward(
+    X: Array, W: Array, b: Array, activation: str = "identity", *, parameter: Any = None, n_jobs: int | None = None
+) -> tuple[Array, Array]:
+    """``z = X @ W + b`` and ``a = f(z)``."""
+    z = X @ W + b
+    return z, _VALUE[activation](z, _parameter(parameter, activation, z))
+
+
+def dense_backward(
+    X: Array, W: Array, z: Array, a: Array, G: Array, activation: str = "identity", *, parameter: Any = None,
+    n_jobs: int | None = None,
+) -> tuple[Array, Array, Array, Array]:
+    """From ``G = dL/da`` the gradients by ``X``, ``W``, ``b`` and the activation parameter of each unit."""
+    delta, by_parameter = activation_backward(z, G, activation, parameter=parameter)
+    return delta @ W.T, X.T @ delta, delta.sum(axis=0), by_parameter.sum(axis=0)
+
+
+# --------------------------------------------------------------------------------------------------------------- losses
+
+
+def _loss_cells(p: Array, t: Array, name: str) -> tuple[Array, Array]:
+    """The loss of each output of each row, whose sum over outputs is the row's loss, and the derivative by ``p``."""
+    if name == "squared_error":
+        return (p - t) ** 2, 2 * (p - t)
+    if name == "sigmoid_cross_entropy":  # -t log s - (1 - t) log(1 - s) with s = sigmoid(p)
+        return np.maximum(p, 0) - p * t + np.log1p(np.exp(-np.abs(p))), _sigmoid(p) - t
+    if name == "softmax_cross_entropy":  # -t log s with s = softmax(p)
+        shifted = p - p.max(axis=-1, keepdims=True)
+        log_sum = np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+        return t * (log_sum - shifted), softmax(p) * t.sum(axis=-1, keepdims=True) - t
+    raise ValueError(f"unknown loss {name!r}")
+
+
+def loss(p: Array, t: Array, name: str) -> tuple[NDArray[np.float64], Array]:
+    """The loss of each row, and its derivative by ``p`` (the output, or the logits of a cross-entropy)."""
+    cells, delta = _loss_cells(p, t, name)
+    return cells.sum(axis=-1, dtype=np.float64), delta
+
+
+# ----------------------------------------------------------------------------------------------------------- optimisers
+# One step in place: w the parameters, g the gradient, m and v the first and second moment. As published, with epsilon
+# outside the root.
+
+
+def sgd_step(w: Array, g: Array, *, learning_rate: float, alpha: float = 0.0) -> None:
+    """Gradient descent: ``w -= rate * g``."""
+    w -= learning_rate * (g + alpha * w)
+
+
+def momentum_step(
+    w: Array, m: Array, g: Array, *, learning_rate: float, momentum: float = 0.9, alpha: float = 0.0
+) -> None:
+    """Classical momentum (Polyak 1964), the rate inside the velocity: ``m = momentum * m - rate * g``, ``w += m``."""
+    m[...] = momentum * m - learning_rate * (g + alpha * w)
+    w += m
+
+
+def nesterov_step(
+    w: Array, m: Array, g: Array, *, learning_rate: float, momentum: float = 0.9, alpha: float = 0.0
+) -> None:
+    """Nesterov's momentum in Bengio's form: ``w`` is the point looked ahead to, where the gradient is taken."""
+    step = learning_rate * (g + alpha * w)
+    m[...] = momentum * m - step
+    w += momentum * m - step
+
+
+def _root(v: Array, epsilon: float, inside: bool) -> Array:
+    return np.sqrt(v + epsilon) if inside else np.sqrt(v) + epsilon
+
+
+def adagrad_step(
+    w: Array, v: Array, g: Array, *, learning_rate: float, epsilon: float = 1e-8, alpha: float = 0.0,
+    epsilon_inside_sqrt: bool = False,
+) -> None:
+    """Adagrad (Duchi 2011): ``v += g ** 2``, ``w -= rate * g / (sqrt(v) + epsilon)``."""
+    g = g + alpha * w
+    v += g * g
+    w -= learning_rate * g / _root(v, epsilon, epsilon_inside_sqrt)
+
+
+def rmsprop_step(
+    w: Array, v: Array, g: Array, *, learning_rate: float, decay: float = 0.9, epsilon: float = 1e-8,
+    alpha: float = 0.0, epsilon_inside_sqrt: bool = False,
+) -> None:
+    """RMSProp (Hinton 2012): as Adagrad, with ``v = decay * v + (1 - decay) * g ** 2``."""
+    g = g + alpha * w
+    v[...] = decay * v + (1 - decay) * (g * g)
+    w -= learning_rate * g / _root(v, epsilon, epsilon_inside_sqrt)
+
+
+def adam_step(
+    w: Array, m: Array, v: Array, g: Array, *, learning_rate: float, step: int, beta_1: float = 0.9,
+    beta_2: float = 0.999, epsilon: float = 1e-8, alpha: float = 0.0, bias_correction: bool = True,
+    epsilon_inside_sqrt: bool = False,
+) -> None:
+    """Adam (Kingma and Ba 2015): ``w -= rate * m_hat / (sqrt(v_hat) + epsilon)``; ``step`` counts from 1."""
+    g = g + alpha * w
+    m[...] = beta_1 * m + (1 - beta_1) * g
+    v[...] = beta_2 * v + (1 - beta_2) * (g * g)
+    m_hat = m / (1 - beta_1**step) if bias_correction else m
+    v_hat = v / (1 - beta_2**step) if bias_correction else v
+    w -= learning_rate * m_hat / _root(v_hat, epsilon, epsilon_inside_sqrt)
+
+
+def adamw_step(
+    w: Array, m: Array, v: Array, g: Array, *, learning_rate: float, step: int, weight_decay: float = 0.01,
+    beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8, alpha: float = 0.0, bias_correction: bool = True,
+    epsilon_inside_sqrt: bool = False,
+) -> None:
+    """Adam with decoupled decay (Loshchilov and Hutter 2019): first ``w -= rate * weight_decay * w``, then Adam."""
+    g = g + alpha * w
+    w -= learning_rate * weight_decay * w
+    adam_step(w, m, v, g, learning_rate=learning_rate, step=step, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon,
+              bias_correction=bias_correction, epsilon_inside_sqrt=epsilon_inside_sqrt)
+
+
+# -------------------------------------------------------------------------------------------------- a network of layers
+
+
+@dataclass
+class Layer:
+    """A dense layer. A tied one uses the transposed weights of an earlier layer and a bias of its own."""
+
+    W: Any  # (n_in, n_out); None when tied
+    b: Array
+    activation: str = "identity"
+    parameter: Any = None  # alpha or beta: one number or one per unit; None: the activation's default
+    learn: str = "fixed"  # "fixed", "shared" (the parameter is an array of one number) or "unit" (one number per unit)
+    tied_to: int = -1
+
+
+def weights(layers: Sequence[Layer], i: int) -> Array:
+    """The matrix that layer ``i`` multiplies its input by."""
+    owner = layers[i].tied_to
+    return np.asarray(layers[i].W if owner < 0 else layers[owner].W.T)
+
+
+def learned_arrays(layers: Sequence[Layer]) -> list[tuple[int, str, Array]]:
+    """(layer, "W" or "b" or "parameter", array) of all that is learned, in the engine's flat order."""
+    return [
+        (i, name, getattr(layer, name))
+        for i, layer in enumerate(layers)
+        for name, learned in (("W", layer.tied_to < 0), ("b", True), ("parameter", layer.learn != "fixed"))
+        if learned
+    ]
+
+
+def flatten(layers: Sequence[Layer]) -> Array:
+    """All that is learned, or its gradient, as one vector."""
+    return np.concatenate([np.ravel(array) for _, _, array in learned_arrays(layers)])
+
+
+def forward(X: Array, layers: Sequence[Layer], dropout: Sequence[Any] = ()) -> list[tuple[Array, Array, Array]]:
+    """Input, sums z and output a of each layer; ``dropout`` gives the factors of each layer's outputs, or None."""
+    trace = []
+    for i, layer in enumerate(layers):
+        z, a = dense_forward(X, weights(layers, i), layer.b, layer.activation, parameter=layer.parameter)
+        trace.append((X, z, a))
+        X = a if not dropout or dropout[i] is None else a * dropout[i]
+    return trace
+
+
+def loss_and_gradients(
+    X: Array, T: Array, layers: Sequence[Layer], loss_name: str, *, alpha: float = 0.0,
+    row_weights: Array | None = None, missing_targets: bool = False, dropout: Sequence[Any] = (),
+) -> tuple[float, float, list[Layer]]:
+    """Backpropagation (Rumelhart, Hinton and Williams 1986).
+
+    Returns the loss, the objective (the loss and alpha's term) and the objective's gradient in the shape of the layers.
+    A cross-entropy needs the activation it is named after in the last layer. With ``missing_targets`` a NaN target
+    counts nothing (with softmax, nor does the rest of its row), and the mean is still over all rows.
+    """
+    trace, last = forward(X, layers, dropout), len(layers) - 1
+    in_logits = loss_name != "squared_error"  # the derivative is by z, past the activation
+    if in_logits and layers[last].activation != loss_name.removesuffix("_cross_entropy"):
+        raise ValueError(f"{loss_name} does not fit the activation {layers[last].activation!r}")
+
+    _, z, a = trace[last]
+    cells, G = _loss_cells(z if in_logits else a, T, loss_name)
+    if missing_targets:
+        known = ~np.isnan(T)
+        if loss_name == "softmax_cross_entropy":
+            known &= known.all(axis=1, keepdims=True)
+        cells, G = np.where(known, cells, 0), np.where(known, G, 0)
+    share = np.ones(len(X), X.dtype) if row_weights is None else row_weights
+    share = share / share.sum()
+    value = float(share @ cells.sum(axis=1))
+    penalty = sum(float(np.sum(layer.W**2)) for layer in layers if layer.tied_to < 0)
+
+    gradient = [replace(layer, W=None if layer.tied_to >= 0 else alpha * layer.W) for layer in layers]
+    G = G * share[:, None]
+    for i in range(last, -1, -1):
+        x, z, _ = trace[i]
+        if not (in_logits and i == last):
+            G, by_parameter = activation_backward(z, G, layers[i].activation, parameter=layers[i].parameter)
+            by_unit = by_parameter.sum(axis=0)
+            gradient[i].parameter = by_unit.sum(keepdims=True) if layers[i].learn == "shared" else by_unit
+        gradient[i].b = G.sum(axis=0)
+        if layers[i].tied_to < 0:
+            gradient[i].W += x.T @ G
+        else:  # the owner's weights work twice: their gradient is the sum of both
+            gradient[layers[i].tied_to].W += G.T @ x
+        if i > 0:
+            G = G @ weights(layers, i).T
+            if dropout and dropout[i - 1] is not None:
+                G = G * dropout[i - 1]
+    return value, value + 0.5 * alpha * penalty, gradient
+
+
+_STEPS: dict[str, tuple[Callable[..., None], int]] = {  # the function and how many moments it keeps
+    "sgd": (sgd_step, 0),
+    "momentum": (momentum_step, 1),
+    "nesterov": (nesterov_step, 1),
+    "adagrad": (adagrad_step, 1),
+    "rmsprop": (rmsprop_step, 1),
+    "adam": (adam_step, 2),
+    "adamw": (adamw_step, 2),
+}
+
+
+def train(
+    X: Array, T: Array, layers: Sequence[Layer], loss_name: str, batches: Iterable[Array], optimizer: str,
+    settings: Iterable[dict[str, Any]], *, alpha: float = 0.0, row_weights: Array | None = None,
+    missing_targets: bool = False, noise: Callable[[Array, Array, int], Array] | None = None,
+    dropout: Callable[[Array, int], Sequence[Any]] | None = None, frozen: Sequence[bool] = (),
+) -> list[float]:
+    """One optimiser step on each batch of row numbers, in place; returns each batch's loss before its step.
+
+    ``settings`` gives the keyword arguments of the optimiser's step for each batch; ``noise(x, rows, t)`` corrupts the
+    input of step t (the targets stay clean); ``dropout(rows, t)`` gives the factors of the layers' outputs.
+    """
+    update, n_moments = _STEPS[optimizer]
+    moments = [[np.zeros_like(array) for _ in range(n_moments)] for _, _, array in learned_arrays(layers)]
+    losses = []
+    for t, (rows, chosen) in enumerate(zip(batches, settings, strict=False)):
+        value, _, gradient = loss_and_gradients(
+            X[rows] if noise is None else noise(X[rows], rows, t), T[rows], layers, loss_name, alpha=alpha,
+            row_weights=None if row_weights is None else row_weights[rows], missing_targets=missing_targets,
+            dropout=() if dropout is None else dropout(rows, t),
+        )
+        losses.append(value)
+        counter = {"step": t + 1} if optimizer in ("adam", "adamw") else {}
+        for (i, name, w), mv, (_, _, g) in zip(learned_arrays(layers), moments, learned_arrays(gradient), strict=True):
+            if not (frozen and frozen[i]):
+                only_weights = {"weight_decay": 0.0} if optimizer == "adamw" and name != "W" else {}
+                update(w, *mv, g, **{**chosen, **counter, **only_weights})
+    return losses

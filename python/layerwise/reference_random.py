@@ -1,0 +1,90 @@
+"""The random numbers of Layerwise in plain NumPy: the definition of its noise, dropout and shuffling.
+
+Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011) makes four 32-bit
+words from a counter of four words and a key of two. There is no state: each number is a function of its place, so that
+neither threads nor the order of work can change it. The key is the seed; the counter is (block low, block high, step,
+stream). Eight blocks make a group of 32 words, one for each column of a panel of 32 features.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[Any]
+
+_MASK = np.uint64(0xFFFFFFFF)
+_HALF = np.uint64(32)
+
+SHUFFLE, NOISE, DROPOUT = 0, 1, 16  # streams; a layer's dropout has stream DROPOUT + layer
+
+
+def philox4x32(counter: ArrayLike, key: ArrayLike) -> NDArray[np.uint32]:
+    """Ten rounds of Philox on ``counter`` (..., 4) with ``key`` (2,), both 32-bit words."""
+    c0, c1, c2, c3 = np.moveaxis(np.asarray(counter, np.uint64), -1, 0)
+    k0, k1 = np.asarray(key, np.uint64)
+    for _ in range(10):
+        p0, p1 = np.uint64(0xD2511F53) * c0, np.uint64(0xCD9E8D57) * c2
+        c0, c1, c2, c3 = (p1 >> _HALF) ^ c1 ^ k0, p1 & _MASK, (p0 >> _HALF) ^ c3 ^ k1, p0 & _MASK
+        k0, k1 = (k0 + np.uint64(0x9E3779B9)) & _MASK, (k1 + np.uint64(0xBB67AE85)) & _MASK
+    return np.stack([c0, c1, c2, c3], axis=-1).astype(np.uint32)
+
+
+def group_words(seed: int, group: ArrayLike, step: int, stream: int) -> NDArray[np.uint32]:
+    """The 32 words of each group, shape ``group.shape + (32,)``: word w of block b belongs to column 8 w + b."""
+    block: Array = np.asarray(group, np.uint64)[..., None] * np.uint64(8) + np.arange(8, dtype=np.uint64)
+    place = [block & _MASK, block >> _HALF, np.full_like(block, step), np.full_like(block, stream)]
+    words = philox4x32(np.stack(place, axis=-1), [seed & 0xFFFFFFFF, seed >> 32])
+    return np.swapaxes(words, -1, -2).reshape(*block.shape[:-1], 32)
+
+
+def random_words(seed: int, stream: int, n: int, step: int = 0) -> NDArray[np.uint32]:
+    """The first n words of a stream: group after group, in column order."""
+    return group_words(seed, np.arange(-(-n // 32)), step, stream).ravel()[:n]
+
+
+def _words64(seed: int, stream: int, n: int, step: int) -> NDArray[np.uint64]:
+    words = random_words(seed, stream, 2 * n, step).astype(np.uint64)
+    return np.asarray(words[1::2] << _HALF | words[::2])
+
+
+def random_uniform(seed: int, stream: int, n: int, step: int = 0) -> NDArray[np.float64]:
+    """In [0, 1) with 53 bits, from two words each, the second on top."""
+    return np.asarray((_words64(seed, stream, n, step) >> np.uint64(11)) * 2.0**-53)
+
+
+def random_normal(seed: int, stream: int, n: int, step: int = 0) -> NDArray[np.float64]:
+    """Box and Muller (1958) on pairs of uniforms: first the cosine, then the sine."""
+    u = random_uniform(seed, stream, n + n % 2, step).reshape(-1, 2)
+    radius, angle = np.sqrt(-2 * np.log(1 - u[:, 0])), 2 * np.pi * u[:, 1]
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).ravel()[:n]
+
+
+def random_permutation(seed: int, stream: int, n: int, step: int = 0) -> NDArray[np.int64]:
+    """Fisher and Yates from the end: the next 64 bits of the stream, as a fraction of i + 1, are the partner of i."""
+    order = np.arange(n)
+    for i, word in zip(range(n - 1, 0, -1), _words64(seed, stream, max(n - 1, 0), step), strict=True):
+        j = int(word) * (i + 1) >> 64
+        order[[i, j]] = order[[j, i]]
+    return order
+
+
+def batches(seed: int, n: int, batch_size: int, epoch: int, shuffle: bool = True) -> list[NDArray[np.int64]]:
+    """The rows of each step of an epoch."""
+    order = random_permutation(seed, SHUFFLE, n, epoch) if shuffle else np.arange(n)
+    return [order[first : first + batch_size] for first in range(0, n, batch_size)]
+
+
+def row_words(seed: int, rows: Array, columns: int, step: int, stream: int) -> NDArray[np.uint32]:
+    """A word for each column of each row (given by its position in the data set), shape (len(rows), columns)."""
+    n_panels = -(-columns // 32)
+    group = np.asarray(rows)[:, None] * n_panels + np.arange(n_panels)
+    return group_words(seed, group, step, stream).reshape(len(rows), -1)[:, :columns]
+
+
+def dropout_scale(seed: int, rows: Array, columns: int, step: int, layer: int, rate: float) -> NDArray[np.float64]:
+    """Inverted dropout (Srivastava et al. 2014): 0 with probability ``rate``, else 1 / (1 - rate)."""
+    dropped = row_words(seed, rows, columns, step, DROPOUT + layer) < np.uint64(rate * 2.0**32)
+    return np.where(dropped, 0.0, 1 / (1 - rate))
