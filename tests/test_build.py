@@ -22,14 +22,26 @@ from layerwise import DenoisingAutoencoder, FineTuning, PretrainedClassifier
 rng = np.random.default_rng(0)
 X = rng.random((200, 20), dtype=np.float32)
 y = (X[:, 0] > 0.5).astype(int)
-model = PretrainedClassifier(hidden_layer_sizes=(16, 8), pretraining=DenoisingAutoencoder(epochs=2), finetuning=FineTuning(epochs=20), random_state=0)
+model = PretrainedClassifier(
+    hidden_layer_sizes=(16, 8),
+    pretraining=DenoisingAutoencoder(epochs=2),
+    finetuning=FineTuning(epochs=20),
+    random_state=0,
+)
 assert np.isfinite(model.fit(X, y).predict_proba(X)).all()
 print("trained")
 """
 
 
 def run(*command: object, env: dict[str, str] | None = None, cwd: Path | None = None) -> str:
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, env={**os.environ, **(env or {})}, cwd=cwd)
+    done = subprocess.run(
+        [str(word) for word in command],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **(env or {})},
+        cwd=cwd,
+    )
     assert done.returncode == 0, f"{command}\n{done.stdout[-4000:]}{done.stderr[-4000:]}"
     return done.stdout
 
@@ -38,7 +50,9 @@ def run(*command: object, env: dict[str, str] | None = None, cwd: Path | None = 
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project's files without anything built, as a clean clone has them."""
     target = tmp_path_factory.mktemp("checkout") / "layerwise"
-    ignore = shutil.ignore_patterns("build", "dist", "*.so", "__pycache__", ".venv*", ".git", ".*_cache", "*.egg-info", ".hypothesis")
+    ignore = shutil.ignore_patterns(
+        "build", "dist", "*.so", "__pycache__", ".venv*", ".git", ".*_cache", "*.egg-info", ".hypothesis"
+    )
     shutil.copytree(ROOT, target, ignore=ignore)
     return target
 
@@ -51,11 +65,19 @@ def environment(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def artefacts(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The sdist, and the wheel made from it, as `python -m build` makes them; seconds of the wheel's build are limited."""
+    """The sdist, and the wheel made from it, as `python -m build` makes them."""
     folder = tmp_path_factory.mktemp("dist")
     python = environment(folder / "tools")
     run(python, "-m", "pip", "install", "-q", "build")
-    run(python, "-m", "build", "--outdir", folder / "dist", checkout, env={"SKBUILD_CMAKE_DEFINE": "LAYERWISE_WERROR=ON"})
+    run(
+        python,
+        "-m",
+        "build",
+        "--outdir",
+        folder / "dist",
+        checkout,
+        env={"SKBUILD_CMAKE_DEFINE": "LAYERWISE_WERROR=ON"},
+    )
     (sdist,) = (folder / "dist").glob("*.tar.gz")
     (wheel,) = (folder / "dist").glob("*.whl")
     return {"sdist": sdist, "wheel": wheel}
@@ -64,7 +86,9 @@ def artefacts(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 def test_the_wheel_is_small_and_complete(artefacts: dict[str, Path]) -> None:
     assert artefacts["wheel"].stat().st_size <= 1_000_000
     names = zipfile.ZipFile(artefacts["wheel"]).namelist()
-    modules = {path.name for path in (ROOT / "python" / "layerwise").iterdir() if path.suffix in {".py", ".pyi", ".typed"}}
+    modules = {
+        path.name for path in (ROOT / "python" / "layerwise").iterdir() if path.suffix in {".py", ".pyi", ".typed"}
+    }
     assert {f"layerwise/{name}" for name in modules} <= set(names)
     assert sum(name.endswith(".so") for name in names) == 1
     assert not [name for name in names if name.startswith(("tests/", "csrc/", "benchmarks/"))]
@@ -118,14 +142,23 @@ def test_older_processors_run_what_they_can(artefacts: dict[str, Path], tmp_path
     run(sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", tmp_path, artefacts["wheel"])
     path = os.pathsep.join([str(tmp_path), *[folder for folder in sys.path if folder.endswith("site-packages")]])
     emulated = ("qemu-x86_64", "-cpu", cpu, PYTHON)
-    said = run(*emulated, "-c", "from layerwise import _core; print(_core.isa())" + SMOKE, env={"PYTHONPATH": path}, cwd=tmp_path)
+    said = run(
+        *emulated,
+        "-c",
+        "from layerwise import _core; print(_core.isa())" + SMOKE,
+        env={"PYTHONPATH": path},
+        cwd=tmp_path,
+    )
     assert said.split() == [isa, "trained"]
 
     too_new = {"x86-64-v2": "x86-64-v3", "x86-64-v3": "x86-64-v4"}[isa]
     done = subprocess.run(
         [*emulated, "-c", "import layerwise._core"],
         env={**os.environ, "PYTHONPATH": path, "LAYERWISE_ISA": too_new},
-        capture_output=True, text=True, check=False, cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
     )
     assert done.returncode == 1
     assert re.search(rf"ImportError:.*LAYERWISE_ISA.*{too_new}.*{isa}", done.stderr, re.DOTALL), done.stderr

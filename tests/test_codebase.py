@@ -11,16 +11,17 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
-import pytest
-
 import layerwise
+import pytest
 from layerwise import _core
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "python" / "layerwise"
 CPP = sorted(path for path in (ROOT / "csrc").rglob("*") if path.suffix in {".h", ".cpp"})
-PYTHON = sorted(PACKAGE.glob("*.py"))
-SCRIPTS = sorted([*(ROOT / "benchmarks").rglob("*.py"), *(ROOT / "examples").rglob("*.py"), *(ROOT / "tests").glob("*.py")])
+PYTHON = sorted(PACKAGE.rglob("*.py"))
+SCRIPTS = sorted(
+    [*(ROOT / "benchmarks").rglob("*.py"), *(ROOT / "examples").rglob("*.py"), *(ROOT / "tests").glob("*.py")]
+)
 
 
 def relative(path: Path) -> str:
@@ -60,27 +61,44 @@ def test_openmp_is_said_in_one_place() -> None:
     assert saying <= {"csrc/base/parallel.h", "csrc/base/parallel.cpp"}, "OpenMP belongs in base/ alone"
 
 
-@pytest.mark.parametrize("path", [path for path in CPP if path.parent.name == "kernels" and path.name not in ONCE], ids=relative)
+@pytest.mark.parametrize(
+    "path", [path for path in CPP if path.parent.name == "kernels" and path.name not in ONCE], ids=relative
+)
 def test_kernels_include_no_cpp_library(path: Path) -> None:
     # An inline function of the library, compiled for AVX-512, is a weak symbol the linker may keep for every processor.
     assert set(re.findall(r"#include <([^>]+)>", path.read_text())) <= HARMLESS
 
 
-@pytest.mark.parametrize("path", [path for path in CPP if path.parent.name == "kernels" and path.name not in ONCE], ids=relative)
+@pytest.mark.parametrize(
+    "path", [path for path in CPP if path.parent.name == "kernels" and path.name not in ONCE], ids=relative
+)
 def test_kernels_neither_allocate_nor_throw(path: Path) -> None:
-    assert not re.findall(r"\b(new|delete|malloc|free|throw|std::)\b(?!int|size|ptr)", re.sub(r"std::u?int\d+_t|std::size_t", "", without_comments(path.read_text())))
+    assert not re.findall(
+        r"\b(new|delete|malloc|free|throw|std::)\b(?!int|size|ptr)",
+        re.sub(r"std::u?int\d+_t|std::size_t", "", without_comments(path.read_text())),
+    )
 
 
 @pytest.mark.parametrize("path", CPP, ids=relative)
 def test_the_engine_never_ends_the_process_or_prints(path: Path) -> None:
-    said = re.findall(r"\b(abort|exit|_exit|quick_exit|terminate|printf|fprintf|puts|cout|cerr|rand|srand)\s*[(<]", without_comments(path.read_text()))
+    said = re.findall(
+        r"\b(abort|exit|_exit|quick_exit|terminate|printf|fprintf|puts|cout|cerr|rand|srand)\s*[(<]",
+        without_comments(path.read_text()),
+    )
     assert not said, f"{relative(path)}: {said}"
 
 
 def test_flags_that_change_arithmetic_or_bind_to_this_processor_are_absent() -> None:
-    build = [ROOT / "CMakeLists.txt", ROOT / "pyproject.toml", *(ROOT / "csrc").rglob("CMakeLists.txt"), ROOT / ".ci" / "run"]
+    build = [
+        ROOT / "CMakeLists.txt",
+        ROOT / "pyproject.toml",
+        *(ROOT / "csrc").rglob("CMakeLists.txt"),
+        ROOT / ".ci" / "run",
+    ]
     for path in build:
-        found = re.findall(r"-ffast-math|-Ofast|-march=native|-mtune=native|-funsafe-math\S*|-ffinite-math-only", path.read_text())
+        found = re.findall(
+            r"-ffast-math|-Ofast|-march=native|-mtune=native|-funsafe-math\S*|-ffinite-math-only", path.read_text()
+        )
         assert not found, f"{relative(path)}: {found}"
     assert "-ffp-contract=off" in (ROOT / "CMakeLists.txt").read_text()
 
@@ -130,22 +148,34 @@ def test_the_binary_is_hardened_and_flushes_nothing() -> None:
 # ---- Python ----------------------------------------------------------------------------------------------------------
 
 
+def module(path: Path) -> str:
+    """The package's name for a file: the module, or the folder of modules it belongs to."""
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
 def imports(path: Path) -> set[str]:
-    """The package's own modules that a module imports, anywhere in its text."""
+    """The package's own modules that a file imports, anywhere in its text."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.level == 1 or (node.module or "").split(".")[0] == "layerwise"):
-            module = node.module or "" if node.level else (node.module or "").partition(".")[2]
-            found |= {module.split(".")[0]} if module else {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, (
+                f"{relative(path)}: import by the full name, as in `from layerwise.settings import …`"
+            )
+            top, _, rest = (node.module or "").partition(".")
+            if top == "layerwise":
+                found |= {rest.split(".")[0]} if rest else {alias.name for alias in node.names}
         elif isinstance(node, ast.Import):
             found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("layerwise.")}
-    return {name for name in found if (PACKAGE / f"{name}.py").exists() or name == "_core"}
+    known = {module(path) for path in PYTHON} | {"_core"}
+    return (found & known) - {module(path)}
 
 
 # A module knows those of lower floors, and of its own floor only where no circle results.
 FLOORS = [
-    {"_core", "reference"},
-    {"kernels", "settings", "checks", "initializers", "optimizers", "corruption", "history"},
+    {"_core", "reference_random", "reference"},
+    {"checks", "settings", "kernels"},
+    {"activations", "corruption", "initializers", "optimizers"},
+    {"network"},
     {"training"},
     {"pretraining", "finetuning"},
     {"persistence"},
@@ -160,23 +190,27 @@ FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 
 @pytest.mark.parametrize("path", PYTHON, ids=relative)
 def test_python_imports_point_downward(path: Path) -> None:
-    here = path.stem
+    here = module(path)
     assert here in FLOOR, f"{here}: say on which floor it stands"
     for there in imports(path):
-        assert FLOOR[there] <= FLOOR[here], f"{here} imports {there}, which stands above it"
+        assert FLOOR[there] <= FLOOR[here], f"{relative(path)} imports {there}, which stands above it"
 
 
 def test_python_imports_have_no_circle() -> None:
-    graph = {path.stem: imports(path) for path in PYTHON if path.stem != "__init__"}
-    done: set[str] = set()
-    while len(done) < len(graph):
-        free = {name for name, below in graph.items() if name not in done and below & graph.keys() <= done}
+    graph: dict[str, set[str]] = {}
+    for path in PYTHON:
+        if module(path) != "__init__":
+            graph.setdefault(module(path), set()).update(imports(path))
+    done = {"_core", "__init__"}
+    while graph.keys() - done:
+        free = {name for name, below in graph.items() if name not in done and below <= done}
         assert free, f"a circle among {sorted(graph.keys() - done)}"
         done |= free
 
 
 def test_the_reference_is_for_reading_and_testing_alone() -> None:
-    assert [path.stem for path in PYTHON if "reference" in imports(path)] == []
+    reference = {"reference", "reference_random"}
+    assert [relative(path) for path in PYTHON if module(path) not in reference and reference & imports(path)] == []
 
 
 def test_the_stub_names_what_the_module_has() -> None:
@@ -185,7 +219,11 @@ def test_the_stub_names_what_the_module_has() -> None:
     for node in tree.body:
         if isinstance(node, ast.ClassDef):
             declared[node.name] = {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
-            declared[node.name] |= {item.target.id for item in node.body if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)}
+            declared[node.name] |= {
+                item.target.id
+                for item in node.body
+                if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
+            }
         elif isinstance(node, ast.FunctionDef):
             declared[node.name] = set()
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
@@ -228,7 +266,9 @@ def test_the_binding_is_thin() -> None:
 
 @pytest.mark.parametrize("path", [*CPP, *PYTHON, *SCRIPTS, ROOT / "CMakeLists.txt", ROOT / ".ci" / "run"], ids=relative)
 def test_nothing_is_left_for_later(path: Path) -> None:
-    words = "|".join(["TO" + "DO", "FIX" + "ME", "X" + "XX", "HA" + "CK", "NotImplemented" + "Error", "place" + "holder"])
+    words = "|".join(
+        ["TO" + "DO", "FIX" + "ME", "X" + "XX", "HA" + "CK", "NotImplemented" + "Error", "place" + "holder"]
+    )
     assert not re.findall(rf"\b({words})\b", path.read_text())
 
 

@@ -10,7 +10,11 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted(path for folder in (ROOT, ROOT / "docs", ROOT / "docs" / "decisions", ROOT / "benchmarks") for path in folder.glob("*.md"))
+PAGES = sorted(
+    path
+    for folder in (ROOT, ROOT / "docs", ROOT / "docs" / "decisions", ROOT / "benchmarks")
+    for path in folder.glob("*.md")
+)
 
 
 def name(path: Path) -> str:

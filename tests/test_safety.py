@@ -1,4 +1,4 @@
-"""The host application's world: signals, forks, threads, floating-point mode, random state and environment stay its own."""
+"""Signals, forks, threads, floating-point mode, random state and environment stay the host application's own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import threadpoolctl
-
 from layerwise import DenoisingAutoencoder, FineTuning, Masking, PretrainedClassifier, StackedAutoencoder, _core
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc or forks")
@@ -42,7 +41,12 @@ def make(epochs=2, width=200, n_jobs=2, batch_size=50):
 def python(code: str, *, timeout: float = 120, **environment: str) -> str:
     """Run code in a new interpreter; a hang is a failure."""
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=timeout, env={**os.environ, **environment}
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout,
+        env={**os.environ, **environment},
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -108,7 +112,9 @@ for line in sys.stdin:
 
 def latencies(code: str, moments: list[float]) -> list[float]:
     """Seconds from SIGINT to KeyboardInterrupt, for a signal sent at each moment after `fit` has begun."""
-    child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert child.stdin is not None
     assert child.stdout is not None
     assert child.stderr is not None
@@ -131,7 +137,9 @@ def latencies(code: str, moments: list[float]) -> list[float]:
 
 
 @linux
-@pytest.mark.parametrize(("width", "batch"), [(100, 1), (400, 50), (1500, 600)], ids=["single rows", "batches", "all rows"])
+@pytest.mark.parametrize(
+    ("width", "batch"), [(100, 1), (400, 50), (1500, 600)], ids=["single rows", "batches", "all rows"]
+)
 def test_ctrl_c_is_noticed_within_a_tenth_of_a_second(width: int, batch: int) -> None:
     code = MAKE + INTERRUPTED.replace("WIDTH", str(width)).replace("BATCH", str(batch))
     taken = latencies(code, [0.02, 0.1, 0.25, 0.45, 0.7])
@@ -147,12 +155,15 @@ def test_the_interrupt_handler_stays_the_callers() -> None:
 
 
 def test_a_process_may_end_while_a_thread_trains() -> None:
-    code = MAKE + """
+    code = (
+        MAKE
+        + """
 import threading, time
 threading.Thread(target=lambda: make(epochs=100000).fit(X, y), daemon=True).start()
 time.sleep(0.3)
 print("leaving")
 """
+    )
     assert python(code, timeout=60) == "leaving\n"
 
 
@@ -166,7 +177,8 @@ def test_many_threads_may_use_one_model() -> None:
     def use(seed: int) -> bool:
         sizes = random.Random(seed).choices([1, 17, 300], k=40)
         return all(
-            np.array_equal(model.predict_proba(X[:n]), expected[n][0]) and np.array_equal(model.transform(X[:n]), expected[n][1])
+            np.array_equal(model.predict_proba(X[:n]), expected[n][0])
+            and np.array_equal(model.transform(X[:n]), expected[n][1])
             for n in sizes
         )
 
@@ -183,7 +195,9 @@ def test_models_trained_side_by_side_do_not_meet() -> None:
 
 @linux
 def test_omp_num_threads_is_honoured() -> None:
-    code = MAKE + """
+    code = (
+        MAKE
+        + """
 import os
 from layerwise import _core
 before = len(os.listdir("/proc/self/task"))
@@ -191,12 +205,18 @@ assert _core.default_threads() == 1
 make(n_jobs=None).fit(X, y)
 assert len(os.listdir("/proc/self/task")) == before
 """
+    )
     python(code, OMP_NUM_THREADS="1")
 
 
 @linux
 def test_affinity_is_honoured() -> None:
-    code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); from layerwise import _core; assert _core.default_threads() == 1"
+    code = """
+import os
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+from layerwise import _core
+assert _core.default_threads() == 1
+"""
     python(code)
 
 
@@ -247,7 +267,11 @@ def test_global_random_state_is_neither_read_nor_changed() -> None:
 
 
 @linux
-@pytest.mark.parametrize("user", [{}, {"GOMP_SPINCOUNT": "5000"}, {"OMP_WAIT_POLICY": "PASSIVE"}], ids=["nothing set", "spin count", "wait policy"])
+@pytest.mark.parametrize(
+    "user",
+    [{}, {"GOMP_SPINCOUNT": "5000"}, {"OMP_WAIT_POLICY": "PASSIVE"}],
+    ids=["nothing set", "spin count", "wait policy"],
+)
 def test_import_leaves_nothing_behind(user: dict[str, str]) -> None:
     code = """
 import ctypes, os, sys, threading
