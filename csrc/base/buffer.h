@@ -1,0 +1,59 @@
+// The only owner of memory for numbers: aligned, zeroed, never resized.
+#pragma once
+
+#include <cstdlib>
+#include <limits>
+#include <new>
+#include <utility>
+
+#include "base/types.h"
+
+namespace layerwise {
+
+template <class T>
+class Buffer {
+ public:
+  Buffer() = default;
+  // `place` (0, 1, 2, ...) shifts the start: buffers that are walked together (weights, moments, gradients) must not start
+  // at equal offsets modulo 4 KB and 64 KB, or their cache lines compete.
+  explicit Buffer(index_t size, index_t place = 0) : size_(size) {
+    if (size == 0) return;
+    const std::size_t skew = static_cast<std::size_t>(place % 8) * 4352;
+    if (size < 0 || static_cast<std::size_t>(size) > (std::numeric_limits<std::size_t>::max() / 2 - skew - kAlignment) / sizeof(T)) {
+      throw std::bad_alloc();
+    }
+    const std::size_t bytes = static_cast<std::size_t>(size) * sizeof(T) + skew;
+    memory_ = std::calloc(bytes + kAlignment, 1);
+    if (memory_ == nullptr) throw std::bad_alloc();
+    const auto address = reinterpret_cast<std::uintptr_t>(memory_);
+    const std::uintptr_t aligned = (address + kAlignment - 1) / kAlignment * kAlignment;
+    data_ = reinterpret_cast<T*>(aligned + skew);
+  }
+  ~Buffer() { std::free(memory_); }
+  Buffer(Buffer&& other) noexcept { swap(other); }
+  Buffer& operator=(Buffer&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+
+  T* data() { return data_; }
+  const T* data() const { return data_; }
+  index_t size() const { return size_; }
+
+ private:
+  static constexpr std::size_t kAlignment = 4096;
+
+  void swap(Buffer& other) noexcept {
+    std::swap(memory_, other.memory_);
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+  }
+
+  void* memory_ = nullptr;
+  T* data_ = nullptr;
+  index_t size_ = 0;
+};
+
+}  // namespace layerwise

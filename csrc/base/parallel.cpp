@@ -1,0 +1,142 @@
+#include "base/parallel.h"
+
+#include <omp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <sstream>
+#include <string>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace layerwise {
+namespace {
+
+// libgomp's worker threads do not exist in a forked child and waiting for them would hang for ever, so a child runs on one thread.
+std::atomic<bool> forked{false};
+const int registered = pthread_atfork(nullptr, nullptr, [] { forked = true; });
+
+// Flush-to-zero: moments of weights that never get a gradient decay into subnormal numbers, which are several times slower.
+class FlushSubnormals {
+ public:
+#if defined(__x86_64__)
+  FlushSubnormals() : mode_(_mm_getcsr()) { _mm_setcsr(mode_ | 0x8040); }
+  ~FlushSubnormals() { _mm_setcsr(mode_); }
+
+ private:
+  unsigned mode_;
+#elif defined(__aarch64__)
+  FlushSubnormals() {
+    asm volatile("mrs %0, fpcr" : "=r"(mode_));
+    asm volatile("msr fpcr, %0" ::"r"(mode_ | (1ull << 24)));
+  }
+  ~FlushSubnormals() { asm volatile("msr fpcr, %0" ::"r"(mode_)); }
+
+ private:
+  std::uint64_t mode_;
+#endif
+};
+
+void pause() {
+#if defined(__x86_64__)
+  _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Whole cores' worth of the cgroup's CPU quota, or a large number where there is none.
+int quota() {
+  constexpr int kNone = 1 << 20;
+  const auto cores = [](double allowed, double period) { return std::max(1, static_cast<int>(std::ceil(allowed / period))); };
+  std::string line, path;
+  std::ifstream groups("/proc/self/cgroup");
+  while (std::getline(groups, line)) {
+    if (line.rfind("0::", 0) == 0) path = line.substr(3);
+  }
+  int best = kNone;
+  // version 2: every ancestor's limit holds
+  for (;;) {
+    std::ifstream file("/sys/fs/cgroup" + (path == "/" ? "" : path) + "/cpu.max");
+    std::string allowed;
+    double period = 0;
+    if (file >> allowed >> period && allowed != "max" && period > 0) best = std::min(best, cores(std::atof(allowed.c_str()), period));
+    if (path.empty() || path == "/") break;
+    path = path.substr(0, path.rfind('/'));
+  }
+  double allowed = 0, period = 0;
+  std::ifstream limit("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), length("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
+  if (limit >> allowed && length >> period && allowed > 0 && period > 0) best = std::min(best, cores(allowed, period));
+  return best;
+}
+
+int affinity() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return std::max(1, static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)));
+}
+
+}  // namespace
+
+void Barrier::wait() {
+  const unsigned round = round_.load(std::memory_order_relaxed);
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size_) {
+    arrived_.store(0, std::memory_order_relaxed);
+    round_.store(round + 1, std::memory_order_release);
+    return;
+  }
+  // About 50 microseconds of spinning, then let others have the core: the missing thread may be waiting for it.
+  for (int spins = 0; round_.load(std::memory_order_acquire) == round; ++spins) {
+    if (spins < 2000) {
+      pause();
+    } else {
+      sched_yield();
+    }
+  }
+}
+
+int default_threads() {
+  if (forked) return 1;
+  static const int allowed = quota();
+  return std::max(1, std::min({affinity(), allowed, omp_get_max_threads()}));
+}
+
+int threads_for(double work, int asked) {
+  if (forked) return 1;
+  if (asked > 0) return asked;
+  // Below about a million multiply-adds a thread, waiting for each other costs more than the second core brings.
+  const double worth = std::max(1.0, work / 1e6);
+  return static_cast<int>(std::min<double>(default_threads(), worth));
+}
+
+namespace detail {
+
+void run_team(int threads, void (*body)(Team&, void*), void* context) {
+  if (threads <= 1 || forked || omp_in_parallel()) {
+    Barrier barrier;
+    Team team(0, 1, barrier);
+    const FlushSubnormals flush;
+    body(team, context);
+    return;
+  }
+  // The team's real size is known only inside (the runtime may give fewer threads than asked for), so thread 0 sets it.
+  Barrier barrier;
+#pragma omp parallel num_threads(threads)
+  {
+    const int size = omp_get_num_threads();
+    if (omp_get_thread_num() == 0) barrier.resize(size);
+#pragma omp barrier
+    Team team(omp_get_thread_num(), size, barrier);
+    const FlushSubnormals flush;
+    body(team, context);
+  }
+}
+
+}  // namespace detail
+}  // namespace layerwise

@@ -1,0 +1,61 @@
+// Threads: the only file pair that knows OpenMP is parallel.h / parallel.cpp.
+//
+// Every thread of a team runs the same function; barrier() separates its phases and share() gives each thread a contiguous
+// part of the work. Work is cut by size and rank only, and no sum is split, so the number of threads cannot change a bit.
+#pragma once
+
+#include <atomic>
+#include <type_traits>
+
+#include "base/types.h"
+
+namespace layerwise {
+
+struct Range {
+  index_t begin, end;
+};
+
+class Barrier {
+ public:
+  void resize(int threads) { size_ = threads; }  // before anybody waits
+  void wait();
+
+ private:
+  int size_ = 1;
+  alignas(64) std::atomic<int> arrived_{0};
+  alignas(64) std::atomic<unsigned> round_{0};
+};
+
+class Team {
+ public:
+  Team(int rank, int size, Barrier& barrier) : rank_(rank), size_(size), barrier_(barrier) {}
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+  bool leads() const { return rank_ == 0; }
+  void barrier() {
+    if (size_ > 1) barrier_.wait();
+  }
+  Range share(index_t units) const { return {units * rank_ / size_, units * (rank_ + 1) / size_}; }
+
+ private:
+  const int rank_, size_;
+  Barrier& barrier_;
+};
+
+// Cores this process may use: affinity, cgroup quota, OMP_NUM_THREADS or threadpoolctl; 1 in a forked child.
+int default_threads();
+// Threads worth starting for `work` multiply-adds between two barriers; `asked` (if not 0) is a wish that is obeyed.
+int threads_for(double work, int asked);
+
+namespace detail {
+void run_team(int threads, void (*body)(Team&, void*), void* context);
+}
+
+// Runs body(team) on `threads` threads. The body must not throw: it allocates nothing and checks nothing.
+// Subnormal numbers count as zero inside, and the caller's floating-point mode is restored.
+template <class Body>
+void parallel(int threads, Body&& body) {
+  detail::run_team(threads, [](Team& team, void* context) { (*static_cast<std::remove_reference_t<Body>*>(context))(team); }, &body);
+}
+
+}  // namespace layerwise

@@ -1,0 +1,136 @@
+// The kernels one by one, for layerwise.kernels: every function for both element types.
+#include "net/array_functions.h"
+
+#include "bindings/bindings.h"
+
+namespace layerwise {
+namespace {
+
+template <class T>
+Array<T> copy_of(const Array<T>& a) {
+  Array<T> out(std::vector<py::ssize_t>(a.shape(), a.shape() + a.ndim()));
+  std::copy_n(a.data(), a.size(), out.mutable_data());
+  return out;
+}
+
+template <class T>
+Matrix<T> as_matrix(const Array<T>& a, bool transposed, const char* name) {
+  require(a.ndim() == 2, std::string(name) + " must have two dimensions, got shape " + shape_of(a));
+  return transposed ? Matrix<T>{a.data(), a.shape(1), a.shape(0), true} : Matrix<T>{a.data(), a.shape(0), a.shape(1), false};
+}
+
+template <class T>
+void bind(py::module_& m) {
+  m.def(
+      "matmul",
+      [](const Array<T>& a, const Array<T>& b, bool transpose_a, bool transpose_b, int threads) {
+        const Matrix<T> left = as_matrix(a, transpose_a, "a"), right = as_matrix(b, transpose_b, "b");
+        require(left.cols == right.rows, "a and b do not fit: " + shape_of(a) + " and " + shape_of(b));
+        Array<T> out = empty<T>({left.rows, right.cols});
+        T* to = out.mutable_data();
+        {
+          const py::gil_scoped_release release;
+          matmul<T>(left, right, nullptr, threads, to);
+        }
+        return out;
+      },
+      py::arg("a").noconvert(), py::arg("b").noconvert(), py::arg("transpose_a"), py::arg("transpose_b"), py::arg("threads"));
+  m.def(
+      "dense_forward",
+      [](const Array<T>& X, const Array<T>& W, const Array<T>& b, const std::string& name, const Array<T>& parameter, int threads) {
+        const Matrix<T> x = as_matrix(X, false, "X"), w = as_matrix(W, false, "W");
+        require(x.cols == w.rows, "X and W do not fit: " + shape_of(X) + " and " + shape_of(W));
+        const T *bias = vector(b, w.cols, "b"), *values = vector(parameter, w.cols, "parameter");
+        Array<T> z = empty<T>({x.rows, w.cols}), a = empty<T>({x.rows, w.cols});
+        matmul(x, w, bias, threads, z.mutable_data());
+        activation(activation_named(name), values, x.rows, w.cols, z.data(), a.mutable_data());
+        return py::make_tuple(z, a);
+      },
+      py::arg("X").noconvert(), py::arg("W").noconvert(), py::arg("b").noconvert(), py::arg("activation"), py::arg("parameter").noconvert(),
+      py::arg("threads"));
+  m.def(
+      "dense_backward",
+      [](const Array<T>& X, const Array<T>& W, const Array<T>& z, const Array<T>& G, const std::string& name, const Array<T>& parameter,
+         int threads) {
+        const Matrix<T> x = as_matrix(X, false, "X"), w = as_matrix(W, false, "W");
+        require(x.cols == w.rows, "X and W do not fit: " + shape_of(X) + " and " + shape_of(W));
+        const T *logits = matrix(z, w.cols, "z"), *values = vector(parameter, w.cols, "parameter");
+        matrix(G, w.cols, "G");
+        require(z.shape(0) == x.rows && G.shape(0) == x.rows, "X, z and G must have the same number of rows");
+        Array<T> delta = copy_of(G), by_parameter = empty<T>({x.rows, w.cols});
+        activation_backward(activation_named(name), values, x.rows, w.cols, logits, delta.mutable_data(), by_parameter.mutable_data());
+        Array<T> dX = empty<T>({x.rows, x.cols}), dW = empty<T>({x.cols, w.cols}), db = empty<T>({w.cols}), dp = empty<T>({w.cols});
+        const Matrix<T> d{delta.data(), x.rows, w.cols, false};
+        matmul<T>(d, Matrix<T>{w.data, w.cols, w.rows, true}, nullptr, threads, dX.mutable_data());
+        matmul<T>(Matrix<T>{x.data, x.cols, x.rows, true}, d, nullptr, threads, dW.mutable_data());
+        column_sums(delta.data(), x.rows, w.cols, db.mutable_data());
+        column_sums(by_parameter.data(), x.rows, w.cols, dp.mutable_data());
+        return py::make_tuple(dX, dW, db, dp);
+      },
+      py::arg("X").noconvert(), py::arg("W").noconvert(), py::arg("z").noconvert(), py::arg("G").noconvert(), py::arg("activation"),
+      py::arg("parameter").noconvert(), py::arg("threads"));
+  m.def(
+      "activation",
+      [](const Array<T>& z, const std::string& name, const Array<T>& parameter) {
+        const Matrix<T> x = as_matrix(z, false, "z");
+        Array<T> a = empty<T>({x.rows, x.cols});
+        activation(activation_named(name), vector(parameter, x.cols, "parameter"), x.rows, x.cols, x.data, a.mutable_data());
+        return a;
+      },
+      py::arg("z").noconvert(), py::arg("name"), py::arg("parameter").noconvert());
+  m.def(
+      "activation_backward",
+      [](const Array<T>& z, const Array<T>& g, const std::string& name, const Array<T>& parameter) {
+        const Matrix<T> x = as_matrix(z, false, "z");
+        matrix(g, x.cols, "g");
+        require(g.shape(0) == x.rows, "z and g must have the same shape, got " + shape_of(z) + " and " + shape_of(g));
+        Array<T> out = copy_of(g), by_parameter = empty<T>({x.rows, x.cols});
+        activation_backward(activation_named(name), vector(parameter, x.cols, "parameter"), x.rows, x.cols, x.data, out.mutable_data(),
+                            by_parameter.mutable_data());
+        return py::make_tuple(out, by_parameter);
+      },
+      py::arg("z").noconvert(), py::arg("g").noconvert(), py::arg("name"), py::arg("parameter").noconvert());
+  m.def(
+      "loss",
+      [](const Array<T>& p, const Array<T>& t, const std::string& name) {
+        const Matrix<T> x = as_matrix(p, false, "p");
+        const T* targets = matrix(t, x.cols, "t");
+        require(t.shape(0) == x.rows, "p and t must have the same shape, got " + shape_of(p) + " and " + shape_of(t));
+        Array<double> rows = empty<double>({x.rows});
+        Array<T> delta = empty<T>({x.rows, x.cols});
+        loss(loss_named(name), x.data, targets, x.rows, x.cols, rows.mutable_data(), delta.mutable_data());
+        return py::make_tuple(rows, delta);
+      },
+      py::arg("p").noconvert(), py::arg("t").noconvert(), py::arg("name"));
+  m.def(
+      "optimizer_step",
+      [](const OptimizerSpec& optimizer, Array<T>& w, Array<T>& mean, Array<T>& square, const Array<T>& g, double rate, index_t step,
+         double alpha) {
+        require(w.ndim() == 1, "w must have one dimension, got shape " + shape_of(w));
+        require(step >= 1, "step must be at least 1");
+        const index_t n = w.size();
+        optimizer_step(optimizer, writable(w, n, "w"), writable(mean, n, "m"), writable(square, n, "v"), vector(g, n, "g"), n, rate, step,
+                       alpha);
+      },
+      py::arg("optimizer"), py::arg("w").noconvert(), py::arg("m").noconvert(), py::arg("v").noconvert(), py::arg("g").noconvert(),
+      py::arg("rate"), py::arg("step"), py::arg("alpha"));
+  m.def(
+      "corrupt",
+      [](const Array<T>& X, const NoiseSpec& noise, const Array<index_t>& rows, std::uint64_t seed, std::uint32_t step) {
+        const Matrix<T> x = as_matrix(X, false, "X");
+        const index_t* ids = vector(rows, x.rows, "rows");
+        Array<T> out = copy_of(X);
+        corrupt(noise, ids, x.rows, x.cols, seed, step, out.mutable_data());
+        return out;
+      },
+      py::arg("X").noconvert(), py::arg("noise"), py::arg("rows").noconvert(), py::arg("seed"), py::arg("step"));
+}
+
+}  // namespace
+
+void bind_array_functions(py::module_& m) {
+  bind<float>(m);
+  bind<double>(m);
+}
+
+}  // namespace layerwise

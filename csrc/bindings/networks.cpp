@@ -1,0 +1,222 @@
+// Network and Plan for both element types.
+#include <atomic>
+#include <memory>
+
+#include "bindings/bindings.h"
+
+namespace layerwise {
+namespace {
+
+int checked_layer(int l, int depth) {
+  if (l < 0 || l >= depth) throw py::index_error("layer must be between 0 and " + std::to_string(depth - 1) + ", got " + std::to_string(l));
+  return l;
+}
+
+bool interrupted() {
+  const py::gil_scoped_acquire gil;
+  return PyErr_CheckSignals() != 0;
+}
+
+template <class T>
+void bind_network(py::module_& m, const char* name) {
+  using Net = Network<T>;
+  // Reads and writes the n_out numbers of one window.
+  const auto get = [](const Net& n, int l, index_t Window::* part) {
+    const T* from = n.data() + n.window(checked_layer(l, n.depth())).*part;
+    return Array<T>(n.layer(l).n_out, from);
+  };
+  const auto set = [](Net& n, int l, const Array<T>& values, index_t Window::* part, const char* argument) {
+    const T* from = vector(values, n.layer(checked_layer(l, n.depth())).n_out, argument);
+    std::copy_n(from, n.layer(l).n_out, n.data() + n.window(l).*part);
+  };
+  py::class_<Net, std::shared_ptr<Net>>(m, name)
+      .def(py::init<std::vector<LayerSpec>>(), py::arg("layers"))
+      .def_property_readonly("layers",
+                             [](const Net& n) {
+                               std::vector<LayerSpec> layers;
+                               for (int l = 0; l < n.depth(); ++l) layers.push_back(n.layer(l));
+                               return layers;
+                             })
+      .def_property_readonly("n_parameters", &Net::parameter_count)
+      .def(
+          "weights",
+          [](const Net& n, int l) {
+            Array<T> out = empty<T>({n.layer(checked_layer(l, n.depth())).n_in, n.layer(l).n_out});
+            n.get_weights(l, out.mutable_data());
+            return out;
+          },
+          py::arg("layer"))
+      .def(
+          "set_weights",
+          [](Net& n, int l, const Array<T>& values) {
+            const LayerSpec& layer = n.layer(checked_layer(l, n.depth()));
+            const T* from = matrix(values, layer.n_out, "values");
+            require(values.shape(0) == layer.n_in, "values must have shape (" + std::to_string(layer.n_in) + ", " +
+                                                       std::to_string(layer.n_out) + "), got " + shape_of(values));
+            n.set_weights(l, from);
+          },
+          py::arg("layer"), py::arg("values").noconvert())
+      .def(
+          "bias", [get](const Net& n, int l) { return get(n, l, &Window::bias); }, py::arg("layer"))
+      .def(
+          "parameter", [get](const Net& n, int l) { return get(n, l, &Window::parameter); }, py::arg("layer"))
+      .def(
+          "set_bias", [set](Net& n, int l, const Array<T>& v) { set(n, l, v, &Window::bias, "values"); }, py::arg("layer"),
+          py::arg("values").noconvert())
+      .def(
+          "set_parameter",
+          [set](Net& n, int l, const Array<T>& v) {
+            set(n, l, v, &Window::parameter, "values");
+            if (n.layer(l).learn == Learn::unit) return;
+            require(std::all_of(v.data(), v.data() + v.size(), [&](T x) { return x == *v.data(); }),
+                    "values must all be equal: the units of this layer share one parameter");
+            std::fill_n(n.data() + n.window(l).parameter, panels(n.layer(l).n_out) * kPanel, *v.data());
+          },
+          py::arg("layer"), py::arg("values").noconvert())
+      .def("parameters",
+           [](const Net& n) {
+             Array<T> flat = empty<T>({n.parameter_count()});
+             n.flatten(n.data(), flat.mutable_data());
+             return flat;
+           })
+      .def(
+          "set_parameters", [](Net& n, const Array<T>& v) { n.unflatten(vector(v, n.parameter_count(), "values"), n.data()); },
+          py::arg("values").noconvert())
+      .def(
+          "apply",
+          [](const Net& n, const Array<T>& X, int first, int last, bool logits, int threads) {
+            if (last == -1) last = n.depth();
+            require(0 <= first && first < last && last <= n.depth(), "first and last must satisfy 0 <= first < last <= number of layers");
+            require(threads >= 0, "threads must not be negative");
+            const T* x = matrix(X, n.layer(first).n_in, "X");
+            const index_t rows = X.shape(0);
+            Array<T> out = empty<T>({rows, n.layer(last - 1).n_out});
+            T* to = out.mutable_data();
+            {
+              const py::gil_scoped_release release;
+              apply(n, x, rows, first, last, logits, threads, to);
+            }
+            return out;
+          },
+          py::arg("X").noconvert(), py::arg("first") = 0, py::arg("last") = -1, py::arg("logits") = false, py::arg("threads") = 0);
+}
+
+// A plan and the network it trains; only one thread at a time may use it.
+template <class T>
+struct SharedPlan {
+  SharedPlan(std::shared_ptr<Network<T>> n, const Recipe& recipe) : network(std::move(n)), plan(*network, recipe) {}
+  std::shared_ptr<Network<T>> network;
+  Plan<T> plan;
+  std::atomic<bool> busy{false};
+};
+
+template <class T>
+class Use {
+ public:
+  explicit Use(SharedPlan<T>& shared) : shared_(shared) {
+    if (shared.busy.exchange(true)) throw std::runtime_error("this plan is already running in another thread; make one plan a thread");
+  }
+  ~Use() { shared_.busy = false; }
+  Use(const Use&) = delete;
+
+ private:
+  SharedPlan<T>& shared_;
+};
+
+template <class T>
+Data<T> data_of(const Network<T>& n, const Array<T>& X, const std::optional<Array<T>>& Y, const std::optional<Array<T>>& weights) {
+  Data<T> data{matrix(X, n.inputs(), "X"), nullptr, nullptr, X.shape(0)};
+  require(data.rows > 0, "X must have at least one row");
+  if (Y) {
+    data.y = matrix(*Y, n.outputs(), "Y");
+    require(Y->shape(0) == data.rows, "X and Y must have the same number of rows, got " + shape_of(X) + " and " + shape_of(*Y));
+  } else {
+    require(n.inputs() == n.outputs(), "Y may be left out only where the network's outputs are as many as its inputs");
+  }
+  if (weights) data.weights = vector(*weights, data.rows, "row_weights");
+  return data;
+}
+
+template <class T>
+void bind_plan(py::module_& m, const char* name) {
+  using Shared = SharedPlan<T>;
+  using Optional = std::optional<Array<T>>;
+  using Doubles = Array<double>;
+  py::class_<Shared>(m, name)
+      .def(py::init<std::shared_ptr<Network<T>>, const Recipe&>(), py::arg("network"), py::arg("recipe"))
+      .def(
+          "run",
+          [](Shared& s, const Array<T>& X, const Optional& Y, index_t first_step, index_t steps, const Doubles& rates,
+             const std::optional<Doubles>& momenta, const Optional& weights) {
+            const Use<T> use(s);
+            const Data<T> data = data_of(*s.network, X, Y, weights);
+            require(first_step >= 0 && steps >= 0 && first_step + steps < (index_t{1} << 32),
+                    "first_step and steps must be in 0 .. 2^32 - 1");
+            const Rates per_step{vector(rates, steps, "rates"), momenta ? vector(*momenta, steps, "momenta") : nullptr};
+            RunStats stats;
+            {
+              const py::gil_scoped_release release;
+              stats = s.plan.run(data, first_step, steps, per_step, interrupted);
+            }
+            if (stats.interrupted) throw py::error_already_set();
+            return stats;
+          },
+          py::arg("X").noconvert(), py::arg("Y").noconvert(), py::arg("first_step"), py::arg("steps"), py::arg("rates").noconvert(),
+          py::arg("momenta") = py::none(), py::arg("row_weights") = py::none())
+      .def(
+          "evaluate",
+          [](Shared& s, const Array<T>& X, const Optional& Y, const Optional& weights) {
+            const Use<T> use(s);
+            const Data<T> data = data_of(*s.network, X, Y, weights);
+            const py::gil_scoped_release release;
+            return evaluate(*s.network, s.plan.recipe(), data);
+          },
+          py::arg("X").noconvert(), py::arg("Y").noconvert(), py::arg("row_weights") = py::none())
+      .def(
+          "gradient",
+          [](Shared& s, const Array<T>& X, const Optional& Y, const Optional& weights, std::uint32_t step) {
+            const Use<T> use(s);
+            const Data<T> data = data_of(*s.network, X, Y, weights);
+            Array<T> flat = empty<T>({s.network->parameter_count()});
+            T* to = flat.mutable_data();
+            double objective = 0;
+            {
+              const py::gil_scoped_release release;
+              objective = s.plan.gradient(data, step, to, interrupted);
+            }
+            if (PyErr_Occurred() != nullptr) throw py::error_already_set();
+            return py::make_tuple(objective, flat);
+          },
+          py::arg("X").noconvert(), py::arg("Y").noconvert(), py::arg("row_weights") = py::none(), py::arg("step") = 0)
+      .def("moments",
+           [](Shared& s) {
+             const auto plain = [&](const T* moment) {
+               Array<T> flat = empty<T>({s.network->parameter_count()});
+               std::fill_n(flat.mutable_data(), flat.size(), T{0});
+               if (moment != nullptr) s.network->flatten(moment, flat.mutable_data());
+               return flat;
+             };
+             return py::make_tuple(plain(s.plan.first_moment()), plain(s.plan.second_moment()));
+           })
+      .def(
+          "set_moments",
+          [](Shared& s, const Array<T>& first, const Array<T>& second) {
+            const Use<T> use(s);
+            const index_t n = s.network->parameter_count();
+            const T *from_first = vector(first, n, "first"), *from_second = vector(second, n, "second");
+            if (s.plan.first_moment() != nullptr) s.network->unflatten(from_first, s.plan.first_moment());
+            if (s.plan.second_moment() != nullptr) s.network->unflatten(from_second, s.plan.second_moment());
+          },
+          py::arg("first").noconvert(), py::arg("second").noconvert());
+}
+
+}  // namespace
+
+void bind_networks(py::module_& m) {
+  bind_network<float>(m, "Network_float32");
+  bind_network<double>(m, "Network_float64");
+  bind_plan<float>(m, "Plan_float32");
+  bind_plan<double>(m, "Plan_float64");
+}
+
+}  // namespace layerwise

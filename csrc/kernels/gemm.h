@@ -1,0 +1,169 @@
+// The one product everything is made of: a register tile of accumulators, each a chain of fused multiply-adds in depth order.
+#pragma once
+
+#include "kernels/kernels.h"
+#include "kernels/simd.h"
+
+namespace layerwise {
+namespace {
+
+// Rows of the register tile: with two vectors a row, 16 registers hold 6 x 2 accumulators, 32 hold 14 x 2.
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int kTileRows = 14;
+#else
+constexpr int kTileRows = 6;
+#endif
+
+// c = init + a b for kRows rows and kVectors vectors of columns. kByColumn: a(r, k) = a[k * 32 + r], else panels of rows.
+template <class T, bool kByColumn, int kRows, int kVectors>
+void gemm_tile(const T* a, index_t a_step, const T* b, index_t depth, const T* init, index_t init_step, T* c) {
+  Vec<T> sum[kRows][kVectors];
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kVectors; ++v) sum[r][v] = load(init + r * init_step + v * kLanes<T>);
+  }
+  for (index_t k0 = 0; k0 < depth; k0 += kPanel, a += kByColumn ? kPanel * kPanel : a_step) {
+    const index_t n = depth - k0 < kPanel ? depth - k0 : kPanel;
+#pragma GCC unroll 2
+    for (index_t k = 0; k < n; ++k, b += kPanel) {
+      Vec<T> right[kVectors];
+      for (int v = 0; v < kVectors; ++v) right[v] = load(b + v * kLanes<T>);
+      for (int r = 0; r < kRows; ++r) {
+        const Vec<T> left = set(kByColumn ? a[k * kPanel + r] : a[r * kPanel + k]);
+        for (int v = 0; v < kVectors; ++v) sum[r][v] = fma(left, right[v], sum[r][v]);
+      }
+    }
+  }
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kVectors; ++v) store(c + r * kPanel + v * kLanes<T>, sum[r][v]);
+  }
+}
+
+// Calls the tile with a number of rows known only at run time.
+template <class T, bool kByColumn, int kVectors, int kRows>
+void gemm_rows(index_t rows, const T* a, index_t a_step, const T* b, index_t depth, const T* init, index_t init_step, T* c) {
+  if constexpr (kRows > 0) {
+    if (rows == kRows) {
+      gemm_tile<T, kByColumn, kRows, kVectors>(a, a_step, b, depth, init, init_step, c);
+    } else {
+      gemm_rows<T, kByColumn, kVectors, kRows - 1>(rows, a, a_step, b, depth, init, init_step, c);
+    }
+  }
+}
+
+// Columns in strips of kVectors vectors, rows in even tiles (100 rows are 15 tiles of 6 and 2 of 5, not 16 of 6 and one of 4).
+template <class T, bool kByColumn, int kVectors, int kMaxRows>
+void gemm_strips(const T* a, index_t a_step, const T* b, index_t rows, index_t cols, index_t depth, const T* init, index_t init_step,
+                 T* c) {
+  const index_t tiles = (rows + kMaxRows - 1) / kMaxRows;
+  for (index_t j = 0; j < cols; j += kVectors * kLanes<T>) {
+    for (index_t t = 0; t < tiles; ++t) {
+      const index_t r = rows * t / tiles, end = rows * (t + 1) / tiles;
+      gemm_rows<T, kByColumn, kVectors, kMaxRows>(end - r, a + (kByColumn ? r : r * kPanel), a_step, b + j, depth, init + r * init_step + j,
+                                                  init_step, c + r * kPanel + j);
+    }
+  }
+}
+
+template <class T, bool kByColumn>
+void gemm_any(const T* a, index_t a_step, const T* b, index_t rows, index_t cols, index_t depth, const T* init, index_t init_step, T* c) {
+  // One or two rows are too few chains to fill the pipeline with two vectors a row, so they take four.
+  constexpr int kWide = kPanel / kLanes<T> < 4 ? static_cast<int>(kPanel / kLanes<T>) : 4;
+  if (cols <= kLanes<T>) {
+    gemm_strips<T, kByColumn, 1, kTileRows>(a, a_step, b, rows, cols, depth, init, init_step, c);
+  } else if (rows <= 2 && cols > 2 * kLanes<T>) {
+    gemm_strips<T, kByColumn, kWide, 2>(a, a_step, b, rows, cols, depth, init, init_step, c);
+  } else {
+    gemm_strips<T, kByColumn, 2, kTileRows>(a, a_step, b, rows, cols, depth, init, init_step, c);
+  }
+}
+
+template <class T>
+void gemm(const T* a, index_t a_step, const T* b, index_t rows, index_t cols, index_t depth, const T* init, index_t init_step, T* c) {
+  gemm_any<T, false>(a, a_step, b, rows, cols, depth, init, init_step, c);
+}
+
+template <class T>
+void gemm_t(const T* a, index_t a_step, const T* b, index_t rows, index_t cols, index_t depth, const T* init, index_t init_step, T* c) {
+  gemm_any<T, true>(a, a_step, b, rows, cols, depth, init, init_step, c);
+}
+
+template <class T>
+void gemv_t(const T* w, index_t w_step, const T* delta, index_t delta_step, index_t n_panels, index_t rows, T* out) {
+  T sums[kPanel][kPanel] = {};
+  for (index_t p = 0; p < n_panels; ++p, w += w_step, delta += delta_step) {
+    for (index_t i = 0; i < rows; ++i) {
+      for (index_t j = 0; j < kPanel; j += kLanes<T>) {
+        store(&sums[i][j], fma(load(w + i * kPanel + j), load(delta + j), load(&sums[i][j])));
+      }
+    }
+  }
+  for (index_t i = 0; i < rows; ++i) {
+    for (index_t half = kPanel / 2; half > 0; half /= 2) {
+      for (index_t j = 0; j < half; ++j) sums[i][j] += sums[i][j + half];
+    }
+    out[i] = sums[i][0];
+  }
+}
+
+// Small squares by 16-byte shuffles, which every instruction set has.
+inline void transpose_square(const float* in, float* out) {
+  typedef float Quad __attribute__((vector_size(16), aligned(4), may_alias));
+  typedef std::int32_t Pick __attribute__((vector_size(16)));
+  const auto at = [](const float* p) { return *reinterpret_cast<const Quad*>(p); };
+  const Quad r0 = at(in), r1 = at(in + kPanel), r2 = at(in + 2 * kPanel), r3 = at(in + 3 * kPanel);
+  const Pick low = {0, 4, 1, 5}, high = {2, 6, 3, 7}, left = {0, 1, 4, 5}, right = {2, 3, 6, 7};
+  const Quad a = __builtin_shuffle(r0, r1, low), b = __builtin_shuffle(r0, r1, high);
+  const Quad c = __builtin_shuffle(r2, r3, low), d = __builtin_shuffle(r2, r3, high);
+  *reinterpret_cast<Quad*>(out) = __builtin_shuffle(a, c, left);
+  *reinterpret_cast<Quad*>(out + kPanel) = __builtin_shuffle(a, c, right);
+  *reinterpret_cast<Quad*>(out + 2 * kPanel) = __builtin_shuffle(b, d, left);
+  *reinterpret_cast<Quad*>(out + 3 * kPanel) = __builtin_shuffle(b, d, right);
+}
+inline void transpose_square(const double* in, double* out) {
+  typedef double Pair __attribute__((vector_size(16), aligned(8), may_alias));
+  typedef std::int64_t Pick __attribute__((vector_size(16)));
+  const auto at = [](const double* p) { return *reinterpret_cast<const Pair*>(p); };
+  const Pair r0 = at(in), r1 = at(in + kPanel);
+  *reinterpret_cast<Pair*>(out) = __builtin_shuffle(r0, r1, Pick{0, 2});
+  *reinterpret_cast<Pair*>(out + kPanel) = __builtin_shuffle(r0, r1, Pick{1, 3});
+}
+
+template <class T>
+void transpose(const T* w, index_t w_step, index_t rows, index_t n, T* out) {
+  constexpr index_t kSide = 16 / static_cast<index_t>(sizeof(T));
+  for (index_t p = 0; p < n; p += kPanel, w += w_step, out += kPanel * kPanel) {
+    const index_t cols = n - p < kPanel ? n - p : kPanel;
+    if (rows == kPanel && cols == kPanel) {
+      for (index_t i = 0; i < kPanel; i += kSide) {
+        for (index_t j = 0; j < kPanel; j += kSide) transpose_square(w + i * kPanel + j, out + j * kPanel + i);
+      }
+    } else {
+      for (index_t j = 0; j < cols; ++j) {
+        for (index_t i = 0; i < rows; ++i) out[j * kPanel + i] = w[i * kPanel + j];
+        for (index_t i = rows; i < kPanel; ++i) out[j * kPanel + i] = 0;
+      }
+    }
+  }
+}
+
+template <class T>
+void column_sums(const T* x, index_t rows, T* sums) {
+  for (index_t j = 0; j < kPanel; j += kLanes<T>) {
+    Vec<T> sum = load(sums + j);
+    for (index_t r = 0; r < rows; ++r) sum += load(x + r * kPanel + j);
+    store(sums + j, sum);
+  }
+}
+
+template <class T>
+constexpr void fill_products(Kernels<T>& k) {
+  k.tile_rows = kTileRows;
+  k.gemm = gemm<T>;
+  k.gemm_t = gemm_t<T>;
+  k.gemv_t = gemv_t<T>;
+  k.transpose = transpose<T>;
+  k.column_sums = column_sums<T>;
+}
+
+}  // namespace
+}  // namespace layerwise

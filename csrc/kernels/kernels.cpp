@@ -1,0 +1,33 @@
+// The kernels of one instruction set. CMake compiles this file once for each, with its flags and the name of its table.
+#include "kernels/kernels.h"
+
+#include "kernels/activations.h"
+#include "kernels/gemm.h"
+#include "kernels/losses.h"
+#include "kernels/optimizers.h"
+#include "kernels/random.h"
+#include "kernels/simd.h"
+
+namespace layerwise {
+namespace {
+
+#define LAYERWISE_TEXT(x) #x
+#define LAYERWISE_NAME(x) LAYERWISE_TEXT(x)
+
+template <class T>
+constexpr Kernels<T> table() {
+  Kernels<T> k{};
+  k.isa = LAYERWISE_NAME(LAYERWISE_KERNELS);
+  fill_products(k);
+  fill_activations(k);
+  fill_losses(k);
+  fill_optimizers(k);
+  fill_random(k);
+  return k;
+}
+
+}  // namespace
+
+extern constexpr KernelSet LAYERWISE_KERNELS = {LAYERWISE_NAME(LAYERWISE_KERNELS), table<float>(), table<double>(), random_words};
+
+}  // namespace layerwise

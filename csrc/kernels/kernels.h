@@ -1,0 +1,118 @@
+// What a processor offers: one table of plain functions per instruction set and element type.
+//
+// A kernel allocates nothing, throws nothing, starts no thread and keeps no state. Matrices are in panels
+// (base/types.h). Each result element is one chain of fused multiply-adds in a fixed order, so that vector width,
+// tile size, threads and blocking cannot change a bit.
+#pragma once
+
+#include "base/types.h"
+
+namespace layerwise {
+
+// The order of these lists is the order of the tables below and of the names in catalog.cpp.
+enum class Activation { identity, sigmoid, tanh, relu, leaky_relu, prelu, elu, softplus, gelu, gelu_tanh, silu, swish, softmax };
+inline constexpr int kActivations = 13;
+enum class Loss { squared_error, sigmoid_cross_entropy, softmax_cross_entropy };
+inline constexpr int kLosses = 3;
+enum class OptimizerKind { sgd, momentum, nesterov, adagrad, rmsprop, adam, adamw };
+inline constexpr int kOptimizers = 7;
+enum class NoiseKind { none, masking, gaussian, salt_and_pepper };
+inline constexpr int kNoises = 4;
+
+// One optimiser step's scalars, worked out once per step in double and rounded once.
+template <class T>
+struct UpdateScalars {
+  T rate;      // learning rate of this step (of this layer)
+  T momentum;  // momentum, or beta_1
+  T decay;     // beta_2, or the decay of RMSProp's average
+  T epsilon;
+  T first_correction;   // 1 / (1 - beta_1^t), or 1 without bias correction
+  T second_correction;  // 1 / (1 - beta_2^t), or 1
+  T l2;                 // alpha: adds alpha * w to the gradient (0 for biases and activation parameters)
+  T weight_decay;       // AdamW: w <- w - rate * weight_decay * w (0 for biases and activation parameters)
+  bool epsilon_inside;  // sqrt(v + epsilon) instead of sqrt(v) + epsilon
+};
+
+// The place of one random group: 32 numbers for one row of one panel.
+// Philox4x32-10 with key = seed and counter = (block low, block high, step, stream), block = 8 * group + b, b = 0..7.
+// Word w of block b belongs to column 8 * w + b of the group.
+struct RandomPlace {
+  std::uint64_t seed;
+  std::uint64_t group;
+  std::uint32_t step;
+  std::uint32_t stream;
+};
+
+template <class T>
+struct NoiseScalars {
+  std::uint64_t threshold;  // probability * 2^32 (0 .. 2^32), compared with a 32-bit random word
+  T level;                  // standard deviation of Gaussian noise
+  T low, high;              // salt-and-pepper values
+};
+
+template <class T>
+struct Kernels {
+  const char* isa;
+  index_t tile_rows;  // rows of the register tile: work is best cut at its multiples
+
+  // c[r][0..32) = init[r][0..32) + sum_k a(r, k) * b[k][0..32) for r < rows, k < depth; only columns < cols are computed.
+  // Row-major panels everywhere: b and c have row step 32, init has row step init_step (0: one row for all; 32: c itself).
+  // gemm:   a(r, k) = a[(k / 32) * a_step + r * 32 + k % 32]   (a's features are the depth: forward, input gradient)
+  // gemm_t: a(r, k) = a[k * 32 + r], rows <= 32                (a's rows are the depth: weight gradient; a_step unused)
+  void (*gemm)(const T* a, index_t a_step, const T* b, index_t rows, index_t cols, index_t depth, const T* init, index_t init_step, T* c);
+  void (*gemm_t)(const T* a, index_t a_step, const T* b, index_t rows, index_t cols, index_t depth, const T* init, index_t init_step, T* c);
+  // out[i] = sum_j w(i, j) * delta[j], i < rows <= 32, for one row of deltas: w(i, j) = w[(j / 32) * w_step + i * 32 + j % 32].
+  // 32 partial chains (one per column of a panel) and a fixed tree: the same order for every vector width.
+  void (*gemv_t)(const T* w, index_t w_step, const T* delta, index_t delta_step, index_t n_panels, index_t rows, T* out);
+  // out[j * 32 + i] = w[(j / 32) * w_step + i * 32 + j % 32] for i < rows <= 32 (0 for i >= rows), j < n.
+  void (*transpose)(const T* w, index_t w_step, index_t rows, index_t n, T* out);
+  // sums[c] += x[r * 32 + c], one chain over r.
+  void (*column_sums)(const T* x, index_t rows, T* sums);
+
+  // Elementwise on n numbers; n need not be a multiple of anything. `parameter` is 32 numbers, used with period 32.
+  // value: a = f(z). slope: g = g * f'(z), written with z or a = f(z) as catalog.cpp's needs_input says; when
+  // `by_parameter` is not null it receives (old g) * df/dparameter. a may be z; softmax has no entry here (null).
+  void (*value[kActivations])(const T* z, T* a, index_t n, const T* parameter);
+  void (*slope[kActivations])(const T* z, const T* a, T* g, index_t n, const T* parameter, T* by_parameter);
+  // Softmax of `rows` rows of `cols` features in panels with step `step`: a = softmax(z), padding set to 0; may be in place.
+  void (*softmax)(const T* z, index_t z_step, T* a, index_t a_step, index_t rows, index_t cols);
+  // g <- a * (g - <g, a>), row by row: the full Jacobian of softmax.
+  void (*softmax_slope)(const T* a, index_t a_step, T* g, index_t g_step, index_t rows, index_t cols);
+
+  // Losses of `rows` rows in panels: adds each row's loss to row_loss, and writes the delta (d loss / d z for the cross-entropies,
+  // d loss / d a for the squared error) times row_scale[r]; padding columns of delta are set to 0. delta may be null (loss only).
+  // p is z (logits) for the cross-entropies and a (the output) for the squared error. With `masked`, cells whose target is NaN
+  // count nothing: loss 0, delta 0 (not for softmax: a row with a NaN target counts nothing as a whole).
+  // squared_error: sum_j (a_j - t_j)^2.  sigmoid: sum_j max(z, 0) - z t + log1p(exp(-|z|)).  softmax: sum_j t_j (logsumexp(z) - z_j).
+  void (*loss[kLosses])(const T* p, index_t p_step, const T* t, index_t t_step, T* delta, index_t delta_step, index_t rows, index_t cols,
+                        const T* row_scale, double* row_loss, bool masked);
+
+  // One optimiser step on n parameters; m and v are the moments (null where the kind has none). Formulas: docs/numerics.md.
+  void (*update[kOptimizers])(T* w, T* m, T* v, const T* g, index_t n, const UpdateScalars<T>& s);
+
+  // Corrupts `cols` (<= 32) numbers of one row of one panel in place; columns >= cols stay as they are.
+  void (*noise[kNoises])(T* x, index_t cols, const RandomPlace& place, const NoiseScalars<T>& s);
+  // scale[0..32) = 0 with probability threshold / 2^32, else keep_scale: the mask of inverted dropout.
+  void (*dropout)(T* scale, const RandomPlace& place, std::uint64_t threshold, T keep_scale);
+  // out[i] = a[i] * b[i].
+  void (*multiply)(const T* a, const T* b, T* out, index_t n);
+};
+
+// 32 random 32-bit words of a group, in column order; also what the Python side's streams are made of.
+using RandomWords = void (*)(const RandomPlace& place, std::uint32_t* words);
+
+struct KernelSet {
+  const char* isa;
+  Kernels<float> f32;
+  Kernels<double> f64;
+  RandomWords random_words;
+};
+
+// One per instruction set the build knows; the only symbol each kernel object exports.
+#if defined(__x86_64__)
+extern const KernelSet kernels_x86_64_v2, kernels_x86_64_v3, kernels_x86_64_v4;
+#elif defined(__aarch64__)
+extern const KernelSet kernels_neon;
+#endif
+
+}  // namespace layerwise

@@ -1,0 +1,134 @@
+// One vector type per element type, as wide as the instruction set this file is compiled for.
+//
+// Arithmetic is written with the compiler's vector extensions; only what they cannot say (fused multiply-add, square root,
+// widening integer product) is an intrinsic. No C++ library header may be included by a kernel file: an inline function of
+// the library compiled here would be a weak symbol, and the linker could keep the AVX-512 copy for every processor.
+#pragma once
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#include "base/types.h"
+
+namespace layerwise {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr index_t kVectorBytes = 64;
+#elif defined(__AVX2__)
+constexpr index_t kVectorBytes = 32;
+#else
+constexpr index_t kVectorBytes = 16;
+#endif
+
+template <class T>
+struct VectorOf {
+  typedef T type __attribute__((vector_size(kVectorBytes)));
+  typedef T unaligned __attribute__((vector_size(kVectorBytes), aligned(sizeof(T)), may_alias));
+};
+template <class T>
+using Vec = typename VectorOf<T>::type;
+template <class T>
+constexpr index_t kLanes = kVectorBytes / static_cast<index_t>(sizeof(T));
+
+// The signed integer as wide as T: what a comparison of vectors gives, and what a float's bits are.
+template <class T>
+struct IntegerOf;
+template <>
+struct IntegerOf<float> {
+  typedef std::int32_t type;
+};
+template <>
+struct IntegerOf<double> {
+  typedef std::int64_t type;
+};
+template <class T>
+using IntVec = Vec<typename IntegerOf<T>::type>;
+
+template <class T>
+inline Vec<T> load(const T* p) {
+  return *reinterpret_cast<const typename VectorOf<T>::unaligned*>(p);
+}
+template <class T>
+inline void store(T* p, Vec<T> v) {
+  *reinterpret_cast<typename VectorOf<T>::unaligned*>(p) = v;
+}
+// The first n < kLanes numbers; the other lanes are 0.
+template <class T>
+inline Vec<T> load_some(const T* p, index_t n) {
+  T lane[kLanes<T>] = {};
+  for (index_t i = 0; i < n; ++i) lane[i] = p[i];
+  return load(lane);
+}
+template <class T>
+inline void store_some(T* p, Vec<T> v, index_t n) {
+  T lane[kLanes<T>];
+  store(lane, v);
+  for (index_t i = 0; i < n; ++i) p[i] = lane[i];
+}
+template <class T>
+inline Vec<T> set(T x) {
+  return x - Vec<T>{};
+}
+
+// a * b + c with one rounding; on x86-64-v2, which has no such instruction, with two.
+inline Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
+#if defined(__AVX512F__)
+  return (Vec<float>)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__AVX2__)
+  return (Vec<float>)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(__aarch64__)
+  return (Vec<float>)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#else
+  return a * b + c;
+#endif
+}
+inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
+#if defined(__AVX512F__)
+  return (Vec<double>)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+#elif defined(__AVX2__)
+  return (Vec<double>)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+#elif defined(__aarch64__)
+  return (Vec<double>)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
+#else
+  return a * b + c;
+#endif
+}
+
+inline Vec<float> sqrt(Vec<float> x) {
+#if defined(__AVX512F__)
+  return (Vec<float>)_mm512_maskz_sqrt_ps(0xffff, (__m512)x);  // the unmasked form warns in GCC 12
+#elif defined(__AVX2__)
+  return (Vec<float>)_mm256_sqrt_ps((__m256)x);
+#elif defined(__aarch64__)
+  return (Vec<float>)vsqrtq_f32((float32x4_t)x);
+#else
+  return (Vec<float>)_mm_sqrt_ps((__m128)x);
+#endif
+}
+inline Vec<double> sqrt(Vec<double> x) {
+#if defined(__AVX512F__)
+  return (Vec<double>)_mm512_maskz_sqrt_pd(0xff, (__m512d)x);
+#elif defined(__AVX2__)
+  return (Vec<double>)_mm256_sqrt_pd((__m256d)x);
+#elif defined(__aarch64__)
+  return (Vec<double>)vsqrtq_f64((float64x2_t)x);
+#else
+  return (Vec<double>)_mm_sqrt_pd((__m128d)x);
+#endif
+}
+
+// f(i, in, out) is called for each vector; the last few numbers take the same arithmetic as the rest.
+// Body: Vec<T> body(loader) with loader(pointer) giving the vector of that array at the current place.
+template <class T, class Body>
+inline void each(T* out, index_t n, Body body) {
+  index_t i = 0;
+  for (; i + kLanes<T> <= n; i += kLanes<T>) store(out + i, body([i](const T* p) { return load(p + i); }));
+  if (i < n) store_some(out + i, body([i, n](const T* p) { return load_some(p + i, n - i); }), n - i);
+}
+
+}  // namespace
+}  // namespace layerwise

@@ -1,0 +1,40 @@
+// The kernels as functions of plain row-major matrices: packed into panels, worked on, unpacked. For use one by one from Python;
+// training never comes here.
+#pragma once
+
+#include "net/settings.h"
+
+namespace layerwise {
+
+// A row-major matrix, or the transpose of one.
+template <class T>
+struct Matrix {
+  const T* data;
+  index_t rows, cols;
+  bool transposed = false;  // element (r, c) is data[c * rows + r]
+};
+
+template <class T>
+void matmul(const Matrix<T>& a, const Matrix<T>& b, const T* bias, int threads, T* out);  // bias may be null
+template <class T>
+void activation(Activation f, const T* parameter, index_t rows, index_t cols, const T* z, T* a);
+// g -> g * f'(z); by_parameter = g * df/dparameter, element by element (0 where f has no parameter to learn).
+template <class T>
+void activation_backward(Activation f, const T* parameter, index_t rows, index_t cols, const T* z, T* g, T* by_parameter);
+template <class T>
+void column_sums(const T* x, index_t rows, index_t cols, T* sums);
+template <class T>
+void loss(Loss kind, const T* p, const T* t, index_t rows, index_t cols, double* row_loss, T* delta);
+template <class T>
+void optimizer_step(const OptimizerSpec& spec, T* w, T* m, T* v, const T* g, index_t n, double rate, index_t step, double alpha);
+// What a plan with this seed does to the rows `ids` of a data set at this step.
+template <class T>
+void corrupt(const NoiseSpec& noise, const index_t* ids, index_t rows, index_t cols, std::uint64_t seed, std::uint32_t step, T* x);
+
+// The scalars of step number t = 1, 2, ... of an optimiser.
+template <class T>
+UpdateScalars<T> update_scalars(const OptimizerSpec& spec, index_t t, double rate, double momentum, double alpha);
+template <class T>
+NoiseScalars<T> noise_scalars(const NoiseSpec& noise);
+
+}  // namespace layerwise

@@ -1,0 +1,132 @@
+#include "net/network.h"
+
+#include <algorithm>
+#include <string>
+
+#include "base/check.h"
+#include "kernels/catalog.h"
+
+namespace layerwise {
+namespace {
+
+constexpr index_t kLargest = index_t{1} << 31;  // features of a layer; keeps every product of sizes inside 64 bits
+
+void check(const std::vector<LayerSpec>& layers) {
+  require(!layers.empty(), "a network needs at least one layer");
+  for (std::size_t l = 0; l < layers.size(); ++l) {
+    const LayerSpec& layer = layers[l];
+    const std::string name = "layer " + std::to_string(l);
+    require(layer.n_in > 0 && layer.n_out > 0 && layer.n_in < kLargest && layer.n_out < kLargest,
+            name + ": n_in and n_out must be between 1 and 2^31 - 1");
+    require(l == 0 || layers[l - 1].n_out == layer.n_in, name + ": n_in must be the n_out of the layer before");
+    require(layer.learn == Learn::fixed || learnable(layer.activation), name + ": only prelu and swish have a parameter to learn");
+    if (layer.tied_to < 0) continue;
+    require(static_cast<std::size_t>(layer.tied_to) < l, name + ": tied_to must be an earlier layer");
+    const LayerSpec& owner = layers[static_cast<std::size_t>(layer.tied_to)];
+    require(owner.tied_to < 0, name + ": tied_to must be a layer with weights of its own");
+    require(owner.n_in == layer.n_out && owner.n_out == layer.n_in, name + ": must have the transposed shape of the layer it is tied to");
+  }
+}
+
+// Visits every element of a matrix as (its place in panels, its place in a plain row-major matrix).
+template <class Visit>
+void for_each_element(index_t rows, index_t cols, Visit visit) {
+  for (index_t p = 0; p < panels(cols); ++p) {
+    const index_t width = std::min(kPanel, cols - p * kPanel);
+    for (index_t r = 0; r < rows; ++r) {
+      for (index_t c = 0; c < width; ++c) visit((p * rows + r) * kPanel + c, r * cols + p * kPanel + c);
+    }
+  }
+}
+
+}  // namespace
+
+template <class T>
+Network<T>::Network(std::vector<LayerSpec> layers) : layers_(std::move(layers)), users_(layers_.size(), -1) {
+  check(layers_);
+  index_t end = 0;
+  for (std::size_t l = 0; l < layers_.size(); ++l) {
+    const LayerSpec& layer = layers_[l];
+    const index_t width = panels(layer.n_out) * kPanel;
+    Window window{};
+    if (layer.tied_to < 0) {
+      require(layer.n_in <= (index_t{1} << 40) / width, "layer " + std::to_string(l) + ": too many weights");
+      window.weights = end;
+      end += layer.n_in * width;
+      parameter_count_ += layer.n_in * layer.n_out;
+    } else {
+      const auto owner = static_cast<std::size_t>(layer.tied_to);
+      require(users_[owner] < 0, "layer " + std::to_string(l) + ": another layer is tied to the same weights");
+      users_[owner] = static_cast<int>(l);
+      window.weights = windows_[owner].weights;
+    }
+    window.bias = end;
+    window.parameter = end + width;
+    end += 2 * width;
+    parameter_count_ += layer.n_out + (layer.learn == Learn::unit ? layer.n_out : layer.learn == Learn::shared ? 1 : 0);
+    windows_.push_back(window);
+  }
+  numbers_ = Buffer<T>(end);
+  for (int l = 0; l < depth(); ++l) {
+    std::fill_n(data() + window(l).parameter, panels(layer(l).n_out) * kPanel, static_cast<T>(layer(l).parameter));
+  }
+}
+
+template <class T>
+void Network<T>::get_weights(int l, T* out) const {
+  const LayerSpec& owner = owns_weights(l) ? layer(l) : layer(layer(l).tied_to);
+  const T* w = data() + window(l).weights;
+  const bool transposed = !owns_weights(l);
+  for_each_element(owner.n_in, owner.n_out, [&](index_t panel, index_t plain) {
+    out[transposed ? plain % owner.n_out * owner.n_in + plain / owner.n_out : plain] = w[panel];
+  });
+}
+
+template <class T>
+void Network<T>::set_weights(int l, const T* values) {
+  const LayerSpec& owner = owns_weights(l) ? layer(l) : layer(layer(l).tied_to);
+  T* w = data() + window(l).weights;
+  const bool transposed = !owns_weights(l);
+  for_each_element(owner.n_in, owner.n_out, [&](index_t panel, index_t plain) {
+    w[panel] = values[transposed ? plain % owner.n_out * owner.n_in + plain / owner.n_out : plain];
+  });
+}
+
+template <class T>
+void Network<T>::flatten(const T* numbers, T* flat) const {
+  for (int l = 0; l < depth(); ++l) {
+    const LayerSpec& spec = layer(l);
+    if (owns_weights(l)) {
+      const T* w = numbers + window(l).weights;
+      for_each_element(spec.n_in, spec.n_out, [&](index_t panel, index_t plain) { flat[plain] = w[panel]; });
+      flat += spec.n_in * spec.n_out;
+    }
+    flat = std::copy_n(numbers + window(l).bias, spec.n_out, flat);
+    if (spec.learn == Learn::unit) flat = std::copy_n(numbers + window(l).parameter, spec.n_out, flat);
+    if (spec.learn == Learn::shared) *flat++ = numbers[window(l).parameter];
+  }
+}
+
+template <class T>
+void Network<T>::unflatten(const T* flat, T* numbers) const {
+  for (int l = 0; l < depth(); ++l) {
+    const LayerSpec& spec = layer(l);
+    if (owns_weights(l)) {
+      T* w = numbers + window(l).weights;
+      for_each_element(spec.n_in, spec.n_out, [&](index_t panel, index_t plain) { w[panel] = flat[plain]; });
+      flat += spec.n_in * spec.n_out;
+    }
+    std::copy_n(flat, spec.n_out, numbers + window(l).bias);
+    flat += spec.n_out;
+    if (spec.learn == Learn::unit) {
+      std::copy_n(flat, spec.n_out, numbers + window(l).parameter);
+      flat += spec.n_out;
+    }
+    if (spec.learn == Learn::shared) std::fill_n(numbers + window(l).parameter, panels(spec.n_out) * kPanel, *flat++);
+  }
+}
+
+template class Network<float>;
+template class Network<double>;
+
+}  // namespace layerwise

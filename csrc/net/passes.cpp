@@ -1,0 +1,389 @@
+#include "net/passes.h"
+
+#include <algorithm>
+
+#include "kernels/catalog.h"
+#include "net/array_functions.h"
+
+namespace layerwise {
+namespace {
+
+constexpr std::size_t at(int l) { return static_cast<std::size_t>(l); }
+constexpr index_t width_of(index_t features, index_t panel) { return std::min(kPanel, features - panel * kPanel); }
+
+template <class T>
+alignas(64) constexpr T kZeros[kPanel] = {};
+
+// Gives each thread its share of (panel, rows) pieces, cut at the register tile's rows and joined again within a panel.
+template <class T, class Piece>
+void for_each_piece(Team& team, const Batch<T>& batch, index_t n_panels, Piece piece) {
+  const index_t tiles = (batch.rows + batch.k.tile_rows - 1) / batch.k.tile_rows;
+  const Range units = team.share(n_panels * tiles);
+  for (index_t u = units.begin; u < units.end;) {
+    const index_t panel = u / tiles, end = std::min(units.end, (panel + 1) * tiles);
+    piece(panel, batch.rows * (u - panel * tiles) / tiles, batch.rows * (end - panel * tiles) / tiles);
+    u = end;
+  }
+}
+
+// out = init + a * w for one panel of out; block(k0, n) gives the rows k0 .. k0 + n of the right-hand panel.
+template <class T, class Block>
+void product(const Kernels<T>& k, const Panels<T>& a, index_t depth, const Panels<T>& out, index_t panel, index_t width, index_t row,
+             index_t row_end, const T* init, Block block) {
+  T* c = out.at(panel, row);
+  for (index_t k0 = 0; k0 < depth; k0 += kDepthBlock) {
+    const index_t n = std::min(kDepthBlock, depth - k0);
+    k.gemm(a.at(k0 / kPanel, row), a.step, block(k0, n), row_end - row, width, n, k0 == 0 ? init : c, k0 == 0 ? 0 : kPanel, c);
+  }
+}
+
+// The same with w (layer l's matrix, in panels of its outputs) as it is stored, or transposed block by block.
+template <class T>
+void product_with_weights(Team& team, const Batch<T>& batch, int l, bool transposed, const Panels<T>& a, index_t depth,
+                          const Panels<T>& out, index_t panel, index_t width, index_t row, index_t row_end, const T* init) {
+  const T* w = batch.network.data() + batch.network.window(l).weights;
+  if (!transposed) {
+    product(batch.k, a, depth, out, panel, width, row, row_end, init,
+            [&](index_t k0, index_t) { return w + (panel * depth + k0) * kPanel; });
+    return;
+  }
+  // The stored matrix has `depth` columns and as many rows as `out` has features.
+  const LayerSpec& owner = batch.network.layer(batch.network.owns_weights(l) ? l : batch.network.layer(l).tied_to);
+  T* scratch = batch.room.scratch(team.rank());
+  product(batch.k, a, depth, out, panel, width, row, row_end, init, [&](index_t k0, index_t n) {
+    batch.k.transpose(w + (k0 / kPanel * owner.n_in + panel * kPanel) * kPanel, owner.n_in * kPanel, width, n, scratch);
+    return static_cast<const T*>(scratch);
+  });
+}
+
+template <class T>
+void drop_out(const Batch<T>& batch, int l, index_t panel, index_t row, index_t row_end) {
+  const LayerRoom<T>& room = batch.room.layers[at(l)];
+  const double rate = batch.recipe->dropout[at(l)];
+  const auto threshold = static_cast<std::uint64_t>(rate * 4294967296.0);
+  const T keep = static_cast<T>(1 / (1 - rate));
+  for (index_t r = row; r < row_end; ++r) {
+    const auto group = static_cast<std::uint64_t>(batch.id(r) * panels(batch.network.layer(l).n_out) + panel);
+    const RandomPlace place{batch.recipe->seed, group, batch.step, kDropoutStream + static_cast<std::uint32_t>(l)};
+    batch.k.dropout(room.scale.at(panel, r), place, threshold, keep);
+  }
+  batch.k.multiply(room.value.at(panel, row), room.scale.at(panel, row), room.output.at(panel, row), (row_end - row) * kPanel);
+}
+
+template <class T>
+bool drops_out(const Batch<T>& batch, int l) {
+  return batch.train && batch.room.layers[at(l)].scale.data != nullptr;
+}
+
+// What layer l reads and what it gives.
+template <class T>
+const Panels<T>& input_of(const Batch<T>& batch, int l) {
+  if (l == batch.first) return batch.room.input;
+  const LayerRoom<T>& below = batch.room.layers[at(l - 1)];
+  return drops_out(batch, l - 1) ? below.output : below.value;
+}
+
+template <class T>
+bool skips_activation(const Batch<T>& batch, int l) {
+  return l == batch.last - 1 && batch.logits;
+}
+
+bool is_frozen(const Recipe& recipe, int l) { return !recipe.frozen.empty() && recipe.frozen[at(l)]; }
+
+// g (in delta) becomes the delta of layer l: times the slope of its activation.
+template <class T>
+void slope_of_piece(const Batch<T>& batch, int l, index_t panel, index_t row, index_t row_end) {
+  const LayerRoom<T>& room = batch.room.layers[at(l)];
+  const LayerSpec& spec = batch.network.layer(l);
+  T* by_parameter = room.by_parameter.data == nullptr ? nullptr : room.by_parameter.at(panel, row);
+  batch.k.slope[static_cast<int>(spec.activation)](room.z.at(panel, row), room.value.at(panel, row), room.delta.at(panel, row),
+                                                   (row_end - row) * kPanel,
+                                                   batch.network.data() + batch.network.window(l).parameter + panel * kPanel, by_parameter);
+}
+
+template <class T>
+void softmax_slope_of_rows(const Batch<T>& batch, int l, Range rows) {
+  const LayerRoom<T>& room = batch.room.layers[at(l)];
+  batch.k.softmax_slope(room.value.at(0, rows.begin), room.value.step, room.delta.at(0, rows.begin), room.delta.step, rows.end - rows.begin,
+                        batch.network.layer(l).n_out);
+}
+
+}  // namespace
+
+template <class T>
+void gather(Team& team, const Batch<T>& batch, const Data<T>& data) {
+  const Workspace<T>& room = batch.room;
+  const auto copy_row = [](const T* row, index_t features, const Panels<T>& out, index_t r) {
+    for (index_t p = 0; p < panels(features); ++p) {
+      const index_t width = width_of(features, p);
+      T* to = out.at(p, r);
+      std::copy_n(row + p * kPanel, width, to);
+      std::fill_n(to + width, kPanel - width, T{0});
+    }
+  };
+  const index_t n_in = batch.network.layer(batch.first).n_in, n_out = batch.network.outputs();
+  const Range rows = team.share(batch.rows);
+  for (index_t r = rows.begin; r < rows.end; ++r) {
+    const index_t id = batch.id(r);
+    copy_row(data.x + id * n_in, n_in, room.input, r);
+    if (batch.recipe == nullptr) continue;
+    if (!batch.input_is_target) {
+      if (data.y != nullptr) {
+        copy_row(data.y + id * n_out, n_out, room.target, r);
+      } else {
+        copy_row(data.x + id * n_in, n_in, room.target, r);
+      }
+    }
+    const NoiseSpec& noise = batch.recipe->noise;
+    if (!batch.train || noise.kind == NoiseKind::none) continue;
+    const NoiseScalars<T> scalars = noise_scalars<T>(noise);
+    for (index_t p = 0; p < panels(n_in); ++p) {
+      const auto group = static_cast<std::uint64_t>(id * panels(n_in) + p);
+      batch.k.noise[static_cast<int>(noise.kind)](room.input.at(p, r), width_of(n_in, p),
+                                                  RandomPlace{batch.recipe->seed, group, batch.step, kNoiseStream}, scalars);
+    }
+  }
+}
+
+template <class T>
+void forward(Team& team, const Batch<T>& batch) {
+  for (int l = batch.first; l < batch.last; ++l) {
+    const LayerSpec& spec = batch.network.layer(l);
+    const LayerRoom<T>& room = batch.room.layers[at(l)];
+    const T* numbers = batch.network.data();
+    const Window& window = batch.network.window(l);
+    const bool by_row = spec.activation == Activation::softmax;
+    const bool activates = !skips_activation(batch, l);
+    const auto epilogue = [&](index_t panel, index_t row, index_t row_end) {
+      if (activates && !by_row) {
+        batch.k.value[static_cast<int>(spec.activation)](room.z.at(panel, row), room.value.at(panel, row), (row_end - row) * kPanel,
+                                                         numbers + window.parameter + panel * kPanel);
+      }
+      if (drops_out(batch, l) && !by_row) drop_out(batch, l, panel, row, row_end);
+    };
+    for_each_piece(team, batch, panels(spec.n_out), [&](index_t panel, index_t row, index_t row_end) {
+      product_with_weights(team, batch, l, !batch.network.owns_weights(l), input_of(batch, l), spec.n_in, room.z, panel,
+                           width_of(spec.n_out, panel), row, row_end, numbers + window.bias + panel * kPanel);
+      epilogue(panel, row, row_end);
+    });
+    team.barrier();
+    if (by_row && activates) {
+      const Range rows = team.share(batch.rows);
+      batch.k.softmax(room.z.at(0, rows.begin), room.z.step, room.value.at(0, rows.begin), room.value.step, rows.end - rows.begin,
+                      spec.n_out);
+      team.barrier();
+      if (drops_out(batch, l)) {
+        for_each_piece(team, batch, panels(spec.n_out),
+                       [&](index_t panel, index_t row, index_t row_end) { drop_out(batch, l, panel, row, row_end); });
+        team.barrier();
+      }
+    }
+  }
+}
+
+template <class T>
+void loss(Team& team, const Batch<T>& batch) {
+  const int l = batch.last - 1;
+  const LayerSpec& spec = batch.network.layer(l);
+  const LayerRoom<T>& room = batch.room.layers[at(l)];
+  const bool in_logits = loss_is_in_logits(*batch.recipe);
+  const Panels<T>& p = in_logits ? room.z : room.value;
+  const Panels<T>& t = batch.input_is_target ? batch.room.input : batch.room.target;
+  const Range rows = team.share(batch.rows);
+  const index_t n = rows.end - rows.begin;
+  if (n > 0) {
+    T* delta = batch.train ? room.delta.at(0, rows.begin) : nullptr;
+    std::fill_n(batch.room.row_loss.data() + rows.begin, n, 0.0);
+    batch.k.loss[static_cast<int>(batch.recipe->loss)](p.at(0, rows.begin), p.step, t.at(0, rows.begin), t.step, delta, room.delta.step, n,
+                                                       spec.n_out, batch.room.row_scale.data() + rows.begin,
+                                                       batch.room.row_loss.data() + rows.begin, batch.recipe->missing_targets);
+    if (batch.train && !in_logits) {
+      if (spec.activation == Activation::softmax) {
+        softmax_slope_of_rows(batch, l, rows);
+      } else {
+        for (index_t panel = 0; panel < panels(spec.n_out); ++panel) slope_of_piece(batch, l, panel, rows.begin, rows.end);
+      }
+    }
+  }
+  team.barrier();
+}
+
+template <class T>
+int lowest_learning(const Network<T>& network, const Recipe& recipe) {
+  int l = 0;
+  while (l < network.depth() && is_frozen(recipe, l)) ++l;
+  return l;
+}
+
+template <class T>
+void backward(Team& team, const Batch<T>& batch) {
+  const int lowest = lowest_learning(batch.network, *batch.recipe);
+  for (int l = batch.last - 1; l > lowest; --l) {
+    const LayerSpec& spec = batch.network.layer(l);
+    const LayerSpec& below = batch.network.layer(l - 1);
+    const LayerRoom<T>& room = batch.room.layers[at(l - 1)];
+    const Panels<T>& delta = batch.room.layers[at(l)].delta;
+    const bool by_row = below.activation == Activation::softmax;
+    for_each_piece(team, batch, panels(below.n_out), [&](index_t panel, index_t row, index_t row_end) {
+      const index_t width = width_of(below.n_out, panel);
+      if (batch.rows == 1 && batch.network.owns_weights(l)) {
+        const T* w = batch.network.data() + batch.network.window(l).weights + panel * kPanel * kPanel;
+        T* g = room.delta.at(panel, 0);
+        batch.k.gemv_t(w, spec.n_in * kPanel, delta.at(0, 0), delta.step, panels(spec.n_out), width, g);
+      } else {
+        product_with_weights(team, batch, l, batch.network.owns_weights(l), delta, spec.n_out, room.delta, panel, width, row, row_end,
+                             kZeros<T>);
+      }
+      if (drops_out(batch, l - 1)) {
+        T* g = room.delta.at(panel, row);
+        batch.k.multiply(g, room.scale.at(panel, row), g, (row_end - row) * kPanel);
+      }
+      if (!by_row) slope_of_piece(batch, l - 1, panel, row, row_end);
+    });
+    team.barrier();
+    if (by_row) {
+      softmax_slope_of_rows(batch, l - 1, team.share(batch.rows));
+      team.barrier();
+    }
+  }
+}
+
+namespace {
+
+// The optimiser's scalars for one kind of number of layer l.
+template <class T>
+UpdateScalars<T> scalars_for(const Update<T>& update, const Recipe& recipe, int l, bool weights) {
+  UpdateScalars<T> s = update.scalars;
+  if (!recipe.rate_scale.empty()) s.rate = static_cast<T>(static_cast<double>(s.rate) * recipe.rate_scale[at(l)]);
+  if (!weights) s.l2 = s.weight_decay = 0;
+  return s;
+}
+
+template <class T>
+void update_range(const Kernels<T>& k, Network<T>& network, const Update<T>& update, const UpdateScalars<T>& s, index_t begin, index_t n,
+                  const T* gradient) {
+  const auto moment = [&](T* m) { return m == nullptr ? nullptr : m + begin; };
+  k.update[static_cast<int>(update.kind)](network.data() + begin, moment(update.first), moment(update.second), gradient, n, s);
+}
+
+// One 32 x 32 block of layer l's weight gradient into `out`: over the batch's rows, then over the tied decoder's.
+template <class T>
+void weight_gradient_block(const Batch<T>& batch, int l, index_t panel, index_t block, const T* init, index_t init_step, T* out) {
+  const Network<T>& network = batch.network;
+  const LayerSpec& spec = network.layer(l);
+  const index_t rows = width_of(spec.n_in, block), width = width_of(spec.n_out, panel);
+  const Panels<T>& x = input_of(batch, l);
+  batch.k.gemm_t(x.at(block, 0), 0, batch.room.layers[at(l)].delta.at(panel, 0), rows, width, batch.rows, init, init_step, out);
+  if (const int tied = network.tied_user(l); tied >= 0) {
+    const Panels<T>& delta = batch.room.layers[at(tied)].delta;
+    const Panels<T>& code = input_of(batch, tied);
+    batch.k.gemm_t(delta.at(block, 0), 0, code.at(panel, 0), rows, width, batch.rows, out, kPanel, out);
+  }
+  // The weights' padding must stay zero; here may be a code's padding, or what an earlier block left.
+  for (index_t r = 0; width < kPanel && r < rows; ++r) std::fill_n(out + r * kPanel + width, kPanel - width, T{0});
+}
+
+// Gives all units of a shared activation parameter the same gradient: the sum over units, in order.
+template <class T>
+void share_gradient(const LayerSpec& spec, T* gradient) {
+  T sum = 0;
+  for (index_t j = 0; j < spec.n_out; ++j) sum += gradient[j];
+  std::fill_n(gradient, panels(spec.n_out) * kPanel, sum);
+}
+
+}  // namespace
+
+template <class T>
+void learn(Team& team, const Batch<T>& batch, Network<T>& network, const Update<T>* update, T* gradient, bool accumulate) {
+  const Recipe& recipe = *batch.recipe;
+  T* local = batch.room.scratch(team.rank()) + kDepthBlock * kPanel;
+  for (int l = 0; l < network.depth(); ++l) {
+    if (is_frozen(recipe, l)) continue;
+    const LayerSpec& spec = network.layer(l);
+    const Window& window = network.window(l);
+    const LayerRoom<T>& room = batch.room.layers[at(l)];
+    if (network.owns_weights(l)) {
+      const index_t blocks = panels(spec.n_in);
+      const Range units = team.share(panels(spec.n_out) * blocks);
+      const UpdateScalars<T> s = gradient == nullptr ? scalars_for(*update, recipe, l, true) : UpdateScalars<T>{};
+      if (gradient == nullptr) std::fill_n(local, kPanel * kPanel, T{0});
+      for (index_t u = units.begin; u < units.end; ++u) {
+        const index_t panel = u / blocks, block = u % blocks;
+        const index_t begin = window.weights + (panel * spec.n_in + block * kPanel) * kPanel;
+        if (gradient != nullptr) {
+          T* out = gradient + begin;
+          weight_gradient_block(batch, l, panel, block, accumulate ? out : kZeros<T>, accumulate ? kPanel : 0, out);
+        } else {
+          weight_gradient_block(batch, l, panel, block, kZeros<T>, 0, local);
+          update_range(batch.k, network, *update, s, begin, width_of(spec.n_in, block) * kPanel, local);
+        }
+      }
+    }
+    // Biases and activation parameters: few numbers, so a panel is the unit, and a shared parameter is thread 0's.
+    const Range units = team.share(panels(spec.n_out));
+    const auto sum_and_update = [&](const Panels<T>& values, index_t offset, index_t panel) {
+      const index_t begin = offset + panel * kPanel;
+      T* sums = gradient != nullptr ? gradient + begin : local;
+      if (!accumulate) std::fill_n(sums, kPanel, T{0});
+      batch.k.column_sums(values.at(panel, 0), batch.rows, sums);
+      if (gradient == nullptr) update_range(batch.k, network, *update, scalars_for(*update, recipe, l, false), begin, kPanel, sums);
+    };
+    for (index_t p = units.begin; p < units.end; ++p) sum_and_update(room.delta, window.bias, p);
+    if (spec.learn == Learn::unit) {
+      for (index_t p = units.begin; p < units.end; ++p) sum_and_update(room.by_parameter, window.parameter, p);
+    } else if (spec.learn == Learn::shared && team.leads()) {
+      T* sums = gradient != nullptr ? gradient + window.parameter : batch.room.shared_gradient.data();
+      const index_t width = panels(spec.n_out) * kPanel;
+      if (!accumulate) std::fill_n(sums, width, T{0});
+      for (index_t p = 0; p < panels(spec.n_out); ++p) batch.k.column_sums(room.by_parameter.at(p, 0), batch.rows, sums + p * kPanel);
+      if (gradient == nullptr) {
+        share_gradient(spec, sums);
+        update_range(batch.k, network, *update, scalars_for(*update, recipe, l, false), window.parameter, width, sums);
+      }
+    }
+  }
+  team.barrier();
+}
+
+template <class T>
+void share_gradients(const Network<T>& network, T* gradient) {
+  for (int l = 0; l < network.depth(); ++l) {
+    if (network.layer(l).learn == Learn::shared) share_gradient(network.layer(l), gradient + network.window(l).parameter);
+  }
+}
+
+template <class T>
+void apply_update(Team& team, const Batch<T>& batch, Network<T>& network, const Update<T>& update, const T* gradient) {
+  const Recipe& recipe = *batch.recipe;
+  for (int l = 0; l < network.depth(); ++l) {
+    if (is_frozen(recipe, l)) continue;
+    const LayerSpec& spec = network.layer(l);
+    const Window& window = network.window(l);
+    if (network.owns_weights(l)) {
+      const Range rows = team.share(panels(spec.n_out) * spec.n_in);
+      const index_t begin = window.weights + rows.begin * kPanel;
+      update_range(batch.k, network, update, scalars_for(update, recipe, l, true), begin, (rows.end - rows.begin) * kPanel,
+                   gradient + begin);
+    }
+    if (!team.leads()) continue;
+    const UpdateScalars<T> s = scalars_for(update, recipe, l, false);
+    const index_t width = panels(spec.n_out) * kPanel;
+    update_range(batch.k, network, update, s, window.bias, width, gradient + window.bias);
+    if (spec.learn != Learn::fixed) update_range(batch.k, network, update, s, window.parameter, width, gradient + window.parameter);
+  }
+  team.barrier();
+}
+
+#define LAYERWISE_INSTANTIATE(T)                                                           \
+  template void gather<T>(Team&, const Batch<T>&, const Data<T>&);                         \
+  template void forward<T>(Team&, const Batch<T>&);                                        \
+  template void loss<T>(Team&, const Batch<T>&);                                           \
+  template void backward<T>(Team&, const Batch<T>&);                                       \
+  template int lowest_learning<T>(const Network<T>&, const Recipe&);                       \
+  template void learn<T>(Team&, const Batch<T>&, Network<T>&, const Update<T>*, T*, bool); \
+  template void share_gradients<T>(const Network<T>&, T*);                                 \
+  template void apply_update<T>(Team&, const Batch<T>&, Network<T>&, const Update<T>&, const T*);
+LAYERWISE_INSTANTIATE(float)
+LAYERWISE_INSTANTIATE(double)
+
+}  // namespace layerwise

@@ -1,0 +1,308 @@
+#include "net/plan.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <numeric>
+#include <string>
+
+#include "base/check.h"
+#include "kernels/catalog.h"
+#include "kernels/dispatch.h"
+#include "net/array_functions.h"
+#include "net/streams.h"
+
+namespace layerwise {
+namespace {
+
+constexpr index_t kReadRows = 256;  // rows of a block when a network is only read
+constexpr double kPollSeconds = 0.02;
+
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+template <class T>
+double multiply_adds(const Network<T>& network, index_t rows) {
+  double sum = 0;
+  for (int l = 0; l < network.depth(); ++l) sum += static_cast<double>(network.layer(l).n_in) * static_cast<double>(network.layer(l).n_out);
+  return sum * static_cast<double>(rows);
+}
+
+template <class T>
+void check(const Network<T>& network, const Recipe& recipe) {
+  const auto depth = static_cast<std::size_t>(network.depth());
+  const auto per_layer = [&](std::size_t n, const char* name) {
+    require(n == 0 || n == depth, std::string(name) + " must be empty or have one value a layer");
+  };
+  per_layer(recipe.dropout.size(), "dropout");
+  per_layer(recipe.frozen.size(), "frozen");
+  per_layer(recipe.rate_scale.size(), "rate_scale");
+  for (const double rate : recipe.dropout) require(rate >= 0 && rate < 1, "dropout must be in [0, 1)");
+  require(recipe.dropout.empty() || recipe.dropout.back() == 0, "dropout of the output layer must be 0");
+  require(recipe.batch_size > 0, "batch_size must be at least 1");
+  require(recipe.alpha >= 0 && std::isfinite(recipe.alpha), "alpha must be finite and not negative");
+  require(recipe.threads >= 0, "threads must not be negative");
+  const OptimizerSpec& o = recipe.optimizer;
+  require(o.epsilon > 0 && std::isfinite(o.epsilon), "epsilon must be positive and finite");
+  require(o.momentum >= 0 && o.momentum < 1, "momentum must be in [0, 1)");
+  require(o.decay >= 0 && o.decay < 1, "decay must be in [0, 1)");
+  require(o.weight_decay >= 0 && std::isfinite(o.weight_decay), "weight_decay must be finite and not negative");
+  const bool probability = recipe.noise.kind == NoiseKind::masking || recipe.noise.kind == NoiseKind::salt_and_pepper;
+  require(recipe.noise.level >= 0 && std::isfinite(recipe.noise.level) && (!probability || recipe.noise.level <= 1),
+          "noise level must be in [0, 1] for masking and salt_and_pepper, and finite and not negative for gaussian");
+  const Activation output = network.layer(network.depth() - 1).activation;
+  require(recipe.loss != Loss::sigmoid_cross_entropy || output == Activation::sigmoid,
+          "sigmoid_cross_entropy needs the output activation sigmoid");
+  require(recipe.loss != Loss::softmax_cross_entropy || output == Activation::softmax,
+          "softmax_cross_entropy needs the output activation softmax");
+}
+
+template <class T>
+double weight_of(const Data<T>& data, index_t row) {
+  return data.weights == nullptr ? 1.0 : static_cast<double>(data.weights[row]);
+}
+
+// Weights of the rows of a block divided by the weight of the whole batch, which is returned.
+template <class T>
+void set_row_scale(const Batch<T>& batch, const Data<T>& data, double total) {
+  for (index_t r = 0; r < batch.rows; ++r) {
+    batch.room.row_scale[static_cast<std::size_t>(r)] = static_cast<T>(total > 0 ? weight_of(data, batch.id(r)) / total : 0.0);
+  }
+}
+
+template <class T>
+double weighted_loss(const Batch<T>& batch, const Data<T>& data) {
+  double sum = 0;
+  for (index_t r = 0; r < batch.rows; ++r) {
+    // A row of weight 0 counts nothing, even where its loss is infinite.
+    const double weight = weight_of(data, batch.id(r));
+    if (weight != 0) sum += weight * batch.room.row_loss[static_cast<std::size_t>(r)];
+  }
+  return sum;
+}
+
+}  // namespace
+
+template <class T>
+Plan<T>::Plan(Network<T>& network, const Recipe& recipe)
+    : network_(network),
+      recipe_((check(network, recipe), recipe)),
+      threads_(threads_for(3 * multiply_adds(network, recipe.batch_size), recipe.threads)),
+      room_(network, &recipe_, std::min(recipe.batch_size, kRowBlock), threads_, 0, network.depth()) {
+  if (has_first_moment(recipe.optimizer.kind)) first_ = Buffer<T>(network.size(), 3);
+  if (has_second_moment(recipe.optimizer.kind)) second_ = Buffer<T>(network.size(), 4);
+}
+
+template <class T>
+Batch<T> Plan<T>::batch_of(const Data<T>& data) {
+  Batch<T> batch{kernels<T>(), network_, room_, &recipe_};
+  batch.last = network_.depth();
+  batch.logits = loss_is_in_logits(recipe_);
+  batch.train = true;
+  batch.input_is_target = data.y == nullptr && recipe_.noise.kind == NoiseKind::none;
+  return batch;
+}
+
+// Fisher and Yates, with the random words of (seed, epoch): the order depends on nothing else.
+template <class T>
+void Plan<T>::shuffle(index_t rows, index_t epoch) {
+  if (shuffled_epoch_ == epoch) return;
+  std::iota(order_.begin(), order_.end(), index_t{0});
+  shuffled_epoch_ = epoch;
+  if (!recipe_.shuffle) return;
+  random_shuffle(recipe_.seed, static_cast<std::uint32_t>(epoch), kShuffleStream, order_.data(), rows);
+}
+
+template <class T>
+Update<T> Plan<T>::update_at(index_t step, double rate, const double* momentum) {
+  const double mu = momentum != nullptr ? *momentum : recipe_.optimizer.momentum;
+  return {recipe_.optimizer.kind, update_scalars<T>(recipe_.optimizer, step + 1, rate, mu, recipe_.alpha), first_.data(), second_.data()};
+}
+
+template <class T>
+void Plan<T>::ask(const Poll& poll) {
+  if (now() - polled_ < kPollSeconds) return;
+  interrupted_ = poll();
+  polled_ = now();
+}
+
+// Every thread of the team runs this; the returned loss (a sum over rows, weighted) is thread 0's.
+template <class T>
+double Plan<T>::pass(Team& team, Batch<T>& batch, const Data<T>& data, index_t begin, index_t end, const Update<T>* update,
+                     const Poll& poll) {
+  double total = static_cast<double>(end - begin), sum = 0;
+  const index_t* ids = batch.ids;
+  if (data.weights != nullptr) {
+    total = 0;
+    for (index_t r = begin; r < end; ++r) total += weight_of(data, ids != nullptr ? ids[r] : r);
+  }
+  const bool fused = update != nullptr && end - begin <= room_.rows;
+  for (index_t row = begin; row < end; row += room_.rows) {
+    batch.rows = std::min(room_.rows, end - row);
+    batch.ids = ids != nullptr ? ids + row : nullptr;
+    batch.first_row = row;
+    if (team.leads()) set_row_scale(batch, data, total);
+    gather(team, batch, data);
+    team.barrier();
+    forward(team, batch);
+    loss(team, batch);
+    if (team.leads()) {
+      sum += weighted_loss(batch, data);
+      ask(poll);
+    }
+    backward(team, batch);
+    learn(team, batch, network_, update, fused ? nullptr : gradient_.data(), row > begin);
+    if (interrupted_ && row + batch.rows < end) return sum;
+  }
+  batch.ids = ids;
+  if (fused) return sum;
+  if (team.leads()) share_gradients(network_, gradient_.data());
+  if (update != nullptr) apply_update(team, batch, network_, *update, static_cast<const T*>(gradient_.data()));
+  return sum;
+}
+
+template <class T>
+RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, const Rates& rates, const Poll& poll) {
+  const double start = now();
+  const index_t batch_size = std::min(recipe_.batch_size, data.rows), steps_per_epoch = (data.rows + batch_size - 1) / batch_size;
+  if (static_cast<index_t>(order_.size()) != data.rows) {
+    order_.resize(static_cast<std::size_t>(data.rows));
+    shuffled_epoch_ = -1;
+  }
+  if (batch_size > room_.rows && gradient_.size() == 0) gradient_ = Buffer<T>(network_.size(), 5);
+
+  RunStats stats;
+  double loss_sum = 0, weight_sum = 0;
+  bool stop = false;
+  interrupted_ = false;
+  polled_ = start;
+  parallel(threads_, [&](Team& team) {
+    Batch<T> batch = batch_of(data);
+    for (index_t s = 0; s < steps && !stop; ++s) {
+      const index_t step = first_step + s, place = step % steps_per_epoch;
+      const index_t begin = place * batch_size, end = std::min(data.rows, begin + batch_size);
+      if (place == 0 || s == 0) {
+        if (team.leads()) shuffle(data.rows, step / steps_per_epoch);
+        team.barrier();
+      }
+      batch.ids = order_.data();
+      batch.step = static_cast<std::uint32_t>(step);
+      const Update<T> update = update_at(step, rates.rates[s], rates.momenta == nullptr ? nullptr : rates.momenta + s);
+      const double sum = pass(team, batch, data, begin, end, &update, poll);
+      if (team.leads()) {
+        stats.interrupted = interrupted_;
+        stats.finite = std::isfinite(sum);
+        stop = !stats.finite || stats.interrupted;
+        // An interrupted batch of several row blocks was given up before its update: it is no step.
+        if (stop && !(stats.finite && end - begin <= room_.rows)) {
+          if (!stats.finite) loss_sum = sum, weight_sum = 1;
+        } else {
+          loss_sum += sum;
+          for (index_t r = begin; r < end; ++r) weight_sum += weight_of(data, order_[static_cast<std::size_t>(r)]);
+          stats.rows += end - begin;
+          ++stats.steps;
+        }
+      }
+      team.barrier();
+    }
+  });
+  stats.loss = weight_sum > 0 ? loss_sum / weight_sum : 0;
+  stats.seconds = now() - start;
+  return stats;
+}
+
+template <class T>
+double Plan<T>::gradient(const Data<T>& data, std::uint32_t step, T* flat, const Poll& poll) {
+  interrupted_ = false;
+  polled_ = now();
+  if (gradient_.size() == 0) gradient_ = Buffer<T>(network_.size(), 5);
+  std::fill_n(gradient_.data(), gradient_.size(), T{0});
+  double sum = 0, total = static_cast<double>(data.rows);
+  if (data.weights != nullptr) total = std::accumulate(data.weights, data.weights + data.rows, 0.0);
+  parallel(threads_, [&](Team& team) {
+    Batch<T> batch = batch_of(data);
+    batch.step = step;
+    const double part = pass(team, batch, data, 0, data.rows, nullptr, poll);
+    if (team.leads()) sum = part;
+  });
+  double penalty = 0;
+  for (int l = 0; l < network_.depth(); ++l) {
+    const bool frozen = !recipe_.frozen.empty() && recipe_.frozen[static_cast<std::size_t>(l)];
+    if (!network_.owns_weights(l) || frozen) continue;
+    const T* w = network_.data() + network_.window(l).weights;
+    T* g = gradient_.data() + network_.window(l).weights;
+    const index_t n = panels(network_.layer(l).n_out) * kPanel * network_.layer(l).n_in;
+    for (index_t i = 0; i < n; ++i) {
+      penalty += static_cast<double>(w[i]) * static_cast<double>(w[i]);
+      g[i] += static_cast<T>(recipe_.alpha) * w[i];
+    }
+  }
+  network_.flatten(gradient_.data(), flat);
+  return (total > 0 ? sum / total : 0) + 0.5 * recipe_.alpha * penalty;
+}
+
+template <class T>
+void apply(const Network<T>& network, const T* x, index_t rows, int first, int last, bool logits, int asked, T* out) {
+  if (rows == 0) return;
+  const index_t block = std::min(rows, kReadRows);
+  const int threads = threads_for(multiply_adds(network, block), asked);
+  Workspace<T> room(network, nullptr, block, threads, first, last);
+  const Data<T> data{x, nullptr, nullptr, rows};
+  const index_t n_out = network.layer(last - 1).n_out;
+  parallel(threads, [&](Team& team) {
+    Batch<T> batch{kernels<T>(), network, room, nullptr};
+    batch.first = first;
+    batch.last = last;
+    batch.logits = logits;
+    for (index_t row = 0; row < rows; row += block) {
+      batch.first_row = row;
+      batch.rows = std::min(block, rows - row);
+      gather(team, batch, data);
+      team.barrier();
+      forward(team, batch);
+      const Panels<T>& result = room.layers[static_cast<std::size_t>(last - 1)].value;
+      const Range share = team.share(batch.rows);
+      for (index_t r = share.begin; r < share.end; ++r) {
+        for (index_t p = 0; p < panels(n_out); ++p) {
+          std::copy_n(result.at(p, r), std::min(kPanel, n_out - p * kPanel), out + (row + r) * n_out + p * kPanel);
+        }
+      }
+      team.barrier();
+    }
+  });
+}
+
+template <class T>
+double evaluate(const Network<T>& network, const Recipe& recipe, const Data<T>& data) {
+  check(network, recipe);
+  const index_t block = std::min(data.rows, kReadRows);
+  const int threads = threads_for(multiply_adds(network, block), recipe.threads);
+  Workspace<T> room(network, &recipe, block, threads, 0, network.depth());
+  double sum = 0, total = static_cast<double>(data.rows);
+  if (data.weights != nullptr) total = std::accumulate(data.weights, data.weights + data.rows, 0.0);
+  parallel(threads, [&](Team& team) {
+    Batch<T> batch{kernels<T>(), network, room, &recipe};
+    batch.last = network.depth();
+    batch.logits = loss_is_in_logits(recipe);
+    batch.input_is_target = data.y == nullptr;
+    for (index_t row = 0; row < data.rows; row += block) {
+      batch.first_row = row;
+      batch.rows = std::min(block, data.rows - row);
+      gather(team, batch, data);
+      team.barrier();
+      forward(team, batch);
+      loss(team, batch);
+      if (team.leads()) sum += weighted_loss(batch, data);
+      team.barrier();
+    }
+  });
+  return total > 0 ? sum / total : 0;
+}
+
+#define LAYERWISE_INSTANTIATE(T)                                                         \
+  template class Plan<T>;                                                                \
+  template void apply<T>(const Network<T>&, const T*, index_t, int, int, bool, int, T*); \
+  template double evaluate<T>(const Network<T>&, const Recipe&, const Data<T>&);
+LAYERWISE_INSTANTIATE(float)
+LAYERWISE_INSTANTIATE(double)
+
+}  // namespace layerwise

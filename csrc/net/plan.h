@@ -1,0 +1,71 @@
+// Network + workspace + optimiser memory: what trains. And what only reads a network: apply and evaluate.
+#pragma once
+
+#include <functional>
+
+#include "net/passes.h"
+
+namespace layerwise {
+
+struct RunStats {
+  double loss = 0;  // mean over the rows seen, weighted; without the alpha term
+  index_t rows = 0;
+  index_t steps = 0;
+  bool finite = true;
+  bool interrupted = false;
+  double seconds = 0;
+};
+
+// One learning rate, and perhaps one momentum, per step.
+struct Rates {
+  const double* rates;
+  const double* momenta;  // null: the optimiser's own
+};
+
+// Asked now and then (at most every 20 ms) by the calling thread; true stops the run after the current step, or inside a step of
+// several row blocks, which is then given up whole.
+using Poll = std::function<bool()>;
+
+template <class T>
+class Plan {
+ public:
+  Plan(Network<T>& network, const Recipe& recipe);
+
+  // Steps first_step .. first_step + steps - 1. A step is one batch; which rows, what noise and what dropout it sees depends on its
+  // number alone, so that a run may be cut anywhere. Allocates only when the data has more rows than ever before.
+  RunStats run(const Data<T>& data, index_t first_step, index_t steps, const Rates& rates, const Poll& poll);
+  // Objective (with alpha's term) and gradient over all rows, in blocks, with the noise and dropout of `step`.
+  double gradient(const Data<T>& data, std::uint32_t step, T* flat, const Poll& poll);
+
+  T* first_moment() { return first_.data(); }
+  T* second_moment() { return second_.data(); }
+  const Recipe& recipe() const { return recipe_; }
+
+ private:
+  Batch<T> batch_of(const Data<T>& data);
+  void ask(const Poll& poll);
+  void shuffle(index_t rows, index_t epoch);
+  Update<T> update_at(index_t step, double rate, const double* momentum);
+  // One pass of a batch in row blocks of at most kRowBlock rows; gradients go to gradient_ unless there is one block and an update.
+  double pass(Team& team, Batch<T>& batch, const Data<T>& data, index_t begin, index_t end, const Update<T>* update, const Poll& poll);
+
+  Network<T>& network_;
+  const Recipe recipe_;
+  const int threads_;
+  Workspace<T> room_;
+  Buffer<T> first_, second_;
+  Buffer<T> gradient_;  // only for batches of several row blocks
+  std::vector<index_t> order_;
+  index_t shuffled_epoch_ = -1;
+  double polled_ = 0;
+  bool interrupted_ = false;
+};
+
+// Layers first .. last - 1 applied to the rows of x; out is row-major.
+template <class T>
+void apply(const Network<T>& network, const T* x, index_t rows, int first, int last, bool logits, int threads, T* out);
+// Mean loss without noise, dropout or alpha.
+template <class T>
+double evaluate(const Network<T>& network, const Recipe& recipe, const Data<T>& data);
+
+}  // namespace layerwise

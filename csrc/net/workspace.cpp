@@ -1,0 +1,59 @@
+#include "net/workspace.h"
+
+#include <algorithm>
+
+#include "kernels/catalog.h"
+
+namespace layerwise {
+
+template <class T>
+Workspace<T>::Workspace(const Network<T>& network, const Recipe* recipe, index_t capacity, int threads, int first, int last)
+    : rows(capacity),
+      layers(static_cast<std::size_t>(network.depth())),
+      row_scale(static_cast<std::size_t>(capacity)),
+      row_loss(static_cast<std::size_t>(capacity)) {
+  // An odd number of rows between panels: with a power of two all panels of a row would compete for the same cache sets.
+  const index_t row_step = (capacity | 1) * kPanel;
+  index_t end = 0;
+  const auto reserve = [&](index_t features) {
+    const index_t begin = end;
+    end += panels(features) * row_step;
+    return begin;
+  };
+  index_t widest = 0;
+  for (int l = first; l < last; ++l) widest = std::max(widest, network.layer(l).n_out);
+  shared_gradient.resize(recipe == nullptr ? 0 : static_cast<std::size_t>(panels(widest) * kPanel));
+  // Two passes over the same plan: the first adds up the sizes, the second hands out the places.
+  const auto place = [&](T* base) {
+    end = 0;
+    const auto room = [&](index_t features) {
+      const index_t begin = reserve(features);
+      return Panels<T>{base == nullptr ? nullptr : base + begin, row_step};
+    };
+    input = room(network.layer(first).n_in);
+    target = input;
+    if (recipe != nullptr) target = room(network.outputs());
+    for (int l = first; l < last; ++l) {
+      LayerRoom<T>& layer = layers[static_cast<std::size_t>(l)];
+      const LayerSpec& spec = network.layer(l);
+      layer.z = layer.value = layer.output = room(spec.n_out);
+      if (recipe == nullptr) continue;
+      if (needs_input(spec.activation)) layer.value = layer.output = room(spec.n_out);
+      const bool drops = !recipe->dropout.empty() && recipe->dropout[static_cast<std::size_t>(l)] > 0;
+      if (drops) layer.output = room(spec.n_out), layer.scale = room(spec.n_out);
+      layer.delta = room(spec.n_out);
+      if (spec.learn != Learn::fixed) layer.by_parameter = room(spec.n_out);
+    }
+  };
+  place(nullptr);
+  memory_ = Buffer<T>(end, 1);
+  place(memory_.data());
+  // Per thread: a transposed block of weights (32 columns of kDepthBlock rows) and a 32 x 32 block of the gradient.
+  scratch_step_ = (kDepthBlock + kPanel + 8) * kPanel;
+  scratch_ = Buffer<T>(scratch_step_ * threads, 2);
+}
+
+template class Workspace<float>;
+template class Workspace<double>;
+
+}  // namespace layerwise

@@ -1,0 +1,141 @@
+"""What the compiled engine offers to the Python side.
+
+Python checks every user value first, with the argument's name; the engine checks shapes and dtypes again (ValueError,
+TypeError) and never converts: arrays must be C-contiguous and of the network's dtype.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float = TypeVar("Float", np.float32, np.float64)
+
+ACTIVATIONS: tuple[str, ...]  # identity sigmoid tanh relu leaky_relu prelu elu softplus gelu gelu_tanh silu swish softmax
+LOSSES: tuple[str, ...]  # squared_error sigmoid_cross_entropy softmax_cross_entropy
+OPTIMIZERS: tuple[str, ...]  # sgd momentum nesterov adagrad rmsprop adam adamw
+NOISES: tuple[str, ...]  # none masking gaussian salt_and_pepper
+
+def isa() -> str: ...  # the instruction set in use: "x86-64-v3"
+def supported_isas() -> tuple[str, ...]: ...  # what this processor can run, slowest first
+def default_threads() -> int: ...  # cores allowed by affinity, cgroup quota and OMP_NUM_THREADS / threadpoolctl
+def random_words(seed: int, stream: int, n: int) -> NDArray[np.uint32]: ...  # Philox4x32-10 words of one stream
+def random_uniform(seed: int, stream: int, n: int) -> NDArray[np.float64]: ...  # in [0, 1), 53 bits
+def random_normal(seed: int, stream: int, n: int) -> NDArray[np.float64]: ...
+def random_permutation(seed: int, stream: int, n: int) -> NDArray[np.int64]: ...
+
+class Layer:
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        activation: str,
+        parameter: float = 0.0,  # alpha of leaky_relu, prelu, elu; beta of swish: its value, or its start when learned
+        learn: str = "fixed",  # "fixed", "shared" (one for the layer) or "unit" (one per unit): prelu and swish only
+        tied_to: int = -1,  # uses the transposed weights of that earlier layer (own bias, no own weights)
+    ) -> None: ...
+    n_in: int
+    n_out: int
+    activation: str
+    parameter: float
+    learn: str
+    tied_to: int
+
+class Optimizer:
+    def __init__(
+        self,
+        kind: str,
+        momentum: float = 0.9,  # also beta_1
+        decay: float = 0.999,  # beta_2 of Adam, decay of RMSProp's average
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,  # adamw
+        bias_correction: bool = True,
+        epsilon_inside_sqrt: bool = False,
+    ) -> None: ...
+
+class Noise:
+    def __init__(self, kind: str = "none", level: float = 0.0, low: float = 0.0, high: float = 1.0) -> None: ...
+
+class Recipe:
+    """Fixed settings of a run. Per-layer lists may be empty (the default for every layer)."""
+
+    def __init__(
+        self,
+        loss: str,
+        optimizer: Optimizer,
+        batch_size: int,
+        seed: int = 0,  # 64 bits
+        alpha: float = 0.0,
+        noise: Noise = ...,
+        dropout: Sequence[float] = (),  # of each layer's outputs; the last must be 0
+        frozen: Sequence[bool] = (),
+        rate_scale: Sequence[float] = (),
+        shuffle: bool = True,
+        missing_targets: bool = False,  # NaN targets count nothing
+        threads: int = 0,  # 0: by the cost model, at most default_threads()
+    ) -> None: ...
+
+class RunStats:
+    loss: float  # mean over the rows seen (weighted) of the loss summed over outputs; without the alpha term
+    rows: int
+    steps: int  # finished steps; fewer than asked when the loss was not finite
+    finite: bool
+    seconds: float
+
+class Network(Generic[Float]):  # Network_float32, Network_float64
+    def __init__(self, layers: Sequence[Layer]) -> None: ...
+    layers: list[Layer]
+    n_parameters: int
+    def weights(self, layer: int) -> NDArray[Float]: ...  # a copy, (n_in, n_out); of a tied layer: the transpose it uses
+    def bias(self, layer: int) -> NDArray[Float]: ...  # (n_out,)
+    def parameter(self, layer: int) -> NDArray[Float]: ...  # (n_out,): alpha or beta of each unit
+    def set_weights(self, layer: int, values: NDArray[Float]) -> None: ...
+    def set_bias(self, layer: int, values: NDArray[Float]) -> None: ...
+    def set_parameter(self, layer: int, values: NDArray[Float]) -> None: ...  # (n_out,); all equal when shared
+    # Flat order: for each layer W (row-major n_in x n_out, unless tied), b, then the learned activation parameter
+    # (n_out numbers for "unit", 1 for "shared", none when fixed).
+    def parameters(self) -> NDArray[Float]: ...
+    def set_parameters(self, values: NDArray[Float]) -> None: ...
+    # Layers first .. last-1 applied to X, no noise, no dropout; logits leaves out the very last activation.
+    def apply(self, X: NDArray[Float], first: int = 0, last: int = -1, logits: bool = False, threads: int = 0) -> NDArray[Float]: ...
+
+class Plan(Generic[Float]):  # Plan_float32, Plan_float64
+    """Network + workspace + optimiser memory: trains in place the network it was made with."""
+
+    def __init__(self, network: Network[Float], recipe: Recipe) -> None: ...
+    # Y None: the targets are the clean X. rates: one learning rate per step; momenta: one per step, or None.
+    # Raises KeyboardInterrupt after finishing the current step.
+    def run(
+        self,
+        X: NDArray[Float],
+        Y: NDArray[Float] | None,
+        first_step: int,
+        steps: int,
+        rates: NDArray[np.float64],
+        momenta: NDArray[np.float64] | None = None,
+        row_weights: NDArray[Float] | None = None,
+    ) -> RunStats: ...
+    # Loss without noise, dropout or alpha.
+    def evaluate(self, X: NDArray[Float], Y: NDArray[Float] | None, row_weights: NDArray[Float] | None = None) -> float: ...
+    # Objective (with alpha's term) and its flat gradient over all rows; noise and dropout are those of `step`.
+    def gradient(
+        self, X: NDArray[Float], Y: NDArray[Float] | None, row_weights: NDArray[Float] | None = None, step: int = 0
+    ) -> tuple[float, NDArray[Float]]: ...
+    def moments(self) -> tuple[NDArray[Float], NDArray[Float]]: ...  # flat, zeros where the optimiser has none
+    def set_moments(self, first: NDArray[Float], second: NDArray[Float]) -> None: ...
+
+Network_float32: type[Network[np.float32]]
+Network_float64: type[Network[np.float64]]
+Plan_float32: type[Plan[np.float32]]
+Plan_float64: type[Plan[np.float64]]
+
+# The kernels as array functions (layerwise.kernels wraps them): x is float32 or float64, C-contiguous, 2-D where not said.
+def matmul(a: NDArray[Any], b: NDArray[Any], transpose_a: bool, transpose_b: bool, threads: int) -> NDArray[Any]: ...
+def dense_forward(X: NDArray[Any], W: NDArray[Any], b: NDArray[Any], activation: str, parameter: NDArray[Any], threads: int) -> tuple[NDArray[Any], NDArray[Any]]: ...  # (z, a)
+def dense_backward(X: NDArray[Any], W: NDArray[Any], z: NDArray[Any], G: NDArray[Any], activation: str, parameter: NDArray[Any], threads: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]: ...  # (dX, dW, db, dparameter per unit)
+def activation(z: NDArray[Any], name: str, parameter: NDArray[Any]) -> NDArray[Any]: ...  # parameter: (columns,)
+def activation_backward(z: NDArray[Any], g: NDArray[Any], name: str, parameter: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]: ...  # (g * slope, elementwise g * df/dparameter)
+def loss(p: NDArray[Any], t: NDArray[Any], name: str) -> tuple[NDArray[np.float64], NDArray[Any]]: ...  # per row; delta (not divided by rows)
+def optimizer_step(optimizer: Optimizer, w: NDArray[Any], m: NDArray[Any], v: NDArray[Any], g: NDArray[Any], rate: float, step: int, alpha: float) -> None: ...  # in place, 1-D; step counts from 1
+def corrupt(X: NDArray[Any], noise: Noise, rows: NDArray[np.int64], seed: int, step: int) -> NDArray[Any]: ...  # what the engine does to those rows
