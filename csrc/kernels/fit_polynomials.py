@@ -1,0 +1,108 @@
+"""Fit the polynomials of vmath.h and print each table with its error.
+
+Weighted least squares on Chebyshev nodes in 50 digits. The coefficients are rounded to the element type from the lowest
+power up, and the remaining ones are fitted again after each rounding, so that the rest makes a rounding error good.
+Run: python csrc/kernels/fit_polynomials.py   (needs mpmath; the tables in vmath.h are its output).
+"""
+
+from collections.abc import Callable, Sequence
+
+from mpmath import atanh, cos, erfc, exp, expm1, ldexp, lu_solve, matrix, mp, mpf, nint, pi, sin, sqrt
+
+Function = Callable[[mpf], mpf]
+mp.dps = 50
+BITS = {"float": 24, "double": 53}
+
+
+def rounded(x: mpf, bits: int) -> mpf:
+    """Return x rounded to a number with that many bits."""
+    if x == 0:
+        return x
+    exponent = mp.frexp(x)[1]
+    return ldexp(nint(ldexp(x, bits - exponent)), exponent - bits)
+
+
+def horner(coefficients: Sequence[mpf], x: mpf) -> mpf:
+    """Return the polynomial with these coefficients, lowest power first."""
+    total = mpf(0)
+    for c in reversed(coefficients):
+        total = total * x + c
+    return total
+
+
+def fit(f: Function, weight: Function, low: float, high: float, degree: int, bits: int) -> tuple[list[mpf], mpf]:
+    """Return the rounded coefficients, lowest first, and the largest weighted error on [low, high]."""
+    n = 6 * (degree + 1)
+    nodes = [(mpf(low) + high) / 2 + (mpf(high) - low) / 2 * cos(pi * (i + mpf(1) / 2) / n) for i in range(n)]
+    values, weights = [f(x) for x in nodes], [weight(x) for x in nodes]
+    done: list[mpf] = []
+    while len(done) <= degree:
+        powers = range(len(done), degree + 1)
+        a = matrix([[w * x**k for k in powers] for x, w in zip(nodes, weights, strict=True)])
+        b = matrix([w * (v - horner(done, x)) for x, v, w in zip(nodes, values, weights, strict=True)])
+        done.append(rounded(lu_solve(a, b)[0], bits))
+    dense = [mpf(low) + (mpf(high) - low) * i / 997 for i in range(998)]
+    return done, max(abs(weight(x) * (horner(done, x) - f(x))) for x in dense)
+
+
+def literal(x: mpf, kind: str) -> str:
+    """Return x as a C++ literal that reads back as the same number."""
+    return mp.nstr(x, 9) + "f" if kind == "float" else mp.nstr(x, 17)
+
+
+def table(name: str, f: Function, weight: Function, low: float, high: float, degrees: dict[str, int]) -> None:
+    """Print one polynomial for both element types, highest power first."""
+    for kind, degree in degrees.items():
+        coefficients, error = fit(f, weight, low, high, degree, BITS[kind])
+        numbers = ", ".join(literal(c, kind) for c in reversed(coefficients))
+        print(f"{name}, {kind}: weighted error {mp.nstr(error, 2)}\n  {{{numbers}}};")
+
+
+def near_zero(f: Function, limit: mpf) -> Function:
+    """Return f with its limit at 0 filled in."""
+    return lambda x: f(x) if abs(x) > mpf(10) ** -20 else limit
+
+
+def tail(y: mpf) -> mpf:
+    """Return (t + 4) exp(t^2 / 2) Q(t) at y = (t - 4) / (t + 4), with Q(t) = 1 - Phi(t)."""
+    t = 4 * (1 + y) / (1 - y)
+    return (t + 4) * exp(t * t / 2) * erfc(t / sqrt(2)) / 2
+
+
+def main() -> None:
+    """Print every table."""
+    half = mpf("0.3470")  # ln 2 / 2 and a little: the reduction rounds
+
+    def small(r: mpf) -> mpf:
+        return abs(r) + mpf(10) ** -9
+
+    exp_rest = near_zero(lambda r: (expm1(r) - r) / r**2, mpf(1) / 2)
+    table(
+        "exp: (e^r - 1 - r) / r^2", exp_rest, lambda r: abs(r) + mpf(10) ** -9, -half, half, {"float": 4, "double": 9}
+    )
+    log_rest = near_zero(lambda z: (2 * atanh(sqrt(z)) - 2 * sqrt(z)) / sqrt(z) ** 3, mpf(2) / 3)
+    table(
+        "log: (2 atanh(s) - 2 s) / s^3 in s^2",
+        log_rest,
+        lambda z: z / 2 + mpf(10) ** -4,
+        0,
+        0.0296,
+        {"float": 2, "double": 6},
+    )
+    sine = near_zero(lambda y: sin(2 * pi * sqrt(y)) / sqrt(y), 2 * pi)
+    table("sin(2 pi r) / r in r^2", sine, lambda y: 1 / sine(y), 0, 1 / 64, {"float": 3, "double": 6})
+    table("cos(2 pi r) in r^2", lambda y: cos(2 * pi * sqrt(y)), lambda _: mpf(1), 0, 1 / 64, {"float": 4, "double": 7})
+    for kind, (degree, reach) in {"float": (10, 15), "double": (22, 39)}.items():
+        high = mpf(reach - 4) / (reach + 4)
+        table(
+            "normal tail: (t + 4) e^(t^2/2) Q(t) in (t - 4) / (t + 4)",
+            tail,
+            lambda y: 1 / tail(y),
+            -1,
+            high,
+            {kind: degree},
+        )
+
+
+if __name__ == "__main__":
+    main()

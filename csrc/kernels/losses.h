@@ -1,0 +1,113 @@
+// The losses, stable, with their deltas. One convention: the sum over a row's outputs, the squared error without 1/2.
+#pragma once
+
+#include "kernels/activations.h"
+
+namespace layerwise {
+namespace {
+
+// One number's loss and its derivative.
+template <class T>
+struct Cell {
+  Vec<T> loss, slope;
+};
+
+template <class T>
+struct SquaredError {
+  static Cell<T> at(Vec<T> a, Vec<T> t) {
+    const Vec<T> difference = a - t;
+    return {difference * difference, difference * T(2)};
+  }
+};
+
+// max(z, 0) - z t + log1p(e^-|z|), without the cancellation of its first two terms.
+template <class T>
+struct SigmoidCrossEntropy {
+  static Cell<T> at(Vec<T> z, Vec<T> t) {
+    const Logistic<T> y(z);
+    const Vec<T> s = (z < T(0) ? y.e : set(T(1))) / (y.e + T(1));
+    return {fma(abs<T>(z), z > T(0) ? T(1) - t : t, log1p_of_fraction<T>(y.e)), s - t};
+  }
+};
+
+template <class T, class L>
+void loss_of_cells(const T* p, index_t p_step, const T* t, index_t t_step, T* delta, index_t delta_step, index_t rows, index_t cols,
+                   const T* row_scale, double* row_loss, bool masked) {
+  const IntVec<T> count_nan = masked ? IntVec<T>{} : ~IntVec<T>{};
+  for (index_t r = 0; r < rows; ++r, p += kPanel, t += kPanel) {
+    RowSum<T> sum;
+    T* out = delta == nullptr ? nullptr : delta + r * kPanel;
+    const T scale = out == nullptr ? T(0) : row_scale[r];
+    each_of_row<T>(
+        cols,
+        [&](index_t panel, index_t k, IntVec<T> valid) {
+          const Vec<T> target = load(t + panel * t_step + k * kLanes<T>);
+          const IntVec<T> counts = valid & ((target == target) | count_nan);
+          const Cell<T> cell = L::at(load(p + panel * p_step + k * kLanes<T>), target);
+          sum.chain[k] += counts ? cell.loss : Vec<T>{};
+          if (out != nullptr) store(out + panel * delta_step + k * kLanes<T>, counts ? cell.slope * scale : Vec<T>{});
+        },
+        [&](index_t panel, index_t k) {
+          if (out != nullptr) store(out + panel * delta_step + k * kLanes<T>, Vec<T>{});
+        });
+    row_loss[r] += sum.total();
+  }
+}
+
+template <class T>
+inline void clear_row(T* x, index_t step, index_t cols) {
+  for (index_t panel = 0; panel < panels(cols); ++panel) each(x + panel * step, kPanel, [](auto) { return Vec<T>{}; });
+}
+
+// sum_j t_j (logsumexp(z) - z_j), whose slope is softmax(z) sum_j t_j - t. A target of 0 counts nothing, even where z_j is
+// -infinity.
+template <class T>
+void softmax_cross_entropy(const T* z, index_t z_step, const T* t, index_t t_step, T* delta, index_t delta_step, index_t rows, index_t cols,
+                           const T* row_scale, double* row_loss, bool masked) {
+  for (index_t r = 0; r < rows; ++r, z += kPanel, t += kPanel) {
+    const T top = row_max<T>(z, z_step, cols);
+    RowSum<T> exponentials, targets;
+    each_of_row<T>(
+        cols,
+        [&](index_t panel, index_t k, IntVec<T> valid) {
+          const Vec<T> e = exp<T>(load(z + panel * z_step + k * kLanes<T>) - top);
+          exponentials.chain[k] += valid ? e : Vec<T>{};
+          targets.chain[k] += valid ? load(t + panel * t_step + k * kLanes<T>) : Vec<T>{};
+        },
+        [](index_t, index_t) {});
+    const T target_sum = static_cast<T>(targets.total());
+    T* out = delta == nullptr ? nullptr : delta + r * kPanel;
+    if (masked && target_sum != target_sum) {
+      if (out != nullptr) clear_row(out, delta_step, cols);
+      continue;
+    }
+    const T sum = static_cast<T>(exponentials.total());
+    const Vec<T> log_sum = log<T>(set(sum));
+    const T scale = out == nullptr ? T(0) : row_scale[r];
+    const T share = target_sum / sum;
+    RowSum<T> loss;
+    each_of_row<T>(
+        cols,
+        [&](index_t panel, index_t k, IntVec<T> valid) {
+          const Vec<T> target = load(t + panel * t_step + k * kLanes<T>);
+          const Vec<T> below = load(z + panel * z_step + k * kLanes<T>) - top;
+          loss.chain[k] += (valid & (target != T(0))) ? target * (log_sum - below) : Vec<T>{};
+          if (out != nullptr)
+            store(out + panel * delta_step + k * kLanes<T>, valid ? fma(exp<T>(below), set(share), -target) * scale : Vec<T>{});
+        },
+        [&](index_t panel, index_t k) {
+          if (out != nullptr) store(out + panel * delta_step + k * kLanes<T>, Vec<T>{});
+        });
+    row_loss[r] += loss.total();
+  }
+}
+
+template <class T>
+constexpr void fill_losses(Kernels<T>& table) {
+  table.loss[static_cast<int>(Loss::squared_error)] = loss_of_cells<T, SquaredError<T>>;
+  table.loss[static_cast<int>(Loss::sigmoid_cross_entropy)] = loss_of_cells<T, SigmoidCrossEntropy<T>>;
+  table.loss[static_cast<int>(Loss::softmax_cross_entropy)] = softmax_cross_entropy<T>;
+}
+
+}  // namespace
+}  // namespace layerwise

@@ -1,0 +1,157 @@
+// Counter-based random numbers (Philox4x32-10; Salmon et al. 2011) and what is made of them: noise and dropout.
+//
+// A group is 32 words: word w of block b belongs to column 8 w + b. So a number depends on its place alone, never on the
+// thread, the batch or the vector width that made it.
+#pragma once
+
+#include "kernels/kernels.h"
+#include "kernels/vmath.h"
+
+namespace layerwise {
+namespace {
+
+// Four blocks side by side. Only the low half of each 64-bit lane counts; whatever a product leaves above it is never read.
+typedef std::uint64_t Blocks __attribute__((vector_size(32)));
+
+inline Blocks multiply_low_halves(Blocks a, std::uint32_t b) {
+#if defined(__AVX2__)
+  return (Blocks)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x(b));
+#else
+  typedef std::uint64_t Half __attribute__((vector_size(16)));
+  Half half[2];
+  __builtin_memcpy(half, &a, sizeof a);
+  for (Half& h : half) {
+#if defined(__x86_64__)
+    h = (Half)_mm_mul_epu32((__m128i)h, _mm_set1_epi64x(b));
+#else
+    h = (Half)vmull_n_u32(vmovn_u64((uint64x2_t)h), b);
+#endif
+  }
+  __builtin_memcpy(&a, half, sizeof a);
+  return a;
+#endif
+}
+
+inline void random_words(const RandomPlace& place, std::uint32_t* words) {
+  // parity 0: blocks 0, 2, 4, 6; parity 1: blocks 1, 3, 5, 7. Put together, lane i of both is a pair of neighbours.
+  Blocks word[2][4];
+  for (int parity = 0; parity < 2; ++parity) {
+    const std::uint64_t block = place.group * 8 + static_cast<std::uint64_t>(parity);
+    word[parity][0] = Blocks{0, 2, 4, 6} + (block & 0xffffffff);  // 8 blocks never carry into the high word
+    word[parity][1] = Blocks{} + (block >> 32);
+    word[parity][2] = Blocks{} + place.step;
+    word[parity][3] = Blocks{} + place.stream;
+  }
+  std::uint32_t key0 = static_cast<std::uint32_t>(place.seed), key1 = static_cast<std::uint32_t>(place.seed >> 32);
+#pragma GCC unroll 10
+  for (int round = 0; round < 10; ++round) {
+#pragma GCC unroll 2
+    for (int parity = 0; parity < 2; ++parity) {
+      Blocks* c = word[parity];
+      const Blocks product0 = multiply_low_halves(c[0], 0xd2511f53), product1 = multiply_low_halves(c[2], 0xcd9e8d57);
+      c[0] = (product1 >> 32) ^ c[1] ^ key0;
+      c[1] = product1;
+      c[2] = (product0 >> 32) ^ c[3] ^ key1;
+      c[3] = product0;
+    }
+    key0 += 0x9e3779b9;
+    key1 += 0xbb67ae85;
+  }
+  for (int w = 0; w < 4; ++w) {
+    const Blocks pairs = (word[0][w] & 0xffffffff) | (word[1][w] << 32);
+    __builtin_memcpy(words + 8 * w, &pairs, sizeof pairs);
+  }
+}
+
+// Whether each word is below the threshold (0 .. 2^32), in the plain loops that compilers vectorise.
+struct Below {
+  std::uint32_t limit, always;
+  explicit Below(std::uint64_t threshold) : limit(static_cast<std::uint32_t>(threshold)), always(threshold >> 32 ? ~0u : 0u) {}
+  bool operator()(std::uint32_t word) const { return ((word < limit ? ~0u : 0u) | always) != 0; }
+};
+
+template <class T>
+void leave_alone(T*, index_t, const RandomPlace&, const NoiseScalars<T>&) {}
+
+template <class T>
+void mask(T* x, index_t cols, const RandomPlace& place, const NoiseScalars<T>& s) {
+  std::uint32_t words[kPanel];
+  random_words(place, words);
+  const Below hit(s.threshold);
+  for (index_t c = 0; c < kPanel; ++c) x[c] = (hit(words[c]) & (c < cols)) ? T(0) : x[c];
+}
+
+template <class T>
+void salt_and_pepper(T* x, index_t cols, const RandomPlace& place, const NoiseScalars<T>& s) {
+  std::uint32_t words[kPanel];
+  random_words(place, words);
+  const Below hit(s.threshold), pepper(s.threshold / 2);
+  const T low = s.low, high = s.high;
+  for (index_t c = 0; c < kPanel; ++c) {
+    const T value = pepper(words[c]) ? low : high;
+    x[c] = (hit(words[c]) & (c < cols)) ? value : x[c];
+  }
+}
+
+// Box-Muller: words 0 and 1 of a block give the normal numbers of their two columns, words 2 and 3 theirs; that is,
+// columns c and c + 8, and columns c + 16 and c + 24, for c = 0..7. With the uniform numbers u1 = (first word + 1/2) / 2^32
+// and u2 = (second word + 1/2) / 2^32: sqrt(-2 log u1) cos(2 pi u2) for the first, sin for the second column.
+template <class T>
+void gaussian(T* x, index_t cols, const RandomPlace& place, const NoiseScalars<T>& s) {
+  std::uint32_t words[kPanel];
+  random_words(place, words);
+  constexpr index_t kPairs = kPanel / 2;
+  // Words as fractions in two exact parts, so that one rounding is left; 1 - u1 keeps the digits of a u1 near 1.
+  T uniform[kPairs], rest[kPairs], turn[kPairs];
+  const T high_part = T(1) / T(16777216), low_part = T(1) / T(4294967296.0);
+  for (index_t i = 0; i < kPairs; ++i) {
+    const std::uint32_t first = words[i + (i & 8)], second = words[i + (i & 8) + 8], missing = ~first;
+    uniform[i] = T(std::int32_t(first >> 8)) * high_part + (T(std::int32_t(first & 255)) + T(0.5)) * low_part;
+    rest[i] = T(std::int32_t(missing >> 8)) * high_part + (T(std::int32_t(missing & 255)) + T(0.5)) * low_part;
+    turn[i] = T(std::int32_t(second) >> 8) * high_part + (T(std::int32_t(second & 255)) + T(0.5)) * low_part;
+  }
+  T noise[kPanel];
+  for (index_t i = 0; i < kPairs; i += kLanes<T>) {
+    const Vec<T> u = load(uniform + i);
+    const IntVec<T> near_one = u > T(0.75);
+    const SplitLog<T> split = split_log<T>(u);
+    const Vec<T> minus_log = -join_log<T>(near_one ? Vec<T>{} : split.exponent, near_one ? -load(rest + i) : split.f);
+    const Vec<T> radius = sqrt(minus_log * T(2)) * s.level;
+    const SinCos<T> direction = sincos_of_turn<T>(load(turn + i));
+    T first[kLanes<T>], second[kLanes<T>];
+    store(first, radius * direction.cos);
+    store(second, radius * direction.sin);
+    for (index_t lane = 0; lane < kLanes<T>; ++lane) {
+      const index_t column = (i + lane) + ((i + lane) & 8);
+      noise[column] = first[lane];
+      noise[column + 8] = second[lane];
+    }
+  }
+  for (index_t c = 0; c < kPanel; ++c) x[c] = c < cols ? x[c] + noise[c] : x[c];
+}
+
+template <class T>
+void dropout(T* scale, const RandomPlace& place, std::uint64_t threshold, T keep_scale) {
+  std::uint32_t words[kPanel];
+  random_words(place, words);
+  const Below hit(threshold);
+  for (index_t c = 0; c < kPanel; ++c) scale[c] = hit(words[c]) ? T(0) : keep_scale;
+}
+
+template <class T>
+void multiply(const T* a, const T* b, T* out, index_t n) {
+  each(out, n, [=](auto at) { return at(a) * at(b); });
+}
+
+template <class T>
+constexpr void fill_random(Kernels<T>& table) {
+  table.noise[static_cast<int>(NoiseKind::none)] = leave_alone<T>;
+  table.noise[static_cast<int>(NoiseKind::masking)] = mask<T>;
+  table.noise[static_cast<int>(NoiseKind::gaussian)] = gaussian<T>;
+  table.noise[static_cast<int>(NoiseKind::salt_and_pepper)] = salt_and_pepper<T>;
+  table.dropout = dropout<T>;
+  table.multiply = multiply<T>;
+}
+
+}  // namespace
+}  // namespace layerwise
