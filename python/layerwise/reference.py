@@ -90,10 +90,8 @@ _SLOPE: dict[str, Callable[[Array, Array], Array]] = {
     "silu": lambda z, p: _sigmoid(z) + z * _sigmoid(z) * _sigmoid(-z),
     "swish": lambda z, p: _sigmoid(p * z) + p * z * _sigmoid(p * z) * _sigmoid(-p * z),
 }
-_SLOPE_BY_PARAMETER: dict[str, Callable[[Array, Array], Array]] = {
-    "leaky_relu": lambda z, p: _above_zero(z, 0, z),
+_SLOPE_BY_PARAMETER: dict[str, Callable[[Array, Array], Array]] = {  # of those whose parameter can be learned
     "prelu": lambda z, p: _above_zero(z, 0, z),
-    "elu": lambda z, p: _above_zero(z, 0, np.expm1(np.minimum(z, 0))),
     "swish": lambda z, p: z * z * _sigmoid(p * z) * _sigmoid(-p * z),
 }
 _DEFAULT_PARAMETER = {"leaky_relu": 0.01, "prelu": 0.25, "elu": 1.0, "swish": 1.0}
@@ -109,7 +107,7 @@ def activation(z: Array, name: str, *, parameter: Any = None) -> Array:
 
 
 def activation_backward(z: Array, g: Array, name: str, *, parameter: Any = None) -> tuple[Array, Array]:
-    """``g`` times the Jacobian of f, and, element by element, ``g * df/dparameter``."""
+    """``g`` times the Jacobian of f, and ``g * df/dparameter`` of each element (0 where it cannot be learned)."""
     if name == "softmax":  # J = diag(a) - a a^T, row by row
         a = softmax(z)
         return a * (g - np.sum(g * a, axis=-1, keepdims=True)), np.zeros_like(z)
@@ -145,7 +143,7 @@ def dense_forward(
 
 
 def dense_backward(
-    X: Array, W: Array, z: Array, a: Array, G: Array, activation: str = "identity", *, parameter: Any = None,
+    X: Array, W: Array, z: Array, G: Array, activation: str = "identity", *, parameter: Any = None,
     n_jobs: int | None = None,
 ) -> tuple[Array, Array, Array, Array]:
     """From ``G = dL/da`` the gradients by ``X``, ``W``, ``b`` and the activation parameter of each unit."""
@@ -188,9 +186,9 @@ def sgd_step(w: Array, g: Array, *, learning_rate: float, alpha: float = 0.0) ->
 def momentum_step(
     w: Array, m: Array, g: Array, *, learning_rate: float, momentum: float = 0.9, alpha: float = 0.0
 ) -> None:
-    """Classical momentum (Polyak 1964), the rate inside the velocity: ``m = momentum * m - rate * g``, ``w += m``."""
-    m[...] = momentum * m - learning_rate * (g + alpha * w)
-    w += m
+    """Classical momentum (Polyak 1964), the rate inside the velocity: ``m = momentum * m + rate * g``, ``w -= m``."""
+    m[...] = momentum * m + learning_rate * (g + alpha * w)
+    w -= m
 
 
 def nesterov_step(
@@ -198,8 +196,8 @@ def nesterov_step(
 ) -> None:
     """Nesterov's momentum in Bengio's form: ``w`` is the point looked ahead to, where the gradient is taken."""
     step = learning_rate * (g + alpha * w)
-    m[...] = momentum * m - step
-    w += momentum * m - step
+    m[...] = momentum * m + step
+    w -= momentum * m + step
 
 
 def _root(v: Array, epsilon: float, inside: bool) -> Array:

@@ -88,3 +88,31 @@ def dropout_scale(seed: int, rows: Array, columns: int, step: int, layer: int, r
     """Inverted dropout (Srivastava et al. 2014): 0 with probability ``rate``, else 1 / (1 - rate)."""
     dropped = row_words(seed, rows, columns, step, DROPOUT + layer) < np.uint64(rate * 2.0**32)
     return np.where(dropped, 0.0, 1 / (1 - rate))
+
+
+def corrupt(
+    X: Array, kind: str, level: float, low: float = 0.0, high: float = 1.0, *, seed: int, rows: Array, step: int
+) -> Array:
+    """Corrupt X, whose rows have the positions ``rows`` in the data set (Vincent et al. 2010, section 3.3).
+
+    Masking sets an element to 0 with probability ``level``; salt-and-pepper noise sets it to ``low`` or ``high``, each
+    with half that probability; Gaussian noise adds ``level`` times a standard normal number.
+    """
+    columns = X.shape[1]
+    if kind == "none":
+        return X.copy()
+    if kind == "gaussian":
+        return (X + level * _normal_numbers(seed, rows, columns, step)).astype(X.dtype)
+    words, threshold = row_words(seed, rows, columns, step, NOISE), int(level * 2.0**32)
+    value = np.where(words < np.uint64(threshold // 2), low, high) if kind == "salt_and_pepper" else 0.0
+    return np.where(words < np.uint64(threshold), value, X).astype(X.dtype)
+
+
+def _normal_numbers(seed: int, rows: Array, columns: int, step: int) -> NDArray[np.float64]:
+    """Box and Muller: words 0 and 1 of a block give the numbers of their two columns, words 2 and 3 theirs."""
+    whole = -(-columns // 32) * 32
+    words = row_words(seed, rows, whole, step, NOISE).reshape(len(rows), -1, 2, 2, 8)  # panel, pair, word, block
+    u = (words + 0.5) / 2.0**32
+    radius, angle = np.sqrt(-2 * np.log(u[..., 0, :])), 2 * np.pi * u[..., 1, :]
+    numbers = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-2)
+    return np.asarray(numbers.reshape(len(rows), whole)[:, :columns])
