@@ -152,13 +152,15 @@ template <class T>
 void corrupt(const NoiseSpec& noise, const index_t* ids, index_t rows, index_t cols, std::uint64_t seed, std::uint32_t step, T* x) {
   if (noise.kind == NoiseKind::none) return;
   const NoiseScalars<T> scalars = noise_scalars<T>(noise);
+  PanelMatrix<T> packed(Matrix<T>{x, rows, cols});
   for (index_t r = 0; r < rows; ++r) {
-    for (index_t p = 0; p < panels(cols); ++p) {
-      const auto group = static_cast<std::uint64_t>(ids[r] * panels(cols) + p);
-      kernels<T>().noise[static_cast<int>(noise.kind)](x + r * cols + p * kPanel, std::min(kPanel, cols - p * kPanel),
-                                                       RandomPlace{seed, group, step, kNoiseStream}, scalars);
+    for (index_t p = 0; p < packed.count(); ++p) {
+      const auto group = static_cast<std::uint64_t>(ids[r] * packed.count() + p);
+      const RandomPlace place{seed, group, step, kNoiseStream};
+      kernels<T>().noise[static_cast<int>(noise.kind)](packed.at(p, r), packed.width(p), place, scalars);
     }
   }
+  packed.unpack(x);
 }
 
 #define LAYERWISE_INSTANTIATE(T)                                                                                  \
