@@ -1,0 +1,93 @@
+"""Layerwise: greedy layer-wise unsupervised pretraining and fine-tuning of deep networks, fast on a CPU.
+
+The public names are imported on first use, so that ``import layerwise`` needs NumPy alone and takes no time over it.
+"""
+
+import importlib
+import os
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# A wheel's private OpenMP runtime keeps its idle threads spinning for milliseconds after each call, which slows the
+# caller's own NumPy or torch. It reads this variable once, when the engine is loaded; a user's own setting stands.
+_quieten = "GOMP_SPINCOUNT" not in os.environ and "OMP_WAIT_POLICY" not in os.environ
+if _quieten:
+    os.environ["GOMP_SPINCOUNT"] = "2000"
+try:
+    from layerwise import _core as _core
+finally:
+    if _quieten:
+        del os.environ["GOMP_SPINCOUNT"]
+
+if TYPE_CHECKING:
+    from layerwise.activations import ELU, GELU, LeakyReLU, PReLU, Swish
+    from layerwise.checks import InvalidParameter, ScaleWarning
+    from layerwise.corruption import Gaussian, Masking, SaltAndPepper
+    from layerwise.estimators import PretrainedClassifier, PretrainedRegressor, StackedAutoencoder
+    from layerwise.finetuning import FineTuning
+    from layerwise.initializers import Normal, Sparse
+    from layerwise.optimizers import SGD, Adagrad, Adam, AdamW, Momentum, Nesterov, RMSProp
+    from layerwise.persistence import FormatError, load
+    from layerwise.pretraining import Autoencoder, DenoisingAutoencoder, Stage, pretrain
+    from layerwise.training import EpochRecord, TrainingDiverged
+
+_HOMES = {
+    "activations": ("ELU", "GELU", "LeakyReLU", "PReLU", "Swish"),
+    "checks": ("InvalidParameter", "ScaleWarning"),
+    "corruption": ("Gaussian", "Masking", "SaltAndPepper"),
+    "estimators": ("PretrainedClassifier", "PretrainedRegressor", "StackedAutoencoder"),
+    "finetuning": ("FineTuning",),
+    "initializers": ("Normal", "Sparse"),
+    "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Momentum", "Nesterov", "RMSProp"),
+    "persistence": ("FormatError", "load"),
+    "pretraining": ("Autoencoder", "DenoisingAutoencoder", "Stage", "pretrain"),
+    "training": ("EpochRecord", "TrainingDiverged"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "ELU",
+    "GELU",
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Autoencoder",
+    "DenoisingAutoencoder",
+    "EpochRecord",
+    "FineTuning",
+    "FormatError",
+    "Gaussian",
+    "InvalidParameter",
+    "LeakyReLU",
+    "Masking",
+    "Momentum",
+    "Nesterov",
+    "Normal",
+    "PReLU",
+    "PretrainedClassifier",
+    "PretrainedRegressor",
+    "RMSProp",
+    "SaltAndPepper",
+    "ScaleWarning",
+    "Sparse",
+    "Stage",
+    "StackedAutoencoder",
+    "Swish",
+    "TrainingDiverged",
+    "load",
+    "pretrain",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'layerwise' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"layerwise.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,172 @@
+"""Checks of what users pass in: each complaint names the parameter, what is allowed, and what came.
+
+Nothing here imports scikit-learn, so the engine's Python side runs where only NumPy is installed.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any, TypeVar
+
+import numpy as np
+
+from layerwise import _core
+
+T = TypeVar("T")
+
+
+class InvalidParameter(ValueError, TypeError):
+    """A parameter's value is not one of those allowed. Both a ValueError and a TypeError, as in scikit-learn."""
+
+
+class ScaleWarning(UserWarning):
+    """The data's scale cannot work with the settings, for example values outside [0, 1] under a sigmoid decoder."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """Whose setting is being checked: ``Parameter("PretrainedClassifier", "pretraining__corruption__rate")``."""
+
+    owner: str
+    name: str = ""
+
+    def child(self, name: str) -> "Parameter":
+        """Return the parameter `name` of this one, in scikit-learn's double-underscore notation."""
+        return Parameter(self.owner, f"{self.name}__{name}" if self.name else name)
+
+    def error(self, allowed: str, value: object) -> InvalidParameter:
+        """Return the exception to raise for `value`."""
+        return InvalidParameter(f"The {self.name!r} parameter of {self.owner} must be {allowed}. Got {value!r} instead.")
+
+
+def real(
+    where: Parameter, value: Any, low: float = -np.inf, high: float = np.inf, *, open_low: bool = False, open_high: bool = False
+) -> float:
+    """Return `value` as a float if it is a finite number between `low` and `high`, which are included unless open."""
+    ok = isinstance(value, Real) and not isinstance(value, (bool, np.bool_)) and bool(np.isfinite(float(value)))
+    number = float(value) if ok else 0.0
+    if not ok or number < low or number > high or (open_low and number == low) or (open_high and number == high):
+        left, right = "(" if open_low or low == -np.inf else "[", ")" if open_high or high == np.inf else "]"
+        raise where.error(f"a finite number in {left}{low:g}, {high:g}{right}", value)
+    return number
+
+
+def integer(where: Parameter, value: Any, low: int, high: int = 2**31 - 1) -> int:
+    """Return `value` as an int if it is a whole number between `low` and `high`, both included."""
+    if not isinstance(value, Integral) or isinstance(value, (bool, np.bool_)) or not low <= int(value) <= high:
+        raise where.error(f"an integer in [{low}, {high}]", value)
+    return int(value)
+
+
+def boolean(where: Parameter, value: Any) -> bool:
+    """Return `value` if it is True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise where.error("True or False", value)
+    return bool(value)
+
+
+def choice(where: Parameter, value: Any, options: Sequence[str]) -> str:
+    """Return `value` if it is one of the strings in `options`."""
+    if not isinstance(value, str) or value not in options:
+        raise where.error(f"one of {list(options)}", value)
+    return value
+
+
+def per_layer(where: Parameter, value: Any, n_layers: int, check: Callable[[Parameter, Any], T]) -> list[T]:
+    """Check one value for all layers, or a list or tuple with one value a layer; return one value a layer."""
+    if isinstance(value, (list, tuple, np.ndarray)):
+        if len(value) != n_layers:
+            raise where.error(f"one value, or a list of {n_layers} values (one a layer)", value)
+        return [check(where, one) for one in value]
+    return [check(where, value)] * n_layers
+
+
+def layer_sizes(where: Parameter, value: Any) -> tuple[int, ...]:
+    """Return the sizes of the hidden layers as a tuple of positive integers; one integer means one layer."""
+    if isinstance(value, (list, tuple, np.ndarray, range)):
+        if len(value) == 0:
+            raise where.error("a positive integer or a non-empty sequence of them", value)
+        sizes = list(value)
+    else:
+        sizes = [value]
+    for size in sizes:
+        if not isinstance(size, Integral) or isinstance(size, (bool, np.bool_)) or not 1 <= int(size) <= 2**24:
+            raise where.error(f"a positive integer or a sequence of them, each at most {2**24}", value)
+    return tuple(int(size) for size in sizes)
+
+
+def threads(where: Parameter, value: Any) -> int:
+    """Return the engine's thread count for `n_jobs`: None lets the engine choose (0), negatives count from all cores."""
+    if value is None:
+        return 0
+    if not isinstance(value, Integral) or isinstance(value, (bool, np.bool_)) or value == 0 or abs(int(value)) > 2**15:
+        raise where.error("None, a positive integer, or a negative one (-1: all cores, -2: all but one, ...)", value)
+    return int(value) if value > 0 else max(1, _core.default_threads() + 1 + int(value))
+
+
+def engine_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype the engine computes in for data of `dtype`.
+
+    float32 and float64 stay; bool, 8- and 16-bit integers and float16 become float32, which holds them exactly; all
+    other numbers become float64.
+    """
+    if dtype.kind == "f" and dtype.itemsize == 4:
+        return np.dtype(np.float32)
+    if dtype.kind == "b" or (dtype.kind in "iuf" and dtype.itemsize <= 2):
+        return np.dtype(np.float32)
+    return np.dtype(np.float64)
+
+
+def as_engine(X: np.ndarray[Any, Any], dtype: np.dtype[Any], name: str = "X") -> np.ndarray[Any, Any]:
+    """Return numeric `X` C-contiguous in the engine's `dtype`, without a copy if it is so already.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite after the cast; the message names the first such column.
+    """
+    with np.errstate(over="ignore"):  # an overflow becomes inf and is reported below, with its column
+        out = np.ascontiguousarray(X, dtype=dtype)
+    if out is not X or not out.dtype.isnative:
+        out = out.astype(dtype.newbyteorder("="), copy=False)
+    if not np.isfinite(out.sum()) and not np.isfinite(out).all():  # the sum is a quick first look
+        column = int(np.flatnonzero(~np.isfinite(out).all(axis=0))[0])
+        raise ValueError(f"Input {name} contains NaN, infinity or a value too large for {dtype} in column {column}.")
+    return out
+
+
+def as_matrix(X: Any, name: str = "X") -> np.ndarray[Any, Any]:
+    """Return `X` as a finite, non-empty, C-contiguous matrix of the engine's dtype (see `engine_dtype`)."""
+    X = np.asarray(X)
+    if X.ndim != 2:
+        raise ValueError(f"{name} must be a matrix (2 dimensions). Got {X.ndim} dimensions, shape {X.shape}.")
+    refuse_odd_dtypes(X, name)
+    if 0 in X.shape:
+        raise ValueError(f"{name} must have at least one row and one column. Got shape {X.shape}.")
+    return as_engine(X, engine_dtype(X.dtype), name)
+
+
+def refuse_odd_dtypes(X: Any, name: str = "X") -> None:
+    """Raise TypeError if `X` is a masked array or holds anything but numbers."""
+    if isinstance(X, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array, whose mask would be ignored. Fill it first: {name}.filled(value).")
+    kind = getattr(getattr(X, "dtype", None), "kind", "f")
+    if isinstance(kind, str) and kind in "mMVcSU":
+        raise TypeError(f"{name} must hold real numbers. Got an array of dtype {X.dtype}.")
+
+
+def seed_key(seed: Any, where: Parameter | None = None) -> int:
+    """Return `seed`, checked to be an integer of at most 64 bits."""
+    return integer(where or Parameter("this function", "seed"), seed, 0, 2**64 - 1)
+
+
+def subkey(seed: int, *path: int) -> int:
+    """Return an independent 64-bit key for each path of small integers, derived from `seed` by Philox.
+
+    Every consumer of randomness (a layer's start, a stage's noise, the validation split) has its own path, so that
+    adding one never shifts another.
+    """
+    for index in path:
+        low, high = (int(word) for word in _core.random_words(seed, index, 2))
+        seed = low | high << 32
+    return seed

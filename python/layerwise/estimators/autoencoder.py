@@ -1,0 +1,200 @@
+"""The stacked autoencoder."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_array, check_is_fitted
+
+from layerwise import checks, finetuning, pretraining
+from layerwise.checks import Parameter
+from layerwise.estimators.base import LayerwiseEstimator
+
+Array = NDArray[Any]
+
+
+class StackedAutoencoder(LayerwiseEstimator):
+    """Deep autoencoder, pretrained greedily layer by layer and, if wanted, fine-tuned as a whole.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : sequence of int, int or "auto", default="auto"
+        "auto": (100, 100).
+    pretraining : "auto", Autoencoder or DenoisingAutoencoder, default="auto"
+        "auto": `DenoisingAutoencoder` with its defaults.
+    finetuning : None, "auto" or FineTuning, default=None
+        None: encoders and decoders stay as their layers' pretraining left them. Otherwise all encoders and decoders are
+        unrolled into one network and trained to rebuild X (Hinton & Salakhutdinov 2006). Tied weights stay tied.
+    activation : str, activation, or a list with one a layer, default="auto"
+        "auto": "sigmoid".
+    initializer : str, initializer, or a list with one a layer, default="auto"
+        "auto": by the activation, see `layerwise.initializers`.
+    n_jobs, random_state, verbose
+        As in `PretrainedClassifier`.
+
+    Attributes
+    ----------
+    stages_ : list of Stage
+        The pretrained layers, as pretraining left them.
+    history_ : list of EpochRecord
+    network_ : Network
+        All encoders, then all decoders in reverse order.
+    coefs_, intercepts_ : lists of ndarray
+        Its weights and biases, layer by layer.
+    n_iter_ : int
+        Number of epochs of all stages together.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        If X had column names, all strings.
+
+    Examples
+    --------
+    >>> from layerwise import StackedAutoencoder
+    >>> model = StackedAutoencoder((100, 30), random_state=0).fit(X)
+    >>> model.transform(X).shape
+    (1797, 30)
+    >>> model.reconstruct(X).shape
+    (1797, 64)
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = "auto",
+        *,
+        pretraining: Any = "auto",
+        finetuning: Any = None,
+        activation: Any = "auto",
+        initializer: Any = "auto",
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.pretraining = pretraining
+        self.finetuning = finetuning
+        self.activation = activation
+        self.initializer = initializer
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any = None) -> "StackedAutoencoder":  # noqa: ARG002 (scikit-learn's convention)
+        """Learn to rebuild X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : ignored
+            Present because scikit-learn's pipelines pass it.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a parameter or X is not allowed.
+        TrainingDiverged
+            If a loss is not a finite number; the estimator is then as it was before.
+        KeyboardInterrupt
+            On Ctrl-C, with a note that says what was kept: finished stages, or the network if fine-tuning had begun.
+        """
+        with self._fitting() as fitted:
+            show = self._progress()
+            shape = self._architecture()
+            settings = pretraining.resolve(self._where("pretraining"), self.pretraining)
+            settings.check(self._where("pretraining"), len(shape.sizes))
+            unrolled = None
+            if self.finetuning is not None:
+                where = self._where("finetuning")
+                unrolled = finetuning.resolve(where, self.finetuning).check(where, len(shape.sizes))
+            self._threads()
+            X = self._checked(X, reset=True)
+            seed = self._seed()
+            try:
+                self._pretrain(fitted, X, settings, shape, seed, show)
+                network = finetuning.unroll(fitted["stages_"])
+                if unrolled is None:
+                    unrolled = finetuning.FineTuning(epochs=0).check(self._where("finetuning"), len(shape.sizes))
+                else:
+                    show.report(f"fine-tuning the unrolled network of {len(network.layers)} layers")
+                first = fitted["stages_"][0]
+                loss = "sigmoid_cross_entropy" if first.loss == "cross_entropy" else first.loss
+                self._finetune(
+                    fitted, network, X, None, unrolled, seed, show, loss=loss, n_hidden=len(shape.sizes), groups=None
+                )
+            finally:
+                show.close()
+            fitted["n_iter_"] = len(fitted["history_"])
+        return self
+
+    def inverse_transform(self, X: Any, layer: int | None = None) -> Array:
+        """Decode codes back to inputs.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_units of that layer)
+        layer : int, default=None
+            The hidden layer the codes belong to, counted from 1; None is the last.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+        """
+        check_is_fitted(self)
+        depth = self._n_hidden()
+        number = depth if layer is None else layer
+        if not isinstance(number, (int, np.integer)) or isinstance(number, bool) or not 0 <= number <= depth:
+            raise Parameter("inverse_transform", "layer").error(f"None or an integer in [0, {depth}]", layer)
+        checks.refuse_odd_dtypes(X)
+        codes = checks.as_engine(check_array(X, input_name="X", estimator=self), self.network_.dtype)
+        width = self.n_features_in_ if number == 0 else self.network_.layers[number - 1].n_out
+        if codes.shape[1] != width:
+            raise ValueError(f"X has {codes.shape[1]} columns, but layer {number} has {width} units.")
+        return codes.copy() if number == 0 else self._apply(codes, 2 * depth - int(number))
+
+    def reconstruct(self, X: Any, layer: int | None = None) -> Array:
+        """Encode inputs up to a hidden layer and decode them again.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        layer : int, default=None
+            None is the last hidden layer.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+        """
+        check_is_fitted(self)
+        depth = self._n_hidden()
+        number = depth if layer is None else layer
+        if not isinstance(number, (int, np.integer)) or isinstance(number, bool) or not 0 <= number <= depth:
+            raise Parameter("reconstruct", "layer").error(f"None or an integer in [0, {depth}]", layer)
+        data = self._checked(X)
+        if number == 0:
+            return data.copy()
+        return self._apply(self._apply(data, 0, int(number)), 2 * depth - int(number))
+
+    def score(self, X: Any, y: Any = None) -> float:  # noqa: ARG002 (scikit-learn's convention)
+        """Return the share of the squared deviation from the column means that the reconstruction explains.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : ignored
+
+        Returns
+        -------
+        float
+            1 - sum((X - reconstruct(X))^2) / sum((X - mean)^2), at most 1; 0 if X does not vary.
+        """
+        check_is_fitted(self)
+        data = self._checked(X).astype(np.float64)
+        errors = float(((data - self.reconstruct(X)) ** 2).sum())
+        spread = float(((data - data.mean(axis=0)) ** 2).sum())
+        return 1 - errors / spread if spread > 0 else 0.0
+
+    def _n_hidden(self) -> int:
+        return len(self.network_.layers) // 2

@@ -1,0 +1,317 @@
+"""What the estimators share: parameters and their checks, data at the border, and a fit that happens whole or not at all."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils._set_output import _wrap_data_with_container
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from layerwise import activations, checks, finetuning, initializers, pretraining
+from layerwise.activations import Activation
+from layerwise.checks import Parameter
+from layerwise.finetuning import FineTuning
+from layerwise.network import DenseLayer, Network
+from layerwise.pretraining import Autoencoder, Stage
+from layerwise.progress import Progress
+from layerwise.settings import Settings
+from layerwise.training import EpochRecord
+
+Array = NDArray[Any]
+E = TypeVar("E", bound="LayerwiseEstimator")
+
+# What "auto" means. The values are the best of those tried with few labels; docs/decisions says on what.
+DEFAULT_SIZES = (100, 100)
+DEFAULT_ACTIVATION = "sigmoid"
+
+# Where each consumer of random numbers finds its key: checks.subkey(seed, place).
+PRETRAINING_KEY, START_KEY, OUTPUT_KEY, FINETUNING_KEY = range(4)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The hidden layers, checked: one size, activation and initialiser a layer."""
+
+    sizes: tuple[int, ...]
+    kinds: list[Activation]
+    starts: list[Any]
+
+
+class HiddenOutputs:
+    """`transform`: the outputs of any hidden layer, in the container that `set_output` asks for.
+
+    It stands outside scikit-learn's classes because their automatic wrapping would name the columns of every layer
+    after the last one; this wraps its own output.
+    """
+
+    network_: Network
+
+    def transform(self, X: Any, layer: int | None = None) -> Any:
+        """Return the outputs of a hidden layer.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        layer : int, default=None
+            0 is the input itself, 1 the first hidden layer, and so on; None is the last hidden layer.
+
+        Returns
+        -------
+        array or dataframe of shape (n_samples, n_units)
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If X does not fit the fitted data, or there is no such layer.
+        """
+        check_is_fitted(self)
+        n_hidden = self._n_hidden()
+        number = n_hidden if layer is None else layer
+        if not isinstance(number, (int, np.integer)) or isinstance(number, bool) or not 0 <= number <= n_hidden:
+            raise Parameter("transform", "layer").error(f"None or an integer in [0, {n_hidden}]", layer)
+        data = self._checked(X)
+        hidden = data.copy() if number == 0 else self._apply(data, 0, int(number))
+        named = copy(self)
+        named._shown_layer = int(number)
+        return _wrap_data_with_container("transform", hidden, X, named)
+
+    def _n_hidden(self) -> int:
+        raise NotImplementedError
+
+    def _checked(self, X: Any) -> Array:
+        raise NotImplementedError
+
+    def _apply(self, X: Array, first: int, last: int | None = None, *, logits: bool = False) -> Array:
+        raise NotImplementedError
+
+    @property
+    def _n_features_out(self) -> int:
+        number = getattr(self, "_shown_layer", self._n_hidden())
+        return self.network_.layers[0].n_in if number == 0 else self.network_.layers[number - 1].n_out
+
+
+class LayerwiseEstimator(HiddenOutputs, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Base of the estimators."""
+
+    hidden_layer_sizes: Any
+    pretraining: Any
+    finetuning: Any
+    activation: Any
+    initializer: Any
+    n_jobs: Any
+    random_state: Any
+    verbose: Any
+    stages_: list[Stage]
+    history_: list[EpochRecord]
+    n_features_in_: int
+
+    # --- parameters ---------------------------------------------------------------------------------------------
+
+    def set_params(self: E, **params: Any) -> E:
+        """Set parameters; ``pretraining__corruption__rate=0.1`` replaces the settings object that holds it.
+
+        Parameters
+        ----------
+        **params : dict
+            Parameters by name.
+
+        Returns
+        -------
+        self
+        """
+        super().set_params(**{name: value for name, value in params.items() if "__" not in name})
+        inner: dict[str, dict[str, Any]] = {}
+        for key, value in params.items():
+            name, nested, rest = key.partition("__")
+            if nested:
+                inner.setdefault(name, {})[rest] = value
+        for name, changes in inner.items():
+            holder = getattr(self, name, None) if name in self._get_param_names() else None
+            if isinstance(holder, Settings):
+                setattr(self, name, holder.replace(**changes))
+            elif hasattr(holder, "set_params"):
+                holder.set_params(**changes)
+            elif name in self._get_param_names():
+                raise ValueError(
+                    f"Invalid parameter {name}__{next(iter(changes))} for estimator {self}: {name} is {holder!r}, which "
+                    "has no settings of its own. Give a settings object instead, for example DenoisingAutoencoder()."
+                )
+            else:
+                super().set_params(**{f"{name}__{rest}": value for rest, value in changes.items()})
+        return self
+
+    def _where(self, name: str = "") -> Parameter:
+        return Parameter(type(self).__name__, name)
+
+    def _architecture(self) -> Architecture:
+        auto = isinstance(self.hidden_layer_sizes, str) and self.hidden_layer_sizes == "auto"
+        sizes = checks.layer_sizes(
+            self._where("hidden_layer_sizes"), DEFAULT_SIZES if auto else self.hidden_layer_sizes
+        )
+        auto = isinstance(self.activation, str) and self.activation == "auto"
+        kinds = checks.per_layer(
+            self._where("activation"), DEFAULT_ACTIVATION if auto else self.activation, len(sizes), activations.resolve
+        )
+        starts = checks.per_layer(self._where("initializer"), self.initializer, len(sizes), initializers.resolve)
+        return Architecture(sizes, kinds, starts)
+
+    def _progress(self) -> Progress:
+        verbose = self.verbose
+        if not isinstance(verbose, (bool, np.bool_)):
+            verbose = checks.integer(self._where("verbose"), verbose, 0)
+        return Progress(int(verbose))
+
+    def _threads(self) -> int:
+        return checks.threads(self._where("n_jobs"), self.n_jobs)
+
+    def _seed(self) -> int:
+        """Draw one 64-bit key from `random_state`; every random number of the fit follows from it."""
+        try:
+            high, low = check_random_state(self.random_state).randint(0, 2**32, size=2, dtype=np.uint64)
+        except ValueError:
+            allowed = "None, an integer in [0, 2**32 - 1], or a numpy.random.RandomState"
+            raise self._where("random_state").error(allowed, self.random_state) from None
+        return int(high) << 32 | int(low)
+
+    # --- data ---------------------------------------------------------------------------------------------------
+
+    def _checked(self, X: Any, *, reset: bool = False, dtype: np.dtype[Any] | None = None) -> Array:
+        """Return X as the engine wants it; `reset` is for fit, where X decides the dtype unless one is given."""
+        checks.refuse_odd_dtypes(X)
+        X = validate_data(self, X, reset=reset, dtype="numeric", order="C")
+        checks.refuse_odd_dtypes(X)
+        if dtype is None:
+            dtype = checks.engine_dtype(X.dtype) if reset else self.network_.dtype
+        return checks.as_engine(X, dtype)
+
+    def _apply(self, X: Array, first: int, last: int | None = None, *, logits: bool = False) -> Array:
+        return self.network_.apply(X, first, last, logits=logits, threads=self._threads())
+
+    # --- fitting ------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _fitting(self) -> Iterator[dict[str, Any]]:
+        """Collect fitted attributes and set them together at the end.
+
+        After an error the estimator is as it was before. After Ctrl-C it has what was collected if that holds a
+        finished stage or a network, and is as it was before otherwise.
+        """
+        before, fitted = dict(vars(self)), dict[str, Any]()
+        try:
+            yield fitted
+        except BaseException as error:
+            features = {name: value for name, value in vars(self).items() if name.endswith("_in_")}
+            vars(self).clear()
+            vars(self).update(before)
+            if isinstance(error, KeyboardInterrupt) and (fitted.get("stages_") or "network_" in fitted):
+                self._install(fitted | features)
+                error.add_note(_what_was_kept(fitted))
+            raise
+        self._install(fitted | {name: value for name, value in vars(self).items() if name.endswith("_in_")})
+
+    def _install(self, fitted: dict[str, Any]) -> None:
+        for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
+            delattr(self, name)
+        vars(self).update(fitted)
+
+    def _pretrain(
+        self, fitted: dict[str, Any], X: Array, settings: Autoencoder, shape: Architecture, seed: int, show: Progress
+    ) -> None:
+        """Pretrain all layers, collecting each stage and its history as soon as it is finished."""
+        fitted |= {"stages_": [], "history_": []}
+        for stage in pretraining.pretrain(
+            X,
+            shape.sizes,
+            settings,
+            activation=shape.kinds,
+            initializer=shape.starts,
+            seed=checks.subkey(seed, PRETRAINING_KEY),
+            threads=self._threads(),
+            callbacks=[show],
+            report=show.report,
+            owner=self._where(),
+        ):
+            fitted["stages_"].append(stage)
+            fitted["history_"].extend(stage.history)
+
+    def _finetune(
+        self,
+        fitted: dict[str, Any],
+        network: Network,
+        X: Array,
+        Y: Array | None,
+        settings: FineTuning,
+        seed: int,
+        show: Progress,
+        **task: Any,
+    ) -> None:
+        """Fine-tune `network`; what is reached is collected also if Ctrl-C ends it."""
+
+        def keep(network: Network, history: list[EpochRecord]) -> None:
+            fitted["network_"] = network
+            fitted["history_"] = fitted["history_"] + history
+            fitted["n_iter_"] = max(1, len(history))
+            fitted["coefs_"] = [layer.weights for layer in network.layers]
+            fitted["intercepts_"] = [layer.bias for layer in network.layers]
+
+        keep(
+            *finetuning.finetune(
+                network,
+                X,
+                Y,
+                settings,
+                seed=checks.subkey(seed, FINETUNING_KEY),
+                threads=self._threads(),
+                callbacks=[show],
+                on_interrupt=keep,
+                **task,
+            )
+        )
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "network_")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def save(self, path: Any) -> None:
+        """Write the fitted estimator to a file that `layerwise.load` reads back bit for bit.
+
+        Parameters
+        ----------
+        path : str or path-like
+            An existing file is replaced only when the new one is complete.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        OSError
+            If the file cannot be written; an existing file is then left as it was.
+        """
+        from layerwise import persistence
+
+        check_is_fitted(self)
+        persistence.save(self, path)
+
+
+def encoders(stages: Sequence[Stage]) -> list[DenseLayer]:
+    """Return the stages' hidden layers."""
+    return [stage.encoder for stage in stages]
+
+
+def _what_was_kept(fitted: dict[str, Any]) -> str:
+    if "network_" in fitted:
+        return f"Fine-tuning was interrupted after {fitted['n_iter_']} epochs; the estimator keeps the weights reached."
+    done = len(fitted["stages_"])
+    return f"Pretraining was interrupted; the {done} finished stages are kept in stages_. The estimator is not fitted."

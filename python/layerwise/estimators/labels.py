@@ -1,0 +1,173 @@
+"""Which elements of y are labels, and which say that the label is unknown."""
+
+import warnings
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.exceptions import DataConversionWarning
+from sklearn.utils.multiclass import check_classification_targets
+
+from layerwise.checks import Parameter
+
+Array = NDArray[Any]
+
+
+def check_unlabeled(where: Parameter, value: Any) -> str | int | None:
+    """Return `value` if it is "auto", -1 or None."""
+    if value is None or (isinstance(value, str) and value == "auto"):
+        return value
+    if isinstance(value, Integral) and not isinstance(value, (bool, np.bool_)) and value == -1:
+        return -1
+    raise where.error('"auto", -1 or None', value)
+
+
+def known_classes(y: Any, unlabeled: str | int | None, classes: Array | None = None) -> tuple[Array, Array]:
+    """Find the labelled rows of a classifier's target.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_rows,)
+    unlabeled : "auto", -1 or None
+        NaN and None are unknown labels, unless this is None: then every element is a label. -1 is one under -1, and
+        under "auto" if it is an integer and at least two other labels occur.
+    classes : ndarray or None
+        The classes known from `fit`: then -1 is unknown exactly if it is not one of them.
+
+    Returns
+    -------
+    labelled : ndarray of bool, shape (n_rows,)
+    labels : ndarray of shape (n_labelled,)
+
+    Raises
+    ------
+    ValueError
+        If there is no label, if a label is infinite, or if the labels are not classes.
+    """
+    y = _as_vector(y)
+    missing = _missing(y)
+    if unlabeled is None:
+        if missing.any():
+            raise ValueError("Input y contains NaN or None, and unlabeled=None says that every element is a label.")
+    else:
+        minus_one = _minus_one(y, any_number=unlabeled == -1)
+        if classes is not None:
+            is_class = any(isinstance(c, Real) and c == -1 for c in classes)
+        else:
+            is_class = unlabeled == "auto" and len(set(y[~missing & ~minus_one].tolist())) < 2
+        missing |= minus_one & (not is_class)
+
+    labels = _natural(y[~missing])
+    if len(labels) == 0:
+        raise ValueError("y holds no label: every element is unknown (NaN, None or -1). At least one row needs a label.")
+    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+        raise ValueError(f"Input y contains infinity or a value too large for {labels.dtype!r}.")
+    check_classification_targets(labels)
+    return ~missing, labels
+
+
+def known_numbers(y: Any, unlabeled: str | int | None) -> Array:
+    """Return a regressor's target as a float64 matrix with NaN for unknown cells.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_rows,) or (n_rows, n_outputs)
+    unlabeled : "auto", -1 or None
+        NaN and None are unknown, unless this is None; -1 is unknown only if this is -1.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_outputs)
+
+    Raises
+    ------
+    ValueError
+        If a number is infinite, if an output has no known value, or if y does not hold numbers.
+    """
+    y = _refuse_masked(y)
+    values = _as_array(y)
+    if values.ndim not in (1, 2) or values.size == 0:
+        raise ValueError(f"y should be a 1d or 2d array of targets. Got shape {values.shape}.")
+    if values.dtype.kind == "O":
+        values = np.where(_missing(values), np.nan, values)
+    elif values.dtype.kind not in "biuf":
+        raise ValueError(f"y must hold numbers. Got an array of dtype {values.dtype}.")
+    try:
+        numbers: Array = values.astype(np.float64).reshape(len(values), -1)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"y must hold numbers: {error}") from None
+    if unlabeled is None and np.isnan(numbers).any():
+        raise ValueError("Input y contains NaN or None, and unlabeled=None says that every element is a label.")
+    if unlabeled == -1:
+        numbers[numbers == -1] = np.nan
+    if np.isinf(numbers).any():
+        raise ValueError("Input y contains infinity or a value too large for dtype('float64').")
+    empty = np.flatnonzero(np.isnan(numbers).all(axis=0))
+    if len(empty):
+        which = "y" if numbers.shape[1] == 1 else f"column {empty[0]} of y"
+        raise ValueError(f"{which} holds no label: every element is NaN or None. At least one row needs a label.")
+    return numbers
+
+
+def _as_array(y: Any) -> Array:
+    if isinstance(y, (list, tuple)) and any(v is None or (isinstance(v, float) and v != v) for v in y):
+        return np.array(y, dtype=object)  # NumPy would turn ["a", nan] into strings
+    return np.asarray(y)
+
+
+def _as_vector(y: Any) -> Array:
+    values = _as_array(_refuse_masked(y))
+    if values.ndim == 2 and values.shape[1] == 1:
+        warnings.warn(
+            "A column-vector y was passed when a 1d array was expected. Please change the shape of y to (n_samples,), "
+            "for example using ravel().",
+            DataConversionWarning,
+            stacklevel=5,
+        )
+        return values.ravel()
+    if values.ndim != 1:
+        raise ValueError(f"y should be a 1d array, got an array of shape {values.shape} instead.")
+    return values
+
+
+def _refuse_masked(y: Any) -> Any:
+    if isinstance(y, np.ma.MaskedArray):
+        raise TypeError("y is a masked array, whose mask would be ignored. Use y.filled(numpy.nan) for unknown labels.")
+    return y
+
+
+def _missing(y: Array) -> Array:
+    """Return where y is None, NaN, or another value that does not equal itself (pandas' NA and NaT)."""
+    if y.dtype.kind == "f":
+        return np.isnan(y)
+    if y.dtype.kind != "O":
+        return np.zeros(y.shape, bool)
+    return np.array([_is_missing(value) for value in y.ravel()], bool).reshape(y.shape)
+
+
+def _is_missing(value: Any) -> bool:
+    if value is None:
+        return True
+    try:
+        return bool(value != value)
+    except TypeError:  # pandas.NA will not say
+        return True
+
+
+def _minus_one(y: Array, any_number: bool) -> Array:
+    if y.dtype.kind == "i" or (any_number and y.dtype.kind == "f"):
+        return np.asarray(y == -1)
+    if y.dtype.kind != "O":
+        return np.zeros(y.shape, bool)
+    kind = Real if any_number else Integral
+    return np.array([isinstance(v, kind) and not isinstance(v, (bool, np.bool_)) and v == -1 for v in y], bool)
+
+
+def _natural(labels: Array) -> Array:
+    """Give numbers that came in an object array, because of None among them, their own dtype back."""
+    if labels.dtype.kind == "O" and len(labels):
+        for kind, dtype in ((bool, bool), (Integral, np.int64), (Real, np.float64)):
+            if all(isinstance(v, kind) for v in labels):
+                return labels.astype(dtype)
+    return labels

@@ -1,0 +1,162 @@
+"""The regressor."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
+
+from layerwise.estimators.classifier import _require_target
+from layerwise.estimators.labels import known_numbers
+from layerwise.estimators.supervised import PretrainedEstimator
+
+Array = NDArray[Any]
+
+
+class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[misc]
+    """Deep regressor that learns from all rows first and from the labelled ones afterwards.
+
+    `fit` has three steps: pretrain the hidden layers on all rows without labels, one at a time; stack them and add a
+    linear layer; fine-tune everything on the labelled rows by the squared error. Targets are standardised inside, per
+    output, by the mean and standard deviation of their known values.
+
+    Parameters
+    ----------
+    hidden_layer_sizes, pretraining, finetuning, activation, initializer, n_jobs, random_state, verbose
+        As in `PretrainedClassifier`.
+    unlabeled : "auto", -1 or None, default="auto"
+        NaN and None are unknown targets, except under None, which says that every element is known. -1: also every -1.
+        With several outputs, single cells may be unknown; a row counts as labelled if one of its cells is known.
+
+    Attributes
+    ----------
+    y_mean_, y_scale_ : ndarrays of shape (n_outputs,)
+        The network predicts (y - y_mean_) / y_scale_.
+    stages_, history_, network_, coefs_, intercepts_, n_labeled_, n_iter_, n_features_in_, feature_names_in_
+        As in `PretrainedClassifier`.
+
+    Examples
+    --------
+    >>> from layerwise import PretrainedRegressor
+    >>> model = PretrainedRegressor(hidden_layer_sizes=(20, 12), random_state=0).fit(X, y)  # y is NaN where unknown
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = "auto",
+        *,
+        pretraining: Any = "auto",
+        finetuning: Any = "auto",
+        activation: Any = "auto",
+        initializer: Any = "auto",
+        unlabeled: Any = "auto",
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.pretraining = pretraining
+        self.finetuning = finetuning
+        self.activation = activation
+        self.initializer = initializer
+        self.unlabeled = unlabeled
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any) -> "PretrainedRegressor":
+        """Pretrain on all rows, fine-tune on the labelled ones.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            NaN or None where unknown.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a parameter, X or y is not allowed, or if no row is labelled.
+        TrainingDiverged
+            If a loss is not a finite number; the estimator is then as it was before.
+        KeyboardInterrupt
+            On Ctrl-C, with a note that says what was kept: finished stages, or the network if fine-tuning had begun.
+        """
+        with self._fitting() as fitted:
+            show = self._progress()
+            settings = self._settings()
+            X = self._matrix(X, settings[1])
+            _require_target(self, y)
+            numbers = known_numbers(y, self.unlabeled)
+            check_consistent_length(X, numbers)
+            labelled = ~np.isnan(numbers).all(axis=1)
+
+            scale = np.nanstd(numbers, axis=0)
+            mean, scale = np.nanmean(numbers, axis=0), np.where(scale > 0, scale, 1.0)
+            fitted |= {"y_mean_": mean, "y_scale_": scale, "n_labeled_": int(labelled.sum())}
+            fitted["_y_is_vector"] = np.ndim(y) == 1
+            try:
+                self._learn(
+                    fitted,
+                    X,
+                    labelled,
+                    np.ascontiguousarray(((numbers - mean) / scale)[labelled], dtype=X.dtype),
+                    settings=settings,
+                    output="identity",
+                    loss="squared_error",
+                    groups=None,
+                    seed=self._seed(),
+                    show=show,
+                )
+            finally:
+                show.close()
+        return self
+
+    def predict(self, X: Any) -> Array:
+        """Return the predicted targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs), as y was in `fit`; float64
+        """
+        check_is_fitted(self)
+        predicted: Array = self._apply(self._checked(X), 0).astype(np.float64) * self.y_scale_ + self.y_mean_
+        return predicted.ravel() if self._y_is_vector else predicted
+
+    def score(self, X: Any, y: Any) -> float:
+        """Return R^2 on the known targets, the mean over the outputs.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+
+        Returns
+        -------
+        float
+        """
+        predicted = self.predict(X).reshape(-1, len(self.y_mean_))
+        _require_target(self, y)
+        numbers = known_numbers(y, self.unlabeled)
+        check_consistent_length(predicted, numbers)
+        if numbers.shape[1] != predicted.shape[1]:
+            raise ValueError(f"y has {numbers.shape[1]} outputs, but fit had {predicted.shape[1]}.")
+        known = ~np.isnan(numbers)
+        scores = [r2_score(numbers[k, i], predicted[k, i]) for i, k in enumerate(known.T)]
+        return float(np.mean(scores))
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

@@ -1,0 +1,122 @@
+"""What the classifier and the regressor share: pretrain on all rows, stack, fine-tune on the labelled ones."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from layerwise import checks, finetuning, pretraining
+from layerwise.estimators.autoencoder import StackedAutoencoder
+from layerwise.estimators.base import OUTPUT_KEY, START_KEY, Architecture, LayerwiseEstimator
+from layerwise.estimators.labels import check_unlabeled
+from layerwise.finetuning import FineTuning
+from layerwise.network import DenseLayer
+from layerwise.pretraining import Autoencoder
+from layerwise.progress import Progress
+
+Array = NDArray[Any]
+
+
+class PretrainedEstimator(LayerwiseEstimator):
+    """Base of the estimators that learn from labels."""
+
+    unlabeled: Any
+
+    def _n_hidden(self) -> int:
+        return len(self.network_.layers) - 1
+
+    def _settings(self) -> tuple[Architecture, Autoencoder | StackedAutoencoder | None, FineTuning]:
+        """Check every parameter before any work; return the architecture and the settings of both stages."""
+        shape = self._architecture()
+        before = self._pretrained() or self.pretraining
+        if isinstance(before, StackedAutoencoder):
+            shape = self._architecture_of(before, shape)
+        elif before is not None:
+            where = self._where("pretraining")
+            before = pretraining.resolve(where, before)
+            before.check(where, len(shape.sizes))
+        where = self._where("finetuning")
+        settings = finetuning.resolve(where, self.finetuning).check(where, len(shape.sizes))
+        check_unlabeled(self._where("unlabeled"), self.unlabeled)
+        self._threads()
+        return shape, before, settings
+
+    def _pretrained(self) -> StackedAutoencoder | None:
+        """Return the fitted autoencoder given as `pretraining`, bare or in scikit-learn's FrozenEstimator."""
+        inner = getattr(self.pretraining, "estimator", self.pretraining)  # FrozenEstimator holds it under this name
+        if not isinstance(inner, StackedAutoencoder):
+            return None
+        check_is_fitted(
+            inner,
+            msg="The StackedAutoencoder given as pretraining is not fitted. Fit it first; where the estimator is cloned "
+            "(cross-validation, searches), wrap it in sklearn.frozen.FrozenEstimator, since a clone is not fitted.",
+        )
+        return inner
+
+    def _architecture_of(self, autoencoder: StackedAutoencoder, given: Architecture) -> Architecture:
+        """Return the autoencoder's architecture; what the parameters say must be "auto" or the same."""
+        layers = autoencoder.network_.layers[: len(autoencoder.stages_)]
+        sizes, kinds = tuple(layer.n_out for layer in layers), [layer.activation for layer in layers]
+        for name, same in (("hidden_layer_sizes", given.sizes == sizes), ("activation", given.kinds == kinds)):
+            value = getattr(self, name)
+            if not same and not (isinstance(value, str) and value == "auto"):
+                allowed = f'"auto" or that of the StackedAutoencoder given as pretraining ({sizes}, {_names(kinds)})'
+                raise self._where(name).error(allowed, value)
+        if not (isinstance(self.initializer, str) and self.initializer == "auto"):
+            raise self._where("initializer").error('"auto" with a StackedAutoencoder as pretraining', self.initializer)
+        return Architecture(sizes, kinds, ["auto"] * len(sizes))
+
+    def _matrix(self, X: Any, before: Any) -> Array:
+        """Return X for fit; with a fitted autoencoder, in its dtype and with its number of features."""
+        if not isinstance(before, StackedAutoencoder):
+            return self._checked(X, reset=True)
+        X = self._checked(X, reset=True, dtype=before.network_.dtype)
+        if X.shape[1] != before.n_features_in_:
+            raise ValueError(
+                f"X has {X.shape[1]} features, but the StackedAutoencoder given as pretraining was fitted with "
+                f"{before.n_features_in_} features."
+            )
+        return X
+
+    def _hidden_layers(
+        self, fitted: dict[str, Any], X: Array, before: Any, shape: Architecture, seed: int, show: Progress
+    ) -> list[DenseLayer]:
+        """Return the hidden layers to stack: pretrained here, pretrained before, or at a random start."""
+        fitted |= {"stages_": [], "history_": []}
+        if isinstance(before, StackedAutoencoder):
+            fitted["stages_"] = list(before.stages_)
+            return list(before.network_.layers[: len(before.stages_)])
+        if before is None:
+            key = checks.subkey(seed, START_KEY)
+            return finetuning.random_layers(X.shape[1], shape.sizes, shape.kinds, shape.starts, key, X.dtype)
+        self._pretrain(fitted, X, before, shape, seed, show)
+        return [stage.encoder for stage in fitted["stages_"]]
+
+    def _learn(
+        self,
+        fitted: dict[str, Any],
+        X: Array,
+        labelled: Array,
+        Y: Array,
+        *,
+        settings: tuple[Architecture, Any, FineTuning],
+        output: str,
+        loss: str,
+        groups: Array | None,
+        seed: int,
+        show: Progress,
+    ) -> None:
+        """Do the three steps: pretrain, stack, fine-tune."""
+        shape, before, finetuning_settings = settings
+        hidden = self._hidden_layers(fitted, X, before, shape, seed, show)
+        network = finetuning.stack(hidden, Y.shape[1], output, seed=checks.subkey(seed, OUTPUT_KEY))
+        show.report(f"fine-tuning on {len(Y)} labelled rows of {len(X)}")
+        rows = X if labelled.all() else np.ascontiguousarray(X[labelled])
+        self._finetune(
+            fitted, network, rows, Y, finetuning_settings, seed, show, loss=loss, n_hidden=len(hidden), groups=groups
+        )
+
+
+def _names(kinds: list[Any]) -> str:
+    return ", ".join(kind.name for kind in kinds)

@@ -1,0 +1,282 @@
+"""Stack the pretrained layers, put an output layer on top, and train the whole network on its targets."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layerwise import _core, checks, initializers, optimizers, training
+from layerwise.activations import Activation
+from layerwise.checks import Parameter
+from layerwise.network import DenseLayer, Network, start_layer
+from layerwise.optimizers import Adam, Optimizer
+from layerwise.pretraining import Stage
+from layerwise.settings import Settings
+from layerwise.training import Callback, EarlyStopping, EpochRecord
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class FineTuning(Settings):
+    """How to train the stacked network.
+
+    Parameters
+    ----------
+    epochs : int, default=50
+        At most so many, with early stopping. 0 leaves the network as stacked.
+    batch_size : int or "auto", default="auto"
+        "auto": rows / 32, but at least 10 and at most 100.
+    optimizer : optimizer or its name, default=Adam()
+    alpha : float >= 0, default=0.0
+        Adds 1/2 * alpha * ||W||^2 to the mean loss (weights only). scikit-learn's MLP divides its alpha by the number
+        of rows of the batch besides; papers that write lambda * ||W||^2 mean alpha = 2 * lambda.
+    dropout : float in [0, 1) or a list with one value per hidden layer, default=0.0
+        Probability to drop a hidden unit's output; the others are scaled by 1 / (1 - dropout) in training.
+    frozen_layers : int or sequence of int, default=0
+        A number k keeps the k lowest hidden layers as they are; a sequence names the frozen layers, counted from 1.
+    early_stopping : bool, default=False
+        Keep a part of the labelled rows out of the training, end when the loss there has not fallen by `tol` for
+        `n_iter_no_change` epochs, and take the weights that were best there.
+    validation_fraction : float in (0, 1), default=0.1
+        That part; drawn within each class for a classifier.
+    n_iter_no_change : int, default=10
+    tol : float >= 0, default=1e-4
+    """
+
+    epochs: int = 50
+    batch_size: int | str = "auto"
+    optimizer: Optimizer | str = Adam()
+    alpha: float = 0.0
+    dropout: float | Sequence[float] = 0.0
+    frozen_layers: int | Sequence[int] = 0
+    early_stopping: bool = False
+    validation_fraction: float = 0.1
+    n_iter_no_change: int = 10
+    tol: float = 1e-4
+
+    def check(self, where: Parameter, n_hidden: int) -> "FineTuning":
+        """Check all settings; return them with dropout as one value a hidden layer and the frozen layers by number."""
+        checks.boolean(where.child("early_stopping"), self.early_stopping)
+        return self.replace(
+            epochs=checks.integer(where.child("epochs"), self.epochs, 0),
+            batch_size=training.check_batch_size(where.child("batch_size"), self.batch_size),
+            optimizer=optimizers.resolve(where.child("optimizer"), self.optimizer),
+            alpha=checks.real(where.child("alpha"), self.alpha, 0),
+            dropout=tuple(
+                checks.per_layer(
+                    where.child("dropout"),
+                    self.dropout,
+                    n_hidden,
+                    lambda name, value: checks.real(name, value, 0, 1, open_high=True),
+                )
+            ),
+            frozen_layers=_frozen(where.child("frozen_layers"), self.frozen_layers, n_hidden),
+            validation_fraction=checks.real(
+                where.child("validation_fraction"), self.validation_fraction, 0, 1, open_low=True, open_high=True
+            ),
+            n_iter_no_change=checks.integer(where.child("n_iter_no_change"), self.n_iter_no_change, 1),
+            tol=checks.real(where.child("tol"), self.tol, 0),
+        )
+
+
+def _frozen(where: Parameter, value: Any, n_hidden: int) -> tuple[int, ...]:
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return tuple(sorted({checks.integer(where, layer, 1, n_hidden) for layer in value}))
+    return tuple(range(1, checks.integer(where, value, 0, n_hidden) + 1))
+
+
+def resolve(where: Parameter, value: Any) -> FineTuning:
+    """Return the settings meant by a settings object or by "auto"."""
+    if isinstance(value, str) and value == "auto":
+        return FineTuning()
+    if not isinstance(value, FineTuning):
+        raise where.error('a FineTuning or "auto"', value)
+    return value
+
+
+def random_layers(
+    n_inputs: int,
+    sizes: Sequence[int],
+    kinds: Sequence[Activation],
+    starts: Sequence[Any],
+    seed: int,
+    dtype: np.dtype[Any],
+) -> list[DenseLayer]:
+    """Return hidden layers at a random start, for a network that is not pretrained."""
+    layers = []
+    for depth, (size, activation, start) in enumerate(zip(sizes, kinds, starts, strict=True)):
+        weights = initializers.draw(start, activation.name, checks.subkey(seed, depth), n_inputs, size)
+        layers.append(start_layer(weights, activation, dtype))
+        n_inputs = size
+    return layers
+
+
+def stack(hidden: Sequence[Stage | DenseLayer], n_outputs: int, activation: str, *, seed: int) -> Network:
+    """Put hidden layers on top of each other and a new output layer on top of all.
+
+    Parameters
+    ----------
+    hidden : sequence of Stage or DenseLayer
+        Of a stage, the encoder.
+    n_outputs : int
+    activation : str
+        Of the output layer: "softmax" or "identity".
+    seed : int
+        64-bit key for the output layer's start (Glorot & Bengio's uniform).
+
+    Returns
+    -------
+    Network
+    """
+    layers = [layer.encoder if isinstance(layer, Stage) else layer for layer in hidden]
+    weights = initializers.draw("glorot_uniform", activation, seed, layers[-1].n_out, n_outputs)
+    return Network([*layers, start_layer(weights, Activation(activation), layers[0].bias.dtype)])
+
+
+def unroll(stages: Sequence[Stage]) -> Network:
+    """Return the deep autoencoder of pretrained layers: all encoders, then all decoders in reverse.
+
+    A tied decoder stays tied to its encoder.
+    """
+    decoders = []
+    for depth in reversed(range(len(stages))):
+        layer = stages[depth].decoder
+        tied_to = depth if layer.tied_to >= 0 else -1
+        decoders.append(DenseLayer(layer.weights, layer.bias, layer.activation, layer.parameter, tied_to))
+    return Network([*(stage.encoder for stage in stages), *decoders])
+
+
+def finetune(
+    network: Network,
+    X: Array,
+    Y: Array | None,
+    settings: FineTuning,
+    *,
+    loss: str,
+    n_hidden: int,
+    groups: Array | None = None,
+    seed: int = 0,
+    threads: int = 0,
+    callbacks: Sequence[Callback] = (),
+    on_interrupt: Callable[[Network, list[EpochRecord]], object] | None = None,
+) -> tuple[Network, list[EpochRecord]]:
+    """Train a stacked network on its targets.
+
+    Parameters
+    ----------
+    network : Network
+        Where training starts; not changed.
+    X : ndarray of shape (n_rows, n_inputs)
+        The labelled rows.
+    Y : ndarray of shape (n_rows, n_outputs) or None
+        One column a class (0 or 1) for "softmax_cross_entropy". NaN targets count nothing. None: the targets are X.
+    settings : FineTuning
+        As its `check` returned it.
+    loss : {"squared_error", "sigmoid_cross_entropy", "softmax_cross_entropy"}
+    n_hidden : int
+        Number of hidden layers, to which dropout and freezing apply.
+    groups : ndarray of shape (n_rows,) or None
+        Classes within which the validation rows are drawn.
+    seed, threads, callbacks
+        As in `pretrain`.
+    on_interrupt : callable on (network, history), default=None
+        On Ctrl-C, is given what was reached (the best weights, with early stopping) before KeyboardInterrupt goes on.
+
+    Returns
+    -------
+    network : Network
+    history : list of EpochRecord
+
+    Raises
+    ------
+    TrainingDiverged
+        If a loss or a weight is not a finite number.
+    ValueError
+        If there are too few rows to keep a validation part.
+    """
+    train, held_out = np.arange(len(X)), None
+    if settings.early_stopping:
+        train, rows = split_rows(len(X), settings.validation_fraction, groups, checks.subkey(seed, 0))
+        held_out = (X[rows], None if Y is None else Y[rows])
+        X, Y = X[train], None if Y is None else Y[train]
+
+    engine = network.engine()
+    batch_size = training.batch_size_for(settings.batch_size, len(X))
+    others = len(network.layers) - n_hidden
+    recipe = _core.Recipe(
+        loss,
+        settings.optimizer.engine(),  # type: ignore[union-attr]
+        batch_size,
+        seed=checks.subkey(seed, 1),
+        alpha=settings.alpha,
+        dropout=[*settings.dropout, *[0.0] * others] if any(settings.dropout) else [],  # type: ignore[misc, arg-type]
+        frozen=[layer + 1 in settings.frozen_layers for layer in range(len(network.layers))],  # type: ignore[operator]
+        missing_targets=Y is not None and bool(np.isnan(Y).any()),
+        threads=threads,
+    )
+    stopper = EarlyStopping(engine, settings.n_iter_no_change, settings.tol) if settings.early_stopping else None
+    history: list[EpochRecord] = []
+    records = training.run(
+        engine,
+        recipe,
+        X,
+        Y,
+        stage="finetuning",
+        layer=None,
+        epochs=settings.epochs,
+        batch_size=batch_size,
+        learning_rate=settings.optimizer.learning_rate,  # type: ignore[union-attr]
+        validation=held_out,
+        callbacks=[*callbacks, stopper] if stopper else callbacks,
+    )
+    try:
+        for record in records:
+            history.append(record)  # noqa: PERF402 (a list() would lose the records on Ctrl-C)
+    except KeyboardInterrupt:
+        if on_interrupt is not None:
+            if stopper:
+                stopper.restore()
+            on_interrupt(network.trained(engine), history)
+        raise
+    if stopper:
+        stopper.restore()
+    return network.trained(engine), history
+
+
+def split_rows(n_rows: int, fraction: float, groups: Array | None, seed: int) -> tuple[Array, Array]:
+    """Draw a validation part of rows: that fraction of each group, rounded, but one row at least stays to train on.
+
+    Parameters
+    ----------
+    n_rows : int
+    fraction : float in (0, 1)
+    groups : ndarray of shape (n_rows,) or None
+        None: all rows are one group.
+    seed : int
+
+    Returns
+    -------
+    train, validation : ndarrays of row numbers, ascending
+
+    Raises
+    ------
+    ValueError
+        If a part would be empty.
+    """
+    order = _core.random_permutation(seed, 0, n_rows)
+    groups = np.zeros(n_rows, np.int64) if groups is None else groups
+    chosen = []
+    for group in np.unique(groups):
+        members = order[groups[order] == group]
+        chosen.append(members[: min(round(fraction * len(members)), len(members) - 1)])
+    validation = np.sort(np.concatenate(chosen))
+    if len(validation) == 0:
+        if n_rows < 2:
+            raise ValueError(f"early_stopping needs at least 2 labelled rows. Got {n_rows}.")
+        big = order[np.isin(groups[order], [g for g in np.unique(groups) if (groups == g).sum() > 1])]
+        validation = np.sort(big[:1] if len(big) else order[:1])
+    train = np.setdiff1d(np.arange(n_rows), validation)
+    return train, validation

@@ -1,0 +1,138 @@
+"""Weights as plain arrays: what training starts from and what it leaves behind.
+
+The engine's network trains in place and cannot be pickled; this one is a value that can be kept, copied, pickled and
+saved, and that makes an engine network whenever one is needed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layerwise import _core
+from layerwise.activations import Activation
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class DenseLayer:
+    """A fully connected layer: activation(X @ weights + bias).
+
+    Attributes
+    ----------
+    weights : ndarray of shape (n_in, n_out)
+    bias : ndarray of shape (n_out,)
+    activation : Activation
+    parameter : ndarray of shape (n_out,) or None
+        The activation's learned parameter (PReLU's alpha, Swish's beta), one per unit; None if nothing is learned.
+    tied_to : int
+        Number of the earlier layer of the same network whose transposed weights this one uses; -1 if it has its own.
+    """
+
+    weights: Array
+    bias: Array
+    activation: Activation
+    parameter: Array | None = None
+    tied_to: int = -1
+
+    def __post_init__(self) -> None:
+        for array in (self.weights, self.bias, self.parameter):
+            if array is not None:
+                array.setflags(write=False)
+
+    @property
+    def n_in(self) -> int:
+        """Number of inputs."""
+        return int(self.weights.shape[0])
+
+    @property
+    def n_out(self) -> int:
+        """Number of outputs."""
+        return int(self.weights.shape[1])
+
+
+class Network:
+    """A chain of dense layers with their weights.
+
+    Parameters
+    ----------
+    layers : sequence of DenseLayer
+        All of one dtype, float32 or float64.
+    """
+
+    def __init__(self, layers: Sequence[DenseLayer]) -> None:
+        self.layers = tuple(layers)
+        self._engine: Any = None
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the weights, in which the network computes."""
+        return self.layers[0].bias.dtype
+
+    def engine(self) -> Any:
+        """Return a new engine network with these weights, to be trained."""
+        kind = _core.Network_float32 if self.dtype == np.float32 else _core.Network_float64
+        engine = kind([layer.activation.layer(layer.n_in, layer.n_out, layer.tied_to) for layer in self.layers])
+        for index, layer in enumerate(self.layers):
+            if layer.tied_to < 0:
+                engine.set_weights(index, np.ascontiguousarray(layer.weights))
+            engine.set_bias(index, layer.bias)
+            if layer.parameter is not None:
+                engine.set_parameter(index, layer.parameter)
+        return engine
+
+    def trained(self, engine: Any) -> "Network":
+        """Return a network of the same shape with the weights of `engine`."""
+        layers: list[DenseLayer] = []
+        for index, old in enumerate(self.layers):
+            weights = engine.weights(index) if old.tied_to < 0 else layers[old.tied_to].weights.T
+            parameter = None if old.parameter is None else engine.parameter(index)
+            layers.append(DenseLayer(weights, engine.bias(index), old.activation, parameter, old.tied_to))
+        return Network(layers)
+
+    def apply(
+        self, X: Array, first: int = 0, last: int | None = None, *, logits: bool = False, threads: int = 0
+    ) -> Array:
+        """Apply the layers `first` to `last` - 1.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_rows, n_in of layer `first`)
+            C-contiguous, of the network's dtype.
+        first, last : int, default=0 and the number of layers
+        logits : bool, default=False
+            Leave out the last layer's activation.
+        threads : int, default=0
+            0: chosen by the size of the work. The result does not depend on it.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_out of layer `last` - 1)
+        """
+        last = len(self.layers) if last is None else last
+        if first == last:
+            return X
+        if self._engine is None:
+            self._engine = self.engine()
+        result: Array = self._engine.apply(X, first, last, logits, threads)
+        return result
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"layers": self.layers, "_engine": None}
+
+    def __repr__(self) -> str:
+        """Return the layers' sizes and activations."""
+        text = "".join(f" -> {layer.n_out} {layer.activation.name}" for layer in self.layers)
+        return f"<Network {self.layers[0].n_in}{text}, {self.dtype}>"
+
+
+def start_layer(
+    weights: NDArray[np.float64], activation: Activation, dtype: np.dtype[Any], tied_to: int = -1
+) -> DenseLayer:
+    """Return a layer at the start of its training: given weights, biases of 0."""
+    n_out = weights.shape[1]
+    parameter = None if activation.learn == "fixed" else np.full(n_out, activation.parameter, dtype)
+    return DenseLayer(weights.astype(dtype), np.zeros(n_out, dtype), activation, parameter, tied_to)

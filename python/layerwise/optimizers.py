@@ -1,0 +1,202 @@
+"""The optimisers' settings. The arithmetic is the engine's (and, in plain NumPy, `layerwise.reference`'s).
+
+Here w is a parameter, g its gradient, t the step counted from 1. Each is used as published; docs/numerics.md says
+where lecture notes and other libraries differ.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from layerwise import _core, checks
+from layerwise.checks import Parameter
+from layerwise.settings import Settings
+
+
+class Optimizer(Settings):
+    """Base of the optimisers' settings."""
+
+    learning_rate: float
+    kind = ""
+
+    def check(self, where: Parameter) -> None:
+        """Raise InvalidParameter if a setting is not allowed."""
+        checks.real(where.child("learning_rate"), self.learning_rate, 0, open_low=True)
+        self._constants(where)
+
+    def engine(self) -> _core.Optimizer:
+        """Return the engine's form; the learning rate is given to the engine step by step."""
+        return _core.Optimizer(self.kind, **self._constants(Parameter(type(self).__name__)))
+
+    def _constants(self, where: Parameter) -> dict[str, Any]:  # noqa: ARG002 (for those with constants)
+        return {}
+
+
+@dataclass(frozen=True, repr=False)
+class SGD(Optimizer):
+    """Stochastic gradient descent: w -= learning_rate * g.
+
+    Parameters
+    ----------
+    learning_rate : float, default=0.1
+    """
+
+    learning_rate: float = 0.1
+    kind = "sgd"
+
+
+@dataclass(frozen=True, repr=False)
+class Momentum(Optimizer):
+    """Classical momentum (Polyak 1964): u = momentum * u + learning_rate * g; w -= u.
+
+    The rate is inside the velocity; PyTorch puts it outside, which differs when the rate changes.
+
+    Parameters
+    ----------
+    learning_rate : float, default=0.01
+    momentum : float in [0, 1), default=0.9
+    """
+
+    learning_rate: float = 0.01
+    momentum: float = 0.9
+    kind = "momentum"
+
+    def _constants(self, where: Parameter) -> dict[str, Any]:
+        return {"momentum": checks.real(where.child("momentum"), self.momentum, 0, 1, open_high=True)}
+
+
+@dataclass(frozen=True, repr=False)
+class Nesterov(Optimizer):
+    """Nesterov's accelerated gradient in the form of Sutskever et al. 2013.
+
+    Parameters
+    ----------
+    learning_rate : float, default=0.01
+    momentum : float in [0, 1), default=0.9
+    """
+
+    learning_rate: float = 0.01
+    momentum: float = 0.9
+    kind = "nesterov"
+
+    def _constants(self, where: Parameter) -> dict[str, Any]:
+        return {"momentum": checks.real(where.child("momentum"), self.momentum, 0, 1, open_high=True)}
+
+
+@dataclass(frozen=True, repr=False)
+class Adagrad(Optimizer):
+    """Adagrad (Duchi et al. 2011): v += g^2; w -= learning_rate * g / (sqrt(v) + epsilon).
+
+    Parameters
+    ----------
+    learning_rate : float, default=0.01
+    epsilon : float > 0, default=1e-8
+    epsilon_inside_sqrt : bool, default=False
+        Divide by sqrt(v + epsilon) instead.
+    """
+
+    learning_rate: float = 0.01
+    epsilon: float = 1e-8
+    epsilon_inside_sqrt: bool = False
+    kind = "adagrad"
+
+    def _constants(self, where: Parameter) -> dict[str, Any]:
+        return _epsilon(where, self.epsilon, self.epsilon_inside_sqrt)
+
+
+@dataclass(frozen=True, repr=False)
+class RMSProp(Optimizer):
+    """RMSProp (Tieleman & Hinton 2012): v = decay * v + (1 - decay) * g^2; w -= learning_rate * g / (sqrt(v) + epsilon).
+
+    Parameters
+    ----------
+    learning_rate : float, default=0.001
+    decay : float in [0, 1), default=0.9
+    epsilon : float > 0, default=1e-8
+    epsilon_inside_sqrt : bool, default=False
+        Divide by sqrt(v + epsilon) instead.
+    """
+
+    learning_rate: float = 1e-3
+    decay: float = 0.9
+    epsilon: float = 1e-8
+    epsilon_inside_sqrt: bool = False
+    kind = "rmsprop"
+
+    def _constants(self, where: Parameter) -> dict[str, Any]:
+        decay = checks.real(where.child("decay"), self.decay, 0, 1, open_high=True)
+        return {"decay": decay} | _epsilon(where, self.epsilon, self.epsilon_inside_sqrt)
+
+
+@dataclass(frozen=True, repr=False)
+class Adam(Optimizer):
+    """Adam (Kingma & Ba 2015).
+
+    m = beta_1 * m + (1 - beta_1) * g;  v = beta_2 * v + (1 - beta_2) * g^2;
+    w -= learning_rate * (m / (1 - beta_1^t)) / (sqrt(v / (1 - beta_2^t)) + epsilon).
+
+    Parameters
+    ----------
+    learning_rate : float, default=0.001
+    beta_1 : float in [0, 1), default=0.9
+    beta_2 : float in [0, 1), default=0.999
+    epsilon : float > 0, default=1e-8
+    bias_correction : bool, default=True
+        False leaves out the divisions by 1 - beta^t, as some lecture notes do.
+    epsilon_inside_sqrt : bool, default=False
+        Divide by sqrt(v + epsilon) instead.
+    """
+
+    learning_rate: float = 1e-3
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+    bias_correction: bool = True
+    epsilon_inside_sqrt: bool = False
+    kind = "adam"
+
+    def _constants(self, where: Parameter) -> dict[str, Any]:
+        return {
+            "momentum": checks.real(where.child("beta_1"), self.beta_1, 0, 1, open_high=True),
+            "decay": checks.real(where.child("beta_2"), self.beta_2, 0, 1, open_high=True),
+            "bias_correction": checks.boolean(where.child("bias_correction"), self.bias_correction),
+        } | _epsilon(where, self.epsilon, self.epsilon_inside_sqrt)
+
+
+@dataclass(frozen=True, repr=False)
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019): also w -= learning_rate * weight_decay * w.
+
+    Weights only: biases and activation parameters do not decay.
+
+    Parameters
+    ----------
+    learning_rate, beta_1, beta_2, epsilon, bias_correction, epsilon_inside_sqrt
+        As in `Adam`.
+    weight_decay : float >= 0, default=0.01
+    """
+
+    weight_decay: float = 0.01
+    kind = "adamw"
+
+    def _constants(self, where: Parameter) -> dict[str, Any]:
+        return super()._constants(where) | {"weight_decay": checks.real(where.child("weight_decay"), self.weight_decay, 0)}
+
+
+def _epsilon(where: Parameter, epsilon: Any, inside: Any) -> dict[str, Any]:
+    return {
+        "epsilon": checks.real(where.child("epsilon"), epsilon, 0, open_low=True),
+        "epsilon_inside_sqrt": checks.boolean(where.child("epsilon_inside_sqrt"), inside),
+    }
+
+
+BY_NAME: dict[str, type[Optimizer]] = {kind.kind: kind for kind in (SGD, Momentum, Nesterov, Adagrad, RMSProp, Adam, AdamW)}
+
+
+def resolve(where: Parameter, value: Any) -> Optimizer:
+    """Return the optimiser meant by a settings object or by a name such as "adam"; its settings are checked."""
+    if isinstance(value, str) and value in BY_NAME:
+        value = BY_NAME[value]()
+    if not isinstance(value, Optimizer):
+        raise where.error(f"an optimizer such as Adam() or one of {list(BY_NAME)}", value)
+    value.check(where)
+    return value

@@ -1,0 +1,165 @@
+"""Model files: the safetensors layout, with everything but the arrays as JSON of a closed schema in its metadata.
+
+A file is written beside its place and put there whole. Reading one runs no code: each name in it is looked up in a
+fixed list, and anything unknown, missing or damaged is refused. `persistence_schema` says what the JSON holds.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layerwise.persistence_schema import FormatError, decode_estimator, encode_estimator
+
+Array = NDArray[Any]
+
+FORMAT = "layerwise"
+VERSION = "1"  # of the schema; raised when a file of the new kind would not load in an older release
+LONGEST_HEADER = 64 * 2**20
+DTYPES = {"F32", "F64", "U32"}
+
+
+def save(estimator: Any, path: str | os.PathLike[str]) -> None:
+    """Write a fitted estimator to a file.
+
+    Parameters
+    ----------
+    estimator : PretrainedClassifier, PretrainedRegressor or StackedAutoencoder
+    path : str or path-like
+
+    Raises
+    ------
+    TypeError
+        If a parameter is of a kind that a file cannot hold.
+    OSError
+        If the file cannot be written; an existing file is then left as it was.
+    """
+    from safetensors.numpy import save as pack
+
+    tensors: dict[str, Array] = {}
+    config = json.dumps(encode_estimator(estimator, tensors, ""), allow_nan=False, separators=(",", ":"))
+    metadata = {"format": FORMAT, "version": VERSION, "config": config}
+    header, body = _parts(pack(tensors, metadata))
+    metadata["sha256"] = _checksum(config, header, body)
+    _write(os.path.realpath(path), pack(tensors, metadata))
+
+
+def load(path: str | os.PathLike[str]) -> Any:
+    """Read an estimator that `save` wrote. No code of the file is run, so that any file may be tried.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    PretrainedClassifier, PretrainedRegressor or StackedAutoencoder
+        Equal to the saved one bit for bit.
+
+    Raises
+    ------
+    FormatError
+        If the file is damaged, is not a Layerwise file, or is of a version this release does not know.
+    OSError
+        If the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        data = file.read()
+    try:
+        return _decode(data)
+    except FormatError as error:
+        raise FormatError(f"{os.fspath(path)}: {error}") from None
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, OverflowError) as error:
+        raise FormatError(f"{os.fspath(path)}: not a Layerwise file, or damaged ({type(error).__name__}: {error})") from error
+
+
+def _decode(data: bytes) -> Any:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as unpack
+
+    header, body = _parts(data)
+    metadata = header.get("__metadata__")
+    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
+        raise FormatError("not a Layerwise file")
+    if metadata.get("version") != VERSION:
+        raise FormatError(f"format version {metadata.get('version')!r}; this release reads version {VERSION!r}")
+    if set(metadata) != {"format", "version", "config", "sha256"}:
+        raise FormatError("unknown or missing metadata")
+    if metadata["sha256"] != _checksum(metadata["config"], header, body):
+        raise FormatError("damaged: the checksum does not fit the content")
+    if any(entry["dtype"] not in DTYPES for name, entry in header.items() if name != "__metadata__"):
+        raise FormatError("an array has a dtype that no Layerwise file holds")
+    try:
+        tensors = unpack(data)
+    except SafetensorError as error:
+        raise FormatError(f"not in the safetensors layout ({error})") from None
+    estimator = decode_estimator(_json(metadata["config"]), tensors)
+    if tensors:
+        raise FormatError(f"arrays that nothing refers to: {sorted(tensors)}")
+    return estimator
+
+
+def _parts(data: bytes) -> tuple[dict[str, Any], memoryview]:
+    """Split a safetensors file into its header (8 bytes of length, then JSON) and its body."""
+    length = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or length > min(len(data) - 8, LONGEST_HEADER):
+        raise FormatError("not a Layerwise file, or cut short")
+    header = _json(data[8 : 8 + length].decode("utf-8"))
+    if not isinstance(header, dict):
+        raise FormatError("not a Layerwise file")
+    return header, memoryview(data)[8 + length :]
+
+
+def _checksum(config: str, header: dict[str, Any], body: memoryview) -> str:
+    """Return the SHA-256 of the settings, of the arrays' names, shapes and places, and of their bytes."""
+    table = {name: entry for name, entry in header.items() if name != "__metadata__"}
+    digest = hashlib.sha256(json.dumps([config, table], sort_keys=True).encode())
+    digest.update(body)
+    return digest.hexdigest()
+
+
+def _json(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise FormatError("a name occurs twice in the header")
+    return result
+
+
+def _refuse_constant(text: str) -> Any:
+    raise FormatError(f"{text} in the header")
+
+
+def _write(path: str, data: bytes) -> None:
+    """Put `data` at `path` whole or not at all: a temporary file in the same folder, synced, renamed."""
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(8)}.tmp")
+    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        with open(file, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if os.path.exists(path):
+            os.chmod(temporary, os.stat(path).st_mode & 0o7777)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: str) -> None:
+    """Make the renaming itself survive a loss of power."""
+    handle = os.open(folder or ".", os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

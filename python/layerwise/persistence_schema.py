@@ -1,0 +1,371 @@
+"""What a model file's JSON holds, and nothing else: estimators, settings, layers, stages, epochs, labels.
+
+Each kind has an encoder and a decoder side by side. Arrays go into `tensors` by name; a decoder takes out what it
+uses, so that what nobody refers to is noticed. Classes are found by name in the fixed lists below.
+"""
+
+from dataclasses import asdict, fields
+from math import isfinite
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.frozen import FrozenEstimator
+
+from layerwise import activations, corruption, finetuning, initializers, optimizers, pretraining
+from layerwise.activations import Activation
+from layerwise.estimators import PretrainedClassifier, PretrainedRegressor, StackedAutoencoder
+from layerwise.network import DenseLayer, Network
+from layerwise.pretraining import Stage
+from layerwise.settings import Settings
+from layerwise.training import EpochRecord
+
+Array = NDArray[Any]
+Tensors = dict[str, Array]
+
+ESTIMATORS: dict[str, Any] = {kind.__name__: kind for kind in (PretrainedClassifier, PretrainedRegressor, StackedAutoencoder)}
+SETTINGS: dict[str, type[Settings]] = {
+    kind.__name__: kind
+    for kind in (
+        *optimizers.BY_NAME.values(),
+        *corruption.BY_NAME.values(),
+        activations.LeakyReLU,
+        activations.PReLU,
+        activations.ELU,
+        activations.GELU,
+        activations.Swish,
+        initializers.Normal,
+        initializers.Sparse,
+        pretraining.Autoencoder,
+        pretraining.DenoisingAutoencoder,
+        finetuning.FineTuning,
+    )
+}
+# Fitted attributes beside network_ and stages_, with what they hold.
+_COMMON = {"history_": "history", "n_iter_": "count", "n_features_in_": "count"}
+FITTED = {
+    "StackedAutoencoder": _COMMON,
+    "PretrainedClassifier": _COMMON | {"n_labeled_": "count", "classes_": "labels"},
+    "PretrainedRegressor": _COMMON
+    | {"n_labeled_": "count", "y_mean_": "tensor", "y_scale_": "tensor", "_y_is_vector": "flag"},
+}
+
+
+class FormatError(ValueError):
+    """A file is not a Layerwise model file, is damaged, or is of an unknown version."""
+
+
+# --- estimators -----------------------------------------------------------------------------------------------------
+
+
+def encode_estimator(estimator: Any, tensors: Tensors, place: str) -> dict[str, Any]:
+    """Return the JSON of a fitted estimator; its arrays go into `tensors` under names that begin with `place`."""
+    name = type(estimator).__name__
+    if ESTIMATORS.get(name) is not type(estimator):
+        raise TypeError(f"Only {sorted(ESTIMATORS)} can be saved. Got {type(estimator)}.")
+    params = {
+        key: _encode_value(value, tensors, f"{place}{key}.", key)
+        for key, value in estimator.get_params(deep=False).items()
+    }
+    store = _Store(tensors)
+    fitted: dict[str, Any] = {
+        "network_": _encode_layers(estimator.network_.layers, store, f"{place}network"),
+        "stages_": [_encode_stage(stage, store, f"{place}stage.{stage.layer}") for stage in estimator.stages_],
+    }
+    for key, kind in FITTED[name].items():
+        fitted[key] = _encode_fitted(getattr(estimator, key), kind, store, place + key)
+    if hasattr(estimator, "feature_names_in_"):
+        fitted["feature_names_in_"] = _encode_labels(estimator.feature_names_in_)
+    return {"estimator": name, "params": params, "fitted": fitted}
+
+
+def decode_estimator(data: Any, tensors: Tensors) -> Any:
+    """Return the estimator; takes the arrays it uses out of `tensors`."""
+    name, params, fitted = _fields(data, "estimator", "params", "fitted")
+    kind = _known(ESTIMATORS, name, "estimator")
+    if set(params) != set(kind().get_params(deep=False)):
+        raise FormatError(f"unknown or missing parameters of {name}")
+    values = {key: _decode_value(value, tensors) for key, value in params.items()}
+    known = {"network_", "stages_", *FITTED[name]}
+    if set(fitted) - {"feature_names_in_"} != known:
+        raise FormatError(f"unknown or missing attributes of {name}")
+
+    store = _Store(tensors)
+    estimator = kind(**values)
+    network = Network(_decode_layers(fitted["network_"], store))
+    attributes: dict[str, Any] = {
+        "network_": network,
+        "stages_": [_decode_stage(stage, store) for stage in fitted["stages_"]],
+        "coefs_": [layer.weights for layer in network.layers],
+        "intercepts_": [layer.bias for layer in network.layers],
+    }
+    for key, what in FITTED[name].items():
+        attributes[key] = _decode_fitted(fitted[key], what, store)
+    if "feature_names_in_" in fitted:
+        attributes["feature_names_in_"] = _decode_labels(fitted["feature_names_in_"])
+    store.take_out()
+    _check_sizes(name, attributes)
+    vars(estimator).update(attributes)
+    return estimator
+
+
+def _check_sizes(name: str, attributes: dict[str, Any]) -> None:
+    layers, stages = attributes["network_"].layers, attributes["stages_"]
+    n_outputs = {"PretrainedClassifier": "classes_", "PretrainedRegressor": "y_mean_"}
+    fits = layers[0].n_in == attributes["n_features_in_"]
+    if name in n_outputs:
+        fits &= len(attributes[n_outputs[name]]) == layers[-1].n_out
+    else:
+        fits &= len(layers) == 2 * len(stages) and layers[-1].n_out == layers[0].n_in
+    if name == "PretrainedRegressor":
+        fits &= attributes["y_mean_"].shape == attributes["y_scale_"].shape
+    if not fits:
+        raise FormatError(f"the network's sizes do not fit the other attributes of {name}")
+
+
+def _encode_fitted(value: Any, kind: str, store: "_Store", name: str) -> Any:
+    if kind == "history":
+        return [_encode_record(record) for record in value]
+    if kind == "labels":
+        return _encode_labels(value)
+    if kind == "tensor":
+        return store.put(value, name)
+    return value
+
+
+def _decode_fitted(value: Any, kind: str, store: "_Store") -> Any:
+    if kind == "history":
+        return [_decode_record(record) for record in value]
+    if kind == "labels":
+        return _decode_labels(value)
+    if kind == "tensor":
+        return store.get(value, 1)
+    expected = bool if kind == "flag" else int
+    if type(value) is not expected or value < 0:
+        raise FormatError(f"{value!r} where a {kind} is expected")
+    return value
+
+
+# --- parameters -----------------------------------------------------------------------------------------------------
+
+
+def _encode_value(value: Any, tensors: Tensors, place: str, name: str) -> Any:
+    if isinstance(value, (np.bool_, np.integer, np.floating)):
+        value = value.item()
+    if isinstance(value, float) and not isfinite(value):
+        return {"float": repr(value)}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, np.ndarray)):
+        return [_encode_value(one, tensors, place, name) for one in value]
+    if isinstance(value, tuple):
+        return {"tuple": [_encode_value(one, tensors, place, name) for one in value]}
+    if isinstance(value, Settings) and SETTINGS.get(type(value).__name__) is type(value):
+        values = {key: _encode_value(inner, tensors, place, name) for key, inner in value.get_params(deep=False).items()}
+        return {"settings": type(value).__name__, "values": values}
+    if isinstance(value, StackedAutoencoder):
+        return {"fitted": encode_estimator(value, tensors, place)}
+    if isinstance(value, FrozenEstimator):
+        return {"frozen": encode_estimator(value.estimator, tensors, place)}
+    if isinstance(value, np.random.RandomState):
+        kind, keys, *rest = value.get_state(legacy=True)
+        if kind == "MT19937":
+            tensors[place + "keys"] = np.asarray(keys, np.uint32)
+            return {"random_state": [place + "keys", *rest]}
+    raise TypeError(f"The parameter {name!r} cannot be saved: {value!r} is of {type(value)}.")
+
+
+def _decode_value(data: Any, tensors: Tensors) -> Any:
+    if not isinstance(data, dict):
+        return [_decode_value(one, tensors) for one in data] if isinstance(data, list) else data
+    if set(data) == {"settings", "values"}:
+        kind = _known(SETTINGS, data["settings"], "settings")
+        if set(data["values"]) != {field.name for field in fields(kind)}:  # type: ignore[arg-type]
+            raise FormatError(f"unknown or missing settings of {data['settings']}")
+        return kind(**{key: _decode_value(value, tensors) for key, value in data["values"].items()})
+    if len(data) != 1:
+        raise FormatError(f"unknown fields {sorted(data)}")
+    ((kind_of_value, value),) = data.items()
+    if kind_of_value == "tuple":
+        return tuple(_decode_value(one, tensors) for one in value)
+    if kind_of_value == "float" and value in ("nan", "inf", "-inf"):
+        return float(value)
+    if kind_of_value == "fitted":
+        return decode_estimator(value, tensors)
+    if kind_of_value == "frozen":
+        return FrozenEstimator(decode_estimator(value, tensors))
+    if kind_of_value == "random_state":
+        keys, position, has_gauss, cached = value
+        state = np.random.RandomState()  # noqa: NPY002 (scikit-learn's kind of random state)
+        state.set_state(("MT19937", tensors.pop(keys), position, has_gauss, cached))
+        return state
+    raise FormatError(f"unknown field {kind_of_value!r}")
+
+
+# --- layers, stages, epochs, labels ---------------------------------------------------------------------------------
+
+
+def _encode_layers(layers: Any, store: "_Store", place: str) -> list[Any]:
+    return [
+        {
+            "weights": None if layer.tied_to >= 0 else store.put(layer.weights, f"{place}.{i}.weights"),
+            "bias": store.put(layer.bias, f"{place}.{i}.bias"),
+            "activation": asdict(layer.activation),
+            "parameter": None if layer.parameter is None else store.put(layer.parameter, f"{place}.{i}.parameter"),
+            "tied_to": layer.tied_to,
+        }
+        for i, layer in enumerate(layers)
+    ]
+
+
+def _decode_layers(data: Any, store: "_Store") -> list[DenseLayer]:
+    layers: list[DenseLayer] = []
+    for entry in data:
+        weights, bias, activation, parameter, tied_to = _fields(
+            entry, "weights", "bias", "activation", "parameter", "tied_to"
+        )
+        if type(tied_to) is not int or not -1 <= tied_to < len(layers) or (weights is None) != (tied_to >= 0):
+            raise FormatError(f"a layer is tied to layer {tied_to!r}")
+        kind = Activation(*_fields(activation, "name", "parameter", "learn"))
+        if kind.name not in activations.NAMES or kind.learn not in ("fixed", "shared", "unit"):
+            raise FormatError(f"unknown activation {activation!r}")
+        if not isinstance(kind.parameter, (int, float)) or (parameter is None) != (kind.learn == "fixed"):
+            raise FormatError(f"the activation {activation!r} does not fit its parameters")
+        layer = DenseLayer(
+            layers[tied_to].weights.T if weights is None else store.get(weights, 2),
+            store.get(bias, 1),
+            kind,
+            None if parameter is None else store.get(parameter, 1),
+            tied_to,
+        )
+        _check_layer(layer, layers)
+        layers.append(layer)
+    if not layers:
+        raise FormatError("a network without layers")
+    return layers
+
+
+def _check_layer(layer: DenseLayer, before: list[DenseLayer]) -> None:
+    arrays = [layer.weights, layer.bias] + ([] if layer.parameter is None else [layer.parameter])
+    first = before[0] if before else layer
+    if any(array.dtype != first.bias.dtype or array.dtype.kind != "f" for array in arrays):
+        raise FormatError("a network of more than one dtype")
+    if any(array.shape[-1] != layer.n_out for array in arrays) or (before and before[-1].n_out != layer.n_in):
+        raise FormatError("layers whose sizes do not fit together")
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise FormatError("a weight is not a finite number")
+
+
+def _encode_stage(stage: Stage, store: "_Store", place: str) -> dict[str, Any]:
+    return {
+        "layer": stage.layer,
+        "layers": _encode_layers((stage.encoder, stage.decoder), store, place),
+        "loss": stage.loss,
+        "settings": _encode_value(stage.settings, {}, place, "settings"),
+        "history": [_encode_record(record) for record in stage.history],
+        "skill": stage.skill,
+    }
+
+
+def _decode_stage(data: Any, store: "_Store") -> Stage:
+    layer, layers, loss, settings, history, skill = _fields(
+        data, "layer", "layers", "loss", "settings", "history", "skill"
+    )
+    encoder, decoder = _decode_layers(layers, store)
+    if loss not in pretraining.LOSSES[1:] or type(layer) is not int or not isinstance(skill, (int, float)):
+        raise FormatError("a stage with an unknown loss, layer or skill")
+    values = _decode_value(settings, {})
+    if not isinstance(values, pretraining.Autoencoder):
+        raise FormatError("a stage without the settings of its autoencoder")
+    return Stage(layer, encoder, decoder, loss, values, tuple(_decode_record(record) for record in history), skill)
+
+
+_RECORD = {
+    "stage": (str,),
+    "layer": (int, type(None)),
+    "epoch": (int,),
+    "epochs": (int,),
+    "loss": (float, int),
+    "validation_loss": (float, int, type(None)),
+    "learning_rate": (float, int),
+    "seconds": (float, int),
+}
+
+
+def _encode_record(record: EpochRecord) -> list[Any]:
+    return [getattr(record, name) for name in _RECORD]
+
+
+def _decode_record(data: Any) -> EpochRecord:
+    if not isinstance(data, list) or len(data) != len(_RECORD):
+        raise FormatError("an epoch with unknown or missing fields")
+    for value, kinds in zip(data, _RECORD.values(), strict=True):
+        if type(value) not in kinds:
+            raise FormatError(f"an epoch with {value!r} in the wrong place")
+    return EpochRecord(*data)
+
+
+def _encode_labels(labels: Array) -> dict[str, Any]:
+    values = labels.tolist()
+    if not all(isinstance(value, (bool, int, float, str)) for value in values):
+        raise TypeError(f"Labels of kind {sorted({type(value).__name__ for value in values})} cannot be saved.")
+    return {"dtype": labels.dtype.str if labels.dtype.kind != "O" else "object", "values": values}
+
+
+def _decode_labels(data: Any) -> Array:
+    dtype, values = _fields(data, "dtype", "values")
+    if not all(isinstance(value, (bool, int, float, str)) for value in values):
+        raise FormatError("labels of an unknown kind")
+    if dtype == "object":
+        labels = np.empty(len(values), object)
+        labels[:] = values
+        return labels
+    if np.dtype(dtype).kind not in "biufU":
+        raise FormatError(f"labels of the unknown dtype {dtype!r}")
+    return np.array(values, dtype=dtype)
+
+
+# --- small parts ----------------------------------------------------------------------------------------------------
+
+
+class _Store:
+    """Arrays by name; one that several layers share is written once."""
+
+    def __init__(self, tensors: Tensors) -> None:
+        self.tensors = tensors
+        self._names: dict[int, str] = {}
+        self._used: set[str] = set()
+
+    def put(self, array: Array, name: str) -> str:
+        """Store an array under `name`, unless it is stored already; return its name."""
+        if id(array) not in self._names:
+            self._names[id(array)] = name
+            self.tensors[name] = np.ascontiguousarray(array)
+        return self._names[id(array)]
+
+    def get(self, name: Any, n_dimensions: int) -> Array:
+        """Return the array of that name."""
+        if not isinstance(name, str) or name not in self.tensors:
+            raise FormatError(f"the array {name!r} is missing")
+        array = self.tensors[name]
+        if array.ndim != n_dimensions or 0 in array.shape:
+            raise FormatError(f"the array {name!r} has the shape {array.shape}")
+        self._used.add(name)
+        return array
+
+    def take_out(self) -> None:
+        """Remove the arrays that were used."""
+        for name in self._used:
+            del self.tensors[name]
+
+
+def _fields(data: Any, *names: str) -> list[Any]:
+    if not isinstance(data, dict) or set(data) != set(names):
+        raise FormatError(f"unknown or missing fields: {sorted(data) if isinstance(data, dict) else data!r}")
+    return [data[name] for name in names]
+
+
+def _known(table: dict[str, Any], name: Any, what: str) -> Any:
+    if not isinstance(name, str) or name not in table:
+        raise FormatError(f"unknown {what} {name!r}")
+    return table[name]

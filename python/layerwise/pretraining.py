@@ -1,0 +1,386 @@
+"""Greedy layer-wise pretraining without labels (Bengio et al. 2007, Vincent et al. 2010).
+
+Layer by layer, an autoencoder learns to rebuild what the layer below gives it; its encoder becomes the hidden layer,
+and the codes of the clean inputs are what the next layer learns from.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layerwise import _core, activations, checks, corruption, initializers, optimizers, training
+from layerwise.activations import Activation
+from layerwise.checks import Parameter
+from layerwise.corruption import Corruption, Masking
+from layerwise.network import DenseLayer, Network, start_layer
+from layerwise.optimizers import Adam, Optimizer
+from layerwise.settings import Settings
+from layerwise.training import Callback, EpochRecord
+
+Array = NDArray[Any]
+
+SKILL_ROWS = 10_000  # the skill is measured on at most so many rows, evenly spaced
+DECODERS = ("auto", "sigmoid", "identity", "tanh", "relu", "softplus")
+LOSSES = ("auto", "squared_error", "cross_entropy")
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Autoencoder(Settings):
+    """How to pretrain with basic autoencoders. Each setting is one value, or a list with one value a layer.
+
+    Parameters
+    ----------
+    epochs : int, default=15
+    batch_size : int or "auto", default="auto"
+        "auto": rows / 32, but at least 10 and at most 100.
+    optimizer : optimizer or its name, default=Adam()
+    alpha : float >= 0, default=0.0
+        Adds 1/2 * alpha * ||W||^2 to the mean loss (weights only).
+    tied : bool, default=True
+        The decoder uses the transposed weights of the encoder.
+    decoder : {"auto", "sigmoid", "identity", "tanh", "relu", "softplus"}, default="auto"
+        Activation of the decoder. "auto": sigmoid for cross-entropy, identity for the squared error.
+    loss : {"auto", "squared_error", "cross_entropy"}, default="auto"
+        Mean over rows of the sum over inputs. "auto": cross-entropy where the targets lie in [0, 1] (the first layer if
+        all training values do, the others if the layer below is sigmoid or softmax), else squared error; a fixed
+        decoder decides by itself. Searches over settings should fix it, so that losses compare.
+    validation_fraction : float in [0, 1), default=0.0
+        Share of rows kept out of the training, on which the validation loss of each epoch is measured.
+    """
+
+    epochs: int | Sequence[int] = 15
+    batch_size: int | str | Sequence[int | str] = "auto"
+    optimizer: Optimizer | str | Sequence[Optimizer | str] = Adam()
+    alpha: float | Sequence[float] = 0.0
+    tied: bool | Sequence[bool] = True
+    decoder: str | Sequence[str] = "auto"
+    loss: str | Sequence[str] = "auto"
+    validation_fraction: float = 0.0
+
+    def check(self, where: Parameter, n_layers: int) -> list["Autoencoder"]:
+        """Check all settings; return one settings object a layer, each with single values."""
+        checks.real(where.child("validation_fraction"), self.validation_fraction, 0, 1, open_high=True)
+        columns = {
+            name: checks.per_layer(where.child(name), getattr(self, name), n_layers, check)
+            for name, check in self._checks().items()
+        }
+        layers = [self.replace(**{name: values[i] for name, values in columns.items()}) for i in range(n_layers)]
+        for layer in layers:
+            if layer.loss == "cross_entropy" and layer.decoder not in ("auto", "sigmoid"):
+                raise where.child("decoder").error('"sigmoid" or "auto" with loss="cross_entropy"', layer.decoder)
+        return layers
+
+    def _checks(self) -> dict[str, Callable[[Parameter, Any], Any]]:
+        return {
+            "epochs": lambda where, value: checks.integer(where, value, 1),
+            "batch_size": training.check_batch_size,
+            "optimizer": optimizers.resolve,
+            "alpha": lambda where, value: checks.real(where, value, 0),
+            "tied": checks.boolean,
+            "decoder": lambda where, value: checks.choice(where, value, DECODERS),
+            "loss": lambda where, value: checks.choice(where, value, LOSSES),
+        }
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class DenoisingAutoencoder(Autoencoder):
+    """How to pretrain with denoising autoencoders (Vincent et al. 2008, 2010).
+
+    The encoder sees a corrupted input, drawn afresh at each presentation; the target is the clean one.
+
+    Parameters
+    ----------
+    corruption : corruption, its name, or None, default=Masking(0.25)
+        `Masking`, `Gaussian` or `SaltAndPepper`; one, or a list with one a layer.
+    epochs, batch_size, optimizer, alpha, tied, decoder, loss, validation_fraction
+        As in `Autoencoder`.
+    """
+
+    corruption: Corruption | str | Sequence[Corruption | str | None] | None = Masking()
+
+    def _checks(self) -> dict[str, Callable[[Parameter, Any], Any]]:
+        return super()._checks() | {"corruption": corruption.resolve}
+
+
+BY_NAME: dict[str, type[Autoencoder]] = {
+    "auto": DenoisingAutoencoder,
+    "autoencoder": Autoencoder,
+    "denoising_autoencoder": DenoisingAutoencoder,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """One pretrained layer: what pretraining learned there, how, and how well.
+
+    Attributes
+    ----------
+    layer : int
+        Counted from 1.
+    encoder : DenseLayer
+        The hidden layer.
+    decoder : DenseLayer
+        Its `tied_to` is 0 if it shares the encoder's weights, else -1.
+    loss : str
+        "squared_error" or "cross_entropy".
+    settings : Autoencoder or DenoisingAutoencoder
+        This layer's settings, each a single value.
+    history : tuple of EpochRecord
+    skill : float
+        1 - loss / loss of predicting each column's mean, for clean inputs: 0 is worthless, 1 perfect. Cross-entropies
+        count from their least possible value (the targets' own entropy), so that 1 can be reached. Measured on at
+        most 10,000 of the training rows.
+    """
+
+    layer: int
+    encoder: DenseLayer
+    decoder: DenseLayer
+    loss: str
+    settings: Autoencoder
+    history: tuple[EpochRecord, ...]
+    skill: float
+
+    @property
+    def weights(self) -> Array:
+        """The encoder's weights, of shape (n_in, n_out)."""
+        return self.encoder.weights
+
+    @property
+    def bias(self) -> Array:
+        """The encoder's bias, of shape (n_out,)."""
+        return self.encoder.bias
+
+    def network(self) -> Network:
+        """Return encoder and decoder as a network."""
+        return Network([self.encoder, self.decoder])
+
+    def encode(self, X: Array) -> Array:
+        """Return the codes, of shape (n_rows, n_out), of inputs of shape (n_rows, n_in)."""
+        return self.network().apply(checks.as_engine(X, self.encoder.bias.dtype), 0, 1)
+
+    def decode(self, H: Array) -> Array:
+        """Return the reconstructions, of shape (n_rows, n_in), of codes of shape (n_rows, n_out)."""
+        return self.network().apply(checks.as_engine(H, self.encoder.bias.dtype, "H"), 1, 2)
+
+    def __repr__(self) -> str:
+        """Return the stage in a line."""
+        return (
+            f"<Stage {self.layer}: {self.encoder.n_in} -> {self.encoder.n_out} {self.encoder.activation.name}, "
+            f"{len(self.history)} epochs, skill {self.skill:.3f}>"
+        )
+
+
+def pretrain(
+    X: Array,
+    hidden_layer_sizes: Sequence[int],
+    settings: Autoencoder | None = None,
+    *,
+    activation: Any = "sigmoid",
+    initializer: Any = "auto",
+    seed: int = 0,
+    threads: int = 0,
+    callbacks: Sequence[Callback] = (),
+    report: Callable[[str], object] | None = None,
+    owner: Parameter | None = None,
+) -> Iterator[Stage]:
+    """Pretrain hidden layers one at a time, without labels.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_inputs)
+    hidden_layer_sizes : sequence of int
+    settings : Autoencoder or DenoisingAutoencoder, default=None
+        None: `DenoisingAutoencoder` with its defaults.
+    activation, initializer : one, or a list with one a layer
+    seed : int, default=0
+        64 bits; all random numbers follow from it.
+    threads : int, default=0
+        0: chosen by the size of the work. The results do not depend on it.
+    callbacks : sequence of callables on an EpochRecord
+        One that returns True ends the pretraining of its layer.
+    report : callable on a str, default=None
+        Is told what was chosen for each layer and how well it went.
+    owner : Parameter, default=None
+        Whose settings these are, for messages.
+
+    Yields
+    ------
+    Stage
+        As soon as a layer is finished, so that an interrupted pretraining keeps the layers it finished.
+
+    Raises
+    ------
+    InvalidParameter
+        At the call, before any work, if a setting is not allowed.
+    TrainingDiverged
+        If a loss or a weight is not a finite number.
+
+    Examples
+    --------
+    >>> from layerwise import DenoisingAutoencoder, pretrain
+    >>> stages = list(pretrain(X, (100, 50), DenoisingAutoencoder(epochs=5)))
+    >>> stages[0].weights.shape
+    (64, 100)
+    """
+    where = owner or Parameter("pretrain")
+    X = checks.as_matrix(X)
+    sizes = checks.layer_sizes(where.child("hidden_layer_sizes"), hidden_layer_sizes)
+    layer_settings = resolve(where.child("pretraining"), settings or "auto").check(
+        where.child("pretraining"), len(sizes)
+    )
+    kinds = checks.per_layer(where.child("activation"), activation, len(sizes), activations.resolve)
+    starts = checks.per_layer(where.child("initializer"), initializer, len(sizes), initializers.resolve)
+    seed = checks.seed_key(seed)
+    return _stages(X, sizes, layer_settings, kinds, starts, seed, threads, callbacks, report or (lambda _: None))
+
+
+def resolve(where: Parameter, value: Any) -> Autoencoder:
+    """Return the settings meant by a settings object or a name."""
+    if isinstance(value, str) and value in BY_NAME:
+        return BY_NAME[value]()
+    if not isinstance(value, Autoencoder):
+        raise where.error(f"None, an Autoencoder, a DenoisingAutoencoder, or one of {list(BY_NAME)}", value)
+    return value
+
+
+def _stages(
+    X: Array,
+    sizes: Sequence[int],
+    layer_settings: Sequence[Autoencoder],
+    kinds: Sequence[Activation],
+    starts: Sequence[Any],
+    seed: int,
+    threads: int,
+    callbacks: Sequence[Callback],
+    report: Callable[[str], object],
+) -> Iterator[Stage]:
+    hidden, held_out = _split(X, float(layer_settings[0].validation_fraction), checks.subkey(seed, 0))
+    below: Activation | None = None
+    for depth, (size, settings, activation, start) in enumerate(zip(sizes, layer_settings, kinds, starts, strict=True)):
+        layer, key = depth + 1, checks.subkey(seed, depth + 1)
+        low, high = float(hidden.min()), float(hidden.max())
+        unit = 0 <= low and high <= 1 if below is None else below.name in activations.IN_UNIT_INTERVAL
+        decoder, loss = choose_decoder(settings, unit)
+        if decoder == "sigmoid" and not (low >= 0 and high <= 1):
+            _warn_of_scale(layer, low, high)
+        tied = ", tied" if settings.tied else ""
+        report(
+            f"layer {layer}: {hidden.shape[1]} -> {size} {activation.name}{tied}, decoder {decoder}, {loss} "
+            f"(targets in [{low:.3g}, {high:.3g}])"
+        )
+
+        network = _start(hidden.shape[1], size, activation, decoder, bool(settings.tied), start, key, X.dtype)
+        engine = network.engine()
+        noise = getattr(settings, "corruption", None)
+        batch_size = training.batch_size_for(settings.batch_size, len(hidden))  # type: ignore[arg-type]
+        recipe = _core.Recipe(
+            _engine_loss(loss),
+            settings.optimizer.engine(),  # type: ignore[union-attr]
+            batch_size,
+            seed=checks.subkey(key, 2),
+            alpha=float(settings.alpha),  # type: ignore[arg-type]
+            noise=_core.Noise() if noise is None else noise.noise(*((0.0, 1.0) if unit else (low, high))),
+            threads=threads,
+        )
+        history = training.run(
+            engine,
+            recipe,
+            hidden,
+            None,
+            stage="pretraining",
+            layer=layer,
+            epochs=settings.epochs,  # type: ignore[arg-type]
+            batch_size=batch_size,
+            learning_rate=float(settings.optimizer.learning_rate),  # type: ignore[union-attr]
+            validation=None if held_out is None else (held_out, None),
+            callbacks=callbacks,
+        )
+        records = tuple(history)
+
+        trained = network.trained(engine)
+        skill = _skill(engine, recipe, hidden, loss)
+        report(f"layer {layer}: loss {records[-1].loss:.5g}, skill {skill:.3f}")
+        yield Stage(layer, trained.layers[0], trained.layers[1], loss, settings, records, skill)
+
+        if layer < len(sizes):  # the next layer learns from the codes of the clean inputs
+            hidden = trained.apply(hidden, 0, 1, threads=threads)
+            held_out = None if held_out is None else trained.apply(held_out, 0, 1, threads=threads)
+            below = activation
+
+
+def choose_decoder(settings: Autoencoder, unit: bool) -> tuple[str, str]:
+    """Return a layer's decoder activation and loss, which fit each other by default (L09 equation 4, V10, G11).
+
+    `unit` says whether the targets lie in [0, 1].
+    """
+    decoder, loss = str(settings.decoder), str(settings.loss)
+    if loss == "auto":
+        loss = "cross_entropy" if unit and decoder in ("auto", "sigmoid") else "squared_error"
+    if decoder == "auto":
+        decoder = "sigmoid" if loss == "cross_entropy" else "identity"
+    return decoder, loss
+
+
+def _engine_loss(loss: str) -> str:
+    return "sigmoid_cross_entropy" if loss == "cross_entropy" else loss
+
+
+def _start(
+    n_in: int, n_out: int, activation: Activation, decoder: str, tied: bool, start: Any, key: int, dtype: np.dtype[Any]
+) -> Network:
+    weights = initializers.draw(start, activation.name, checks.subkey(key, 0), n_in, n_out)
+    encoder = start_layer(weights, activation, dtype)
+    if tied:
+        back = weights.T
+    else:
+        back = initializers.draw(start, decoder, checks.subkey(key, 1), n_out, n_in)
+    return Network([encoder, start_layer(back, Activation(decoder), dtype, tied_to=0 if tied else -1)])
+
+
+def _split(X: Array, fraction: float, key: int) -> tuple[Array, Array | None]:
+    count = min(round(fraction * len(X)), len(X) - 1)
+    if fraction == 0 or count == 0:
+        return X, None
+    order = _core.random_permutation(key, 0, len(X))
+    return X[np.sort(order[count:])], X[np.sort(order[:count])]
+
+
+def _skill(engine: Any, recipe: _core.Recipe, X: Array, loss: str) -> float:
+    rows = np.ascontiguousarray(X[:: -(-len(X) // SKILL_ROWS)])
+    reached = float(training.plan_for(engine, recipe).evaluate(rows, None))
+    best, blind = _least_and_blind(rows, loss)
+    return 1 - (reached - best) / (blind - best) if blind > best else 0.0
+
+
+def _least_and_blind(X: Array, loss: str) -> tuple[float, float]:
+    """Return the least possible loss, and the loss of predicting each column's mean."""
+    means = X.mean(axis=0, dtype=np.float64)
+    if loss == "squared_error":
+        return 0.0, float(sum(((block - means) ** 2).sum() for block in _blocks(X)) / len(X))
+    return float(sum(_entropy(block).sum() for block in _blocks(X)) / len(X)), float(_entropy(means).sum())
+
+
+def _blocks(X: Array) -> Iterator[NDArray[np.float64]]:
+    for first in range(0, len(X), 1024):  # float64 copies of a part at a time
+        yield X[first : first + 1024].astype(np.float64)
+
+
+def _entropy(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    p = np.clip(p, 1e-300, 1)
+    q = np.clip(1 - p, 1e-300, 1)
+    result: NDArray[np.float64] = -(p * np.log(p) + q * np.log(q))
+    return result
+
+
+def _warn_of_scale(layer: int, low: float, high: float) -> None:
+    import warnings
+
+    warnings.warn(
+        f"layer {layer}: a sigmoid decoder yields values in (0, 1), but its targets lie in [{low:.4g}, {high:.4g}]. "
+        'Scale them to [0, 1] (scikit-learn\'s MinMaxScaler), or use decoder="identity".',
+        checks.ScaleWarning,
+        stacklevel=4,
+    )

@@ -1,0 +1,204 @@
+"""The one training loop, for pretraining and fine-tuning alike: an epoch is one call of the engine.
+
+It yields a record per epoch. Callbacks are callables on that record; one that returns True ends the training.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layerwise import _core, checks
+from layerwise.checks import Parameter
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What an epoch did.
+
+    Attributes
+    ----------
+    stage : str
+        "pretraining" or "finetuning".
+    layer : int or None
+        The hidden layer being pretrained, counted from 1; None in fine-tuning.
+    epoch, epochs : int
+        This epoch, counted from 1, and how many were asked for.
+    loss : float
+        Mean over the training rows of the loss summed over outputs, as seen during the epoch (with corruption and
+        dropout, and while the weights were changing), without the term of `alpha`.
+    validation_loss : float or None
+        The same for the validation rows, after the epoch, without corruption and dropout.
+    learning_rate : float
+    seconds : float
+    """
+
+    stage: str
+    layer: int | None
+    epoch: int
+    epochs: int
+    loss: float
+    validation_loss: float | None
+    learning_rate: float
+    seconds: float
+
+
+Callback = Callable[[EpochRecord], object]
+
+
+class TrainingDiverged(ValueError):  # noqa: N818 (named for what happened, like KeyboardInterrupt)
+    """The loss or a weight stopped being a finite number.
+
+    Attributes
+    ----------
+    stage : str
+        "pretraining" or "finetuning".
+    layer : int or None
+        The hidden layer being pretrained, counted from 1; None in fine-tuning.
+    epoch : int
+        Counted from 1.
+    learning_rate : float
+    """
+
+    def __init__(self, stage: str, layer: int | None, epoch: int, learning_rate: float, what: str) -> None:
+        self.stage, self.layer, self.epoch, self.learning_rate, self.what = stage, layer, epoch, learning_rate, what
+        place = stage if layer is None else f"{stage} of layer {layer}"
+        super().__init__(
+            f"{place} diverged in epoch {epoch}: {what}. Try a learning_rate smaller than {learning_rate:g}, "
+            "or scale the data to about [0, 1] or to unit variance."
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.stage, self.layer, self.epoch, self.learning_rate, self.what)
+
+
+def run(
+    engine: Any,
+    recipe: _core.Recipe,
+    X: Array,
+    Y: Array | None,
+    *,
+    stage: str,
+    layer: int | None,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    validation: tuple[Array, Array | None] | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> Iterator[EpochRecord]:
+    """Train an engine network in place, epoch by epoch.
+
+    Parameters
+    ----------
+    engine : Network of the engine
+        Changed in place.
+    recipe : Recipe of the engine
+    X : ndarray of shape (n_rows, n_inputs)
+    Y : ndarray of shape (n_rows, n_outputs) or None
+        None: the targets are X itself, uncorrupted.
+    stage, layer
+        For the records.
+    epochs, batch_size : int
+        `batch_size` is the recipe's.
+    learning_rate : float
+    validation : (X, Y) or None
+        Rows to measure after each epoch and never to train on.
+    callbacks : sequence of callables on an EpochRecord
+        Each sees each epoch; training ends after an epoch for which one returned True.
+
+    Yields
+    ------
+    EpochRecord
+
+    Raises
+    ------
+    TrainingDiverged
+        If a loss, or at the end a weight, is not a finite number.
+    KeyboardInterrupt
+        After the step that was running.
+    """
+    plan = plan_for(engine, recipe)
+    steps = -(-len(X) // batch_size)
+    rates = np.full(steps, learning_rate)
+
+    for epoch in range(1, epochs + 1):
+        start = perf_counter()
+        stats = plan.run(X, Y, (epoch - 1) * steps, steps, rates)
+        held_out = None if validation is None else float(plan.evaluate(*validation))
+
+        finite = stats.finite and (held_out is None or np.isfinite(held_out))
+        if not finite:
+            what = f"the loss is {stats.loss if not stats.finite else held_out}"
+            raise TrainingDiverged(stage, layer, epoch, learning_rate, what)
+        record = EpochRecord(
+            stage, layer, epoch, epochs, float(stats.loss), held_out, learning_rate, perf_counter() - start
+        )
+        stop = any([callback(record) is True for callback in callbacks])  # a list: each callback sees each epoch
+        if (stop or epoch == epochs) and not np.isfinite(engine.parameters()).all():
+            raise TrainingDiverged(stage, layer, epoch, learning_rate, "a weight is not a finite number")
+        yield record
+        if stop:
+            return
+
+
+def plan_for(engine: Any, recipe: _core.Recipe) -> Any:
+    """Return the engine's plan (workspace and optimiser memory) for training `engine` as `recipe` says."""
+    kind = _core.Plan_float32 if isinstance(engine, _core.Network_float32) else _core.Plan_float64
+    return kind(engine, recipe)
+
+
+def batch_size_for(setting: int | str, n_rows: int) -> int:
+    """Return the rows of a batch; "auto" is n_rows / 32, but at least 10 and at most 100.
+
+    So an epoch of few rows still has enough steps to learn from, and one of many keeps the processor busy.
+    """
+    size = min(100, max(10, n_rows // 32)) if isinstance(setting, str) else setting
+    return min(size, n_rows)
+
+
+def check_batch_size(where: Parameter, value: Any) -> int | str:
+    """Return `value` if it is "auto" or a positive integer."""
+    if isinstance(value, str) and value == "auto":
+        return value
+    try:
+        return checks.integer(where, value, 1)
+    except checks.InvalidParameter:
+        raise where.error('"auto" or a positive integer', value) from None
+
+
+class EarlyStopping:
+    """Callback that ends training when the validation loss has stopped falling, and remembers the best weights.
+
+    Parameters
+    ----------
+    engine : Network of the engine
+    n_iter_no_change : int
+        End after so many epochs without an improvement of at least `tol`.
+    tol : float
+    """
+
+    def __init__(self, engine: Any, n_iter_no_change: int, tol: float) -> None:
+        self.engine, self.n_iter_no_change, self.tol = engine, n_iter_no_change, tol
+        self.best_loss = self._mark = np.inf
+        self._best: Any = None
+        self._waited = 0
+
+    def __call__(self, record: EpochRecord) -> bool:
+        """Look at an epoch; True ends the training."""
+        loss = np.inf if record.validation_loss is None else record.validation_loss
+        self._waited = 0 if loss < self._mark - self.tol else self._waited + 1
+        if self._waited == 0:
+            self._mark = loss
+        if loss < self.best_loss:
+            self.best_loss, self._best = loss, self.engine.parameters()
+        return self._waited >= self.n_iter_no_change
+
+    def restore(self) -> None:
+        """Put the best weights seen back into the network; nothing if there was no epoch."""
+        if self._best is not None:
+            self.engine.set_parameters(self._best)
