@@ -3,6 +3,7 @@ import struct
 
 import numpy as np
 import pytest
+
 from layerwise import datasets
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = (

@@ -1,0 +1,163 @@
+"""What every benchmark shares: a description of the machine, its limit, interleaved samples, and lines of JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+#: A probe in which the second core adds less than this was taken while the machine was busy or halved.
+HALVED = 1.6
+
+
+def machine() -> dict[str, Any]:
+    """Say where a result was measured: processor, cores, instruction set, versions; never a path or a host's name."""
+    import layerwise
+
+    return {
+        "cpu": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0)),
+        "isa": layerwise._core.isa(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "versions": {name: version for name in PACKAGES if (version := _version(name))},
+        "commit": _commit(),
+    }
+
+
+PACKAGES = ("layerwise", "numpy", "scipy", "scikit-learn", "torch", "jax")
+
+
+def _cpu_model() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _version(name: str) -> str | None:
+    if name == "layerwise":
+        import layerwise
+
+        return layerwise.__version__
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> str:
+    """Short commit, with a + when the sources of the package differ from it."""
+
+    def git(*command: str) -> str:
+        done = subprocess.run(["git", "-C", str(HERE), *command], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", "../csrc", "../python")
+        return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+@contextlib.contextmanager
+def blas_threads(threads: int) -> Iterator[None]:
+    """NumPy's products on that many threads."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(threads, user_api="blas"):
+        yield
+
+
+def limit(threads: int, size: int = 2048, repeats: int = 3) -> float:
+    """Best GFLOP/s of NumPy's float32 product of two large squares: what this machine gives at this moment."""
+    rng = np.random.default_rng(0)
+    a, b = (rng.random((size, size), np.float32) for _ in range(2))
+    out = np.empty_like(a)
+    with blas_threads(threads):
+        return 2 * size**3 / min(seconds(lambda: np.matmul(a, b, out=out)) for _ in range(repeats)) / 1e9
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    """Wall-clock time of one call."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def interleaved(
+    samples: Mapping[str, Callable[[], float]], repeats: int, threads: int = 2, probe_size: int = 2048
+) -> tuple[dict[str, list[float]], list[dict[str, float]]]:
+    """Take `repeats` samples of each in turn, each round beside a probe of the machine's limit.
+
+    Each sample is a function that returns its own time in seconds. A machine that is lent to others slows everyone in
+    the round alike, so ratios are to be taken within rounds.
+    """
+    times: dict[str, list[float]] = {name: [] for name in samples}
+    probes = []
+    for _ in range(repeats):
+        one, many = limit(1, probe_size), limit(threads, probe_size)
+        probes.append({"limit_1": round(one, 1), f"limit_{threads}": round(many, 1)})
+        for name, sample in samples.items():
+            times[name].append(sample())
+    return times, probes
+
+
+def halved(probe: Mapping[str, float]) -> bool:
+    """Whether the second core gave next to nothing in that round."""
+    one, many = probe.values()
+    return many < HALVED * one
+
+
+def summary(times: list[float]) -> dict[str, Any]:
+    """Median, minimum and the spread between quartiles, as a fraction of the median."""
+    middle = statistics.median(times)
+    low, _, high = statistics.quantiles(times, n=4) if len(times) > 1 else (middle, middle, middle)
+    return {"median": middle, "best": min(times), "spread": (high - low) / middle, "samples": len(times)}
+
+
+def paired_ratio(slow: list[float], fast: list[float]) -> float:
+    """Median over rounds of how many times longer `slow` took."""
+    return statistics.median(s / f for s, f in zip(slow, fast, strict=True))
+
+
+def record(benchmark: str, **fields: Any) -> dict[str, Any]:
+    """Append one line to ``results/<benchmark>.jsonl`` and return it."""
+    line = {
+        "benchmark": benchmark,
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": _command(),
+        **fields,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    with (RESULTS / f"{benchmark}.jsonl").open("a") as file:
+        file.write(json.dumps(line, default=float) + "\n")
+    return line
+
+
+def records(benchmark: str) -> list[dict[str, Any]]:
+    """All lines of ``results/<benchmark>.jsonl``, oldest first."""
+    file = RESULTS / f"{benchmark}.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def _command() -> str:
+    """The command line without folders, so that a result names no place on the machine."""
+    return " ".join(
+        ["python", f"benchmarks/{Path(sys.argv[0]).name}", *(Path(word).name or word for word in sys.argv[1:])]
+    )

@@ -1,0 +1,291 @@
+"""The demonstration behind ``layerwise demo``: whether pretraining helps when few labels are known.
+
+Over several seeds: a network pretrained on all rows and fine-tuned on the few labelled ones, the same network
+fine-tuned from a random start with the same budget, and simple rivals that see the labelled rows alone. The verdict
+comes from the paired differences over the seeds, and says so when pretraining did not help.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from time import perf_counter
+from typing import Any, TextIO
+
+import numpy as np
+
+from layerwise import datasets
+from layerwise import progress as progress_of_estimators
+from layerwise.training import EpochRecord
+
+PRETRAINED, RANDOM = "pretrained network", "same network, random start"
+LOGISTIC, SVM = "logistic regression", "RBF support vectors"
+METHODS = (PRETRAINED, RANDOM, LOGISTIC, SVM)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to run.
+
+    Attributes
+    ----------
+    hidden_layer_sizes : tuple of int
+    labels : int
+        Labelled rows; the labels of all other training rows are hidden.
+    seeds : int
+        Seeds 0, 1, ...: each draws other labelled rows, other weights and other noise.
+    pretraining_epochs, finetuning_epochs : int
+        Pretraining counts per layer.
+    activation : str
+    corruption : float
+        Share of the inputs that the denoising autoencoders mask.
+    threads : int or None
+        None: the package's choice.
+    """
+
+    hidden_layer_sizes: tuple[int, ...]
+    labels: int
+    seeds: int
+    pretraining_epochs: int
+    finetuning_epochs: int
+    activation: str = "sigmoid"
+    corruption: float = 0.25
+    threads: int | None = None
+
+
+#: What is run when nothing is asked for: under two minutes on two cores without MNIST, under four with it.
+DIGITS = Options((200, 200, 200), labels=60, seeds=5, pretraining_epochs=40, finetuning_epochs=150)
+MNIST = Options((500, 500, 500), labels=1000, seeds=3, pretraining_epochs=6, finetuning_epochs=60)
+MNIST_FULL = Options((1000, 1000, 1000), labels=1000, seeds=3, pretraining_epochs=15, finetuning_epochs=60)
+
+
+@dataclass
+class Outcome:
+    """Test error in percent and seconds of training, one of each per seed, by method."""
+
+    errors: dict[str, list[float]] = field(default_factory=lambda: {method: [] for method in METHODS})
+    seconds: dict[str, list[float]] = field(default_factory=lambda: {method: [] for method in METHODS})
+    seeds: list[int] = field(default_factory=list)  # those that every method has finished
+
+
+def load(path: str | None, *, fallback: bool) -> tuple[str, datasets.Dataset]:
+    """Return MNIST if it is found, else scikit-learn's digits if `fallback` allows it; with the data's name."""
+    try:
+        return "MNIST", datasets.load_mnist(path)
+    except FileNotFoundError:
+        if not fallback:
+            raise
+    X, y = datasets.load_digits()
+    test = datasets.few_labels(y, 597, random_state=0) >= 0  # stratified, the same for all seeds
+    return "scikit-learn's digits", datasets.Dataset(X[~test], y[~test], X[test], y[test])
+
+
+def run(data: datasets.Dataset, options: Options, progress: Progress, outcome: Outcome) -> None:
+    """Train and test every method for every seed; `outcome` keeps what is finished when that is interrupted."""
+    for seed in range(options.seeds):
+        y = datasets.few_labels(data.y_train, options.labels, random_state=seed)
+        found = {}
+        for method in METHODS:
+            progress.begin(seed, method)
+            start = perf_counter()
+            model = make(method, options, seed, progress)
+            if method in (PRETRAINED, RANDOM):
+                model.fit(data.X_train, y)
+            else:
+                model.fit(data.X_train[y >= 0], y[y >= 0])
+            seconds = perf_counter() - start
+            found[method] = (100 * (1 - float(np.mean(model.predict(data.X_test) == data.y_test))), seconds)
+            progress.end(model, *found[method])
+        for method, (error, seconds) in found.items():
+            outcome.errors[method].append(error)
+            outcome.seconds[method].append(seconds)
+        outcome.seeds.append(seed)
+
+
+def make(method: str, options: Options, seed: int, progress: Progress) -> Any:
+    """Return an estimator that is not fitted yet."""
+    if method == LOGISTIC:
+        from sklearn.linear_model import LogisticRegression
+
+        return LogisticRegression(max_iter=2000)
+    if method == SVM:
+        from sklearn.svm import SVC
+
+        return SVC(C=10.0)
+    from layerwise import DenoisingAutoencoder, FineTuning, Masking, PretrainedClassifier
+
+    model = PretrainedClassifier(
+        hidden_layer_sizes=options.hidden_layer_sizes,
+        activation=options.activation,
+        pretraining=DenoisingAutoencoder(corruption=Masking(options.corruption), epochs=options.pretraining_epochs)
+        if method == PRETRAINED
+        else None,
+        finetuning=FineTuning(epochs=options.finetuning_epochs),
+        random_state=seed,
+        n_jobs=options.threads,
+    )
+    model._progress = lambda: progress  # type: ignore[method-assign]  # the whole run's instead of the estimator's own
+    return model
+
+
+# ------------------------------------------------------------------------------------------------------------- progress
+
+
+class Progress(progress_of_estimators.Progress):
+    """Tells how far the run is: one line rewritten on a terminal, plain lines elsewhere.
+
+    Parameters
+    ----------
+    options : Options
+    data : Dataset
+        For the size of the work, from which the time left is reckoned.
+    stream : text stream
+    """
+
+    SECONDS_BETWEEN_LINES = 5.0  # where lines cannot be rewritten
+
+    def __init__(self, options: Options, data: datasets.Dataset, stream: TextIO) -> None:
+        super().__init__(verbose=1)
+        self.options, self.stream = options, stream
+        self.rewrites = stream.isatty()
+        self._width = 0
+        sizes = (data.X_train.shape[1], *options.hidden_layer_sizes)
+        weights = [n_in * n_out for n_in, n_out in pairwise(sizes)]
+        self._pretraining = [2 * len(data.X_train) * w for w in weights]  # an epoch of each layer: encoder and decoder
+        self._finetuning = options.labels * sum(weights)
+        epochs = options.pretraining_epochs * sum(self._pretraining), options.finetuning_epochs * self._finetuning
+        self._total = options.seeds * (epochs[0] + 2 * epochs[1])
+        self._done = 0
+        self._trained = 0.0  # seconds spent on what _done counts
+        self._start = self._last = perf_counter()
+        self._place = ""
+
+    def begin(self, seed: int, method: str) -> None:
+        """A method starts on a seed."""
+        self._place = f"seed {seed + 1}/{self.options.seeds}  {method}"
+        if self.rewrites:
+            self._rewrite(self._place)
+
+    def report(self, text: str) -> None:
+        """Say nothing of what an estimator chose."""
+
+    def close(self) -> None:
+        """Leave the line that is being rewritten to the next one."""
+
+    def __call__(self, record: EpochRecord) -> None:
+        """An epoch of a network is done."""
+        if record.layer is None:
+            stage, self._done = "fine-tuning", self._done + self._finetuning
+        else:
+            stage = f"pretraining layer {record.layer}/{len(self._pretraining)}"
+            self._done += self._pretraining[record.layer - 1]
+        self._trained += record.seconds
+        line = (
+            f"{self._place}: {stage}  epoch {record.epoch}/{record.epochs}  loss {record.loss:.4g}  "
+            f"{_duration(self._left())} left"
+        )
+        if self.rewrites:
+            self._rewrite(line)
+        elif perf_counter() - self._last > self.SECONDS_BETWEEN_LINES:
+            self._print(line)
+
+    def end(self, model: Any, error: float, seconds: float) -> None:
+        """A method is done with a seed."""
+        skills = [f"{stage.skill:.2f}" for stage in getattr(model, "stages_", ())]
+        skill = f", skill of the layers {' '.join(skills)}" if skills else ""
+        self._print(f"{self._place}: test error {error:.2f} % after {_duration(seconds)}{skill}")
+
+    def clear(self) -> None:
+        """Leave the line that is being rewritten."""
+        if self.rewrites and self._width:
+            self.stream.write("\r" + " " * self._width + "\r")
+            self.stream.flush()
+            self._width = 0
+
+    def _left(self) -> float:
+        elapsed = perf_counter() - self._start
+        others = elapsed / max(self._trained, 1e-9)  # what is not training takes its share of what is left, too
+        return (self._total - self._done) * self._trained / max(self._done, 1) * min(others, 2.0)
+
+    def _rewrite(self, line: str) -> None:
+        self.stream.write("\r" + line.ljust(self._width))
+        self.stream.flush()
+        self._width = len(line)
+
+    def _print(self, line: str) -> None:
+        self.clear()
+        self.stream.write(line + "\n")
+        self.stream.flush()
+        self._last = perf_counter()
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 99.5:
+        return f"{seconds:.0f} s" if seconds >= 9.95 else f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min"
+
+
+# -------------------------------------------------------------------------------------------------------------- results
+
+
+def table(outcome: Outcome) -> str:
+    """Return the test errors (mean and standard deviation over the seeds) and mean training times as lines of text."""
+    lines = [f"{'':28} {'test error':>16} {'training':>10}"]
+    for method in METHODS:
+        mean, spread = mean_and_spread(outcome.errors[method])
+        shown = f"{mean:.2f} % ± {spread:.2f}" if len(outcome.seeds) > 1 else f"{mean:.2f} %"
+        lines.append(f"{method:28} {shown:>16} {_duration(statistics.fmean(outcome.seconds[method])):>10}")
+    return "\n".join(lines)
+
+
+def verdict(outcome: Outcome, options: Options, rows: int) -> str:
+    """Say in one sentence what the errors show.
+
+    Pretraining helped, or hurt, if the 95 % interval (Student's t) of the mean paired difference between the network
+    from the random start and the pretrained one excludes zero.
+    """
+    from scipy import stats
+
+    gains = [random - own for random, own in zip(outcome.errors[RANDOM], outcome.errors[PRETRAINED], strict=True)]
+    gain, spread = mean_and_spread(gains)
+    pretrained, random = (statistics.fmean(outcome.errors[method]) for method in (PRETRAINED, RANDOM))
+    known = f"With {options.labels:,} labels among {rows:,} rows"
+    numbers = f"{random:.2f} % to {pretrained:.2f} %"
+    if len(gains) < 2:
+        change = f"took the test error from {numbers} (one seed: no spread, so no proof)"
+    else:
+        paired = f"paired difference {gain:+.2f} ± {spread:.2f} points over {len(gains)} seeds"
+        margin = float(stats.t.ppf(0.975, len(gains) - 1)) * spread / math.sqrt(len(gains))
+        if gain > margin:
+            change = f"helped: it took the test error of the same network from {numbers} ({paired})"
+        elif gain < -margin:
+            change = f"hurt: it took the test error of the same network from {numbers} ({paired})"
+        else:
+            change = f"made no difference that shows: {random:.2f} % without it, {pretrained:.2f} % with it ({paired})"
+    rival = min((LOGISTIC, SVM), key=lambda method: statistics.fmean(outcome.errors[method]))
+    error = statistics.fmean(outcome.errors[rival])
+    best = min(pretrained, random)
+    beside = "but the simpler" if error < best else "while"
+    did = "did better still" if error < best else "had"
+    return f"{known}, pretraining {change}, {beside} {rival} {did}{':' if error < best else ''} {error:.2f} %."
+
+
+def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
+    """Return the mean and the standard deviation (n - 1; 0 for one value)."""
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def as_json(name: str, data: datasets.Dataset, options: Options, outcome: Outcome) -> dict[str, Any]:
+    """Return all that was run and found, for ``--json``."""
+    return {
+        "data": name,
+        "rows": {"training": len(data.X_train), "labelled": options.labels, "test": len(data.X_test)},
+        "options": asdict(options),
+        "seeds": outcome.seeds,
+        "test_error_percent": outcome.errors,
+        "training_seconds": {method: [round(s, 3) for s in seconds] for method, seconds in outcome.seconds.items()},
+        "verdict": verdict(outcome, options, len(data.X_train)) if outcome.seeds else None,
+    }
