@@ -11,8 +11,9 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
-import layerwise
 import pytest
+
+import layerwise
 from layerwise import _core
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -116,11 +117,12 @@ def test_no_kernel_object_exports_more_than_its_table() -> None:
         assert symbols[0][0] not in "WVu"
 
 
-def run(command: list[str], **options: object) -> str:
-    """Standard output of a command that must succeed; its words are the failure's message."""
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, **options)  # type: ignore[call-overload]
-    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
-    return str(done.stdout)
+def run(command: list[str]) -> str:
+    """Standard output of a command that must succeed; what it says otherwise is the failure's message."""
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    if done.returncode != 0:
+        pytest.fail(f"{' '.join(command[:3])}\n{done.stdout}{done.stderr}", pytrace=False)
+    return done.stdout
 
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads an ELF file")
@@ -170,6 +172,9 @@ def imports(path: Path) -> set[str]:
     return (found & known) - {module(path)}
 
 
+# The one step upward: an estimator's `save` is `persistence.save` as a method, imported when it is called.
+UPWARD = {("estimators", "persistence")}
+
 # A module knows those of lower floors, and of its own floor only where no circle results.
 FLOORS = [
     {"_core", "reference_random", "reference"},
@@ -177,9 +182,9 @@ FLOORS = [
     {"activations", "corruption", "initializers", "optimizers"},
     {"network"},
     {"training"},
-    {"pretraining", "finetuning"},
-    {"persistence"},
+    {"pretraining", "finetuning", "progress"},
     {"estimators"},
+    {"persistence", "persistence_schema"},
     {"datasets", "plots"},
     {"demo"},
     {"cli"},
@@ -193,6 +198,8 @@ def test_python_imports_point_downward(path: Path) -> None:
     here = module(path)
     assert here in FLOOR, f"{here}: say on which floor it stands"
     for there in imports(path):
+        if (here, there) in UPWARD:
+            continue
         assert FLOOR[there] <= FLOOR[here], f"{relative(path)} imports {there}, which stands above it"
 
 
@@ -200,7 +207,8 @@ def test_python_imports_have_no_circle() -> None:
     graph: dict[str, set[str]] = {}
     for path in PYTHON:
         if module(path) != "__init__":
-            graph.setdefault(module(path), set()).update(imports(path))
+            below = {there for there in imports(path) if (module(path), there) not in UPWARD}
+            graph.setdefault(module(path), set()).update(below)
     done = {"_core", "__init__"}
     while graph.keys() - done:
         free = {name for name, below in graph.items() if name not in done and below <= done}
@@ -260,8 +268,9 @@ def test_files_stay_short(path: Path) -> None:
 
 
 def test_the_binding_is_thin() -> None:
+    # docs/decisions/0001-binding-size.md says why the limit is what it is.
     lines = sum(len(path.read_text().splitlines()) for path in CPP if path.parent.name == "bindings")
-    assert lines <= LIMIT, f"csrc/bindings has {lines} lines"
+    assert lines <= 560, f"csrc/bindings has {lines} lines"
 
 
 @pytest.mark.parametrize("path", [*CPP, *PYTHON, *SCRIPTS, ROOT / "CMakeLists.txt", ROOT / ".ci" / "run"], ids=relative)

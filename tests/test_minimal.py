@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from layerwise import _core
 
 # Everything outside the standard library, NumPy and layerwise itself is refused, as where it is not installed.

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import threadpoolctl
+
 from layerwise import DenoisingAutoencoder, FineTuning, Masking, PretrainedClassifier, StackedAutoencoder, _core
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc or forks")
