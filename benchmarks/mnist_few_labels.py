@@ -110,9 +110,7 @@ def main() -> int:
     parser.add_argument("--finetuning-epochs", type=int, default=60)
     parser.add_argument("--batch-size", type=int, default=20, help="of fine-tuning")
     parser.add_argument("--rate", type=float, default=1e-3, help="of fine-tuning the pretrained network")
-    parser.add_argument(
-        "--random-rates", type=float, nargs="+", default=[1e-3], help="of fine-tuning the random starts"
-    )
+    parser.add_argument("--random-rates", type=float, nargs="+", default=[1e-3], help="of fine-tuning random starts")
     parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--alpha", type=float, default=0.0)
     parser.add_argument("--starts", nargs="+", default=list(STARTS), metavar="INITIALIZER")

@@ -159,7 +159,6 @@ class Progress(progress_of_estimators.Progress):
         epochs = options.pretraining_epochs * sum(self._pretraining), options.finetuning_epochs * self._finetuning
         self._total = options.seeds * (epochs[0] + 2 * epochs[1])
         self._done = 0
-        self._trained = 0.0  # seconds spent on what _done counts
         self._start = self._last = perf_counter()
         self._place = ""
 
@@ -182,7 +181,6 @@ class Progress(progress_of_estimators.Progress):
         else:
             stage = f"pretraining layer {record.layer}/{len(self._pretraining)}"
             self._done += self._pretraining[record.layer - 1]
-        self._trained += record.seconds
         line = (
             f"{self._place}: {stage}  epoch {record.epoch}/{record.epochs}  loss {record.loss:.4g}  "
             f"{_duration(self._left())} left"
@@ -206,9 +204,9 @@ class Progress(progress_of_estimators.Progress):
             self._width = 0
 
     def _left(self) -> float:
-        elapsed = perf_counter() - self._start
-        others = elapsed / max(self._trained, 1e-9)  # what is not training takes its share of what is left, too
-        return (self._total - self._done) * self._trained / max(self._done, 1) * min(others, 2.0)
+        # What is not training (the rivals, predictions) takes its share of what is left, too.
+        share = self._done / self._total
+        return (perf_counter() - self._start) * (1 - share) / max(share, 1e-9)
 
     def _rewrite(self, line: str) -> None:
         self.stream.write("\r" + line.ljust(self._width))
