@@ -300,7 +300,7 @@ def _step(
         if not (isinstance(array, np.ndarray) and array.flags.c_contiguous and (array.flags.writeable or name == "g")):
             raise ValueError(f"{owner}: {name} must be a C-contiguous{'' if name == 'g' else ', writeable'} array.")
         _shape(owner, name, array, *w.shape)
-        if any(other is not array and np.may_share_memory(other, array) for other in arrays.values()):
+        if any(key != name and np.may_share_memory(other, array) for key, other in arrays.items()):
             raise ValueError(f"{owner}: {name} must not overlap with another argument.")
 
     chosen: dict[str, Any] = {}
