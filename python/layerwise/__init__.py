@@ -22,25 +22,25 @@ finally:
 
 if TYPE_CHECKING:
     from layerwise.activations import ELU, GELU, LeakyReLU, PReLU, Swish
-    from layerwise.checks import InvalidParameter, ScaleWarning
+    from layerwise.checks import InvalidParameterError, ScaleWarning
     from layerwise.corruption import Gaussian, Masking, SaltAndPepper
-    from layerwise.estimators import PretrainedClassifier, PretrainedRegressor, StackedAutoencoder
+    from layerwise.estimators import PretrainedClassifier, PretrainedRegressor, StackedAutoencoder, load
     from layerwise.finetuning import FineTuning
     from layerwise.initializers import Normal, Sparse
     from layerwise.optimizers import SGD, Adagrad, Adam, AdamW, Momentum, Nesterov, RMSProp
-    from layerwise.persistence import FormatError, load
+    from layerwise.persistence import FormatError
     from layerwise.pretraining import Autoencoder, DenoisingAutoencoder, Stage, pretrain
     from layerwise.training import EpochRecord, TrainingDiverged
 
 _HOMES = {
     "activations": ("ELU", "GELU", "LeakyReLU", "PReLU", "Swish"),
-    "checks": ("InvalidParameter", "ScaleWarning"),
+    "checks": ("InvalidParameterError", "ScaleWarning"),
     "corruption": ("Gaussian", "Masking", "SaltAndPepper"),
-    "estimators": ("PretrainedClassifier", "PretrainedRegressor", "StackedAutoencoder"),
+    "estimators": ("PretrainedClassifier", "PretrainedRegressor", "StackedAutoencoder", "load"),
     "finetuning": ("FineTuning",),
     "initializers": ("Normal", "Sparse"),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Momentum", "Nesterov", "RMSProp"),
-    "persistence": ("FormatError", "load"),
+    "persistence": ("FormatError",),
     "pretraining": ("Autoencoder", "DenoisingAutoencoder", "Stage", "pretrain"),
     "training": ("EpochRecord", "TrainingDiverged"),
 }
@@ -59,7 +59,7 @@ __all__ = [
     "FineTuning",
     "FormatError",
     "Gaussian",
-    "InvalidParameter",
+    "InvalidParameterError",
     "LeakyReLU",
     "Masking",
     "Momentum",
@@ -72,8 +72,8 @@ __all__ = [
     "SaltAndPepper",
     "ScaleWarning",
     "Sparse",
-    "Stage",
     "StackedAutoencoder",
+    "Stage",
     "Swish",
     "TrainingDiverged",
     "load",

@@ -3,6 +3,7 @@
 The formulas stand in `layerwise.reference` and docs/numerics.md.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,12 +28,12 @@ class Activation:
         return _core.Layer(n_in, n_out, self.name, self.parameter, self.learn, tied_to)
 
 
-class ActivationSettings(Settings):
+class ActivationSettings(Settings, ABC):
     """Base of the activations with settings."""
 
+    @abstractmethod
     def check(self, where: Parameter) -> Activation:
         """Check the settings and return the engine's form of them."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, repr=False)

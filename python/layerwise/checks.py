@@ -15,7 +15,7 @@ from layerwise import _core
 T = TypeVar("T")
 
 
-class InvalidParameter(ValueError, TypeError):
+class InvalidParameterError(ValueError, TypeError):
     """A parameter's value is not one of those allowed. Both a ValueError and a TypeError, as in scikit-learn."""
 
 
@@ -34,13 +34,21 @@ class Parameter:
         """Return the parameter `name` of this one, in scikit-learn's double-underscore notation."""
         return Parameter(self.owner, f"{self.name}__{name}" if self.name else name)
 
-    def error(self, allowed: str, value: object) -> InvalidParameter:
+    def error(self, allowed: str, value: object) -> InvalidParameterError:
         """Return the exception to raise for `value`."""
-        return InvalidParameter(f"The {self.name!r} parameter of {self.owner} must be {allowed}. Got {value!r} instead.")
+        return InvalidParameterError(
+            f"The {self.name!r} parameter of {self.owner} must be {allowed}. Got {value!r} instead."
+        )
 
 
 def real(
-    where: Parameter, value: Any, low: float = -np.inf, high: float = np.inf, *, open_low: bool = False, open_high: bool = False
+    where: Parameter,
+    value: Any,
+    low: float = -np.inf,
+    high: float = np.inf,
+    *,
+    open_low: bool = False,
+    open_high: bool = False,
 ) -> float:
     """Return `value` as a float if it is a finite number between `low` and `high`, which are included unless open."""
     ok = isinstance(value, Real) and not isinstance(value, (bool, np.bool_)) and bool(np.isfinite(float(value)))
@@ -96,12 +104,13 @@ def layer_sizes(where: Parameter, value: Any) -> tuple[int, ...]:
 
 
 def threads(where: Parameter, value: Any) -> int:
-    """Return the engine's thread count for `n_jobs`: None lets the engine choose (0), negatives count from all cores."""
+    """Return the engine's thread count for `n_jobs`: 0 (the engine chooses) for None; negatives count from all cores."""
     if value is None:
         return 0
     if not isinstance(value, Integral) or isinstance(value, (bool, np.bool_)) or value == 0 or abs(int(value)) > 2**15:
         raise where.error("None, a positive integer, or a negative one (-1: all cores, -2: all but one, ...)", value)
-    return int(value) if value > 0 else max(1, _core.default_threads() + 1 + int(value))
+    count = int(value)
+    return count if count > 0 else max(1, _core.default_threads() + 1 + count)
 
 
 def engine_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -147,11 +156,13 @@ def as_matrix(X: Any, name: str = "X") -> np.ndarray[Any, Any]:
 
 
 def refuse_odd_dtypes(X: Any, name: str = "X") -> None:
-    """Raise TypeError if `X` is a masked array or holds anything but numbers."""
+    """Raise TypeError if `X` is a masked array or holds anything but numbers, ValueError if these are complex."""
     if isinstance(X, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array, whose mask would be ignored. Fill it first: {name}.filled(value).")
     kind = getattr(getattr(X, "dtype", None), "kind", "f")
-    if isinstance(kind, str) and kind in "mMVcSU":
+    if kind == "c":
+        raise ValueError(f"Complex data not supported. Got {name} of dtype {X.dtype}.")
+    if isinstance(kind, str) and kind in "mMVSU":
         raise TypeError(f"{name} must hold real numbers. Got an array of dtype {X.dtype}.")
 
 

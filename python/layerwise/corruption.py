@@ -3,6 +3,7 @@
 Noise is drawn afresh whenever a row is presented, the kept inputs are not rescaled, and the target stays clean.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +12,14 @@ from layerwise.checks import Parameter
 from layerwise.settings import Settings
 
 
-class Corruption(Settings):
+class Corruption(Settings, ABC):
     """Base of the kinds of corruption."""
 
     kind = ""
 
+    @abstractmethod
     def check(self, where: Parameter) -> None:
-        """Raise InvalidParameter if a setting is not allowed."""
-        raise NotImplementedError
+        """Raise InvalidParameterError if a setting is not allowed."""
 
     def noise(self, low: float, high: float) -> _core.Noise:  # noqa: ARG002 (salt and pepper needs them)
         """Return the engine's form, for inputs whose least and greatest possible values are `low` and `high`."""
@@ -39,7 +40,7 @@ class Masking(Corruption):
     kind = "masking"
 
     def check(self, where: Parameter) -> None:
-        """Raise InvalidParameter if the rate is not a probability."""
+        """Raise InvalidParameterError if the rate is not a probability."""
         checks.real(where.child("rate"), self.rate, 0, 1)
 
 
@@ -56,7 +57,7 @@ class Gaussian(Corruption):
     kind = "gaussian"
 
     def check(self, where: Parameter) -> None:
-        """Raise InvalidParameter if the scale is negative."""
+        """Raise InvalidParameterError if the scale is negative."""
         checks.real(where.child("scale"), self.scale, 0)
 
 
@@ -75,7 +76,7 @@ class SaltAndPepper(Corruption):
     kind = "salt_and_pepper"
 
     def check(self, where: Parameter) -> None:
-        """Raise InvalidParameter if the rate is not a probability."""
+        """Raise InvalidParameterError if the rate is not a probability."""
         checks.real(where.child("rate"), self.rate, 0, 1)
 
     def noise(self, low: float, high: float) -> _core.Noise:

@@ -18,6 +18,8 @@ from layerwise.training import Callback, EarlyStopping, EpochRecord
 
 Array = NDArray[Any]
 
+ADAM = Adam()  # the default; settings cannot change, so one object serves all
+
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class FineTuning(Settings):
@@ -48,7 +50,7 @@ class FineTuning(Settings):
 
     epochs: int = 50
     batch_size: int | str = "auto"
-    optimizer: Optimizer | str = Adam()
+    optimizer: Optimizer | str = ADAM
     alpha: float = 0.0
     dropout: float | Sequence[float] = 0.0
     frozen_layers: int | Sequence[int] = 0

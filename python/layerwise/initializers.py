@@ -20,6 +20,7 @@ Sparse(k, scale)        k inputs a unit from N(0, scale^2)      Martens 2010, se
 ======================= ======================================= =========================================
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
@@ -36,16 +37,16 @@ Matrix = NDArray[np.float64]
 Rule = Callable[[int, int, int], Matrix]  # (seed, n_in, n_out) -> weights
 
 
-class Initializer(Settings):
+class Initializer(Settings, ABC):
     """Base of the initialisers with settings."""
 
+    @abstractmethod
     def check(self, where: Parameter) -> None:
-        """Raise InvalidParameter if a setting is not allowed."""
-        raise NotImplementedError
+        """Raise InvalidParameterError if a setting is not allowed."""
 
+    @abstractmethod
     def draw(self, seed: int, n_in: int, n_out: int) -> Matrix:
         """Return the weights, of shape (n_in, n_out)."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, repr=False)
@@ -60,7 +61,7 @@ class Normal(Initializer):
     scale: float = 0.01
 
     def check(self, where: Parameter) -> None:
-        """Raise InvalidParameter if the scale is not positive."""
+        """Raise InvalidParameterError if the scale is not positive."""
         checks.real(where.child("scale"), self.scale, 0, open_low=True)
 
     def draw(self, seed: int, n_in: int, n_out: int) -> Matrix:
@@ -84,7 +85,7 @@ class Sparse(Initializer):
     scale: float = 1.0
 
     def check(self, where: Parameter) -> None:
-        """Raise InvalidParameter if a setting is not positive."""
+        """Raise InvalidParameterError if a setting is not positive."""
         checks.integer(where.child("connections"), self.connections, 1)
         checks.real(where.child("scale"), self.scale, 0, open_low=True)
 

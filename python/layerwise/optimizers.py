@@ -19,7 +19,7 @@ class Optimizer(Settings):
     kind = ""
 
     def check(self, where: Parameter) -> None:
-        """Raise InvalidParameter if a setting is not allowed."""
+        """Raise InvalidParameterError if a setting is not allowed."""
         checks.real(where.child("learning_rate"), self.learning_rate, 0, open_low=True)
         self._constants(where)
 
@@ -105,7 +105,9 @@ class Adagrad(Optimizer):
 
 @dataclass(frozen=True, repr=False)
 class RMSProp(Optimizer):
-    """RMSProp (Tieleman & Hinton 2012): v = decay * v + (1 - decay) * g^2; w -= learning_rate * g / (sqrt(v) + epsilon).
+    """RMSProp (Tieleman & Hinton 2012).
+
+    v = decay * v + (1 - decay) * g^2; w -= learning_rate * g / (sqrt(v) + epsilon).
 
     Parameters
     ----------
@@ -179,7 +181,9 @@ class AdamW(Adam):
     kind = "adamw"
 
     def _constants(self, where: Parameter) -> dict[str, Any]:
-        return super()._constants(where) | {"weight_decay": checks.real(where.child("weight_decay"), self.weight_decay, 0)}
+        return super()._constants(where) | {
+            "weight_decay": checks.real(where.child("weight_decay"), self.weight_decay, 0)
+        }
 
 
 def _epsilon(where: Parameter, epsilon: Any, inside: Any) -> dict[str, Any]:
@@ -189,7 +193,9 @@ def _epsilon(where: Parameter, epsilon: Any, inside: Any) -> dict[str, Any]:
     }
 
 
-BY_NAME: dict[str, type[Optimizer]] = {kind.kind: kind for kind in (SGD, Momentum, Nesterov, Adagrad, RMSProp, Adam, AdamW)}
+BY_NAME: dict[str, type[Optimizer]] = {
+    kind.kind: kind for kind in (SGD, Momentum, Nesterov, Adagrad, RMSProp, Adam, AdamW)
+}
 
 
 def resolve(where: Parameter, value: Any) -> Optimizer:

@@ -25,6 +25,7 @@ Array = NDArray[Any]
 SKILL_ROWS = 10_000  # the skill is measured on at most so many rows, evenly spaced
 DECODERS = ("auto", "sigmoid", "identity", "tanh", "relu", "softplus")
 LOSSES = ("auto", "squared_error", "cross_entropy")
+ADAM, MASKING = Adam(), Masking()  # defaults; settings cannot change, so one object serves all
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -53,7 +54,7 @@ class Autoencoder(Settings):
 
     epochs: int | Sequence[int] = 15
     batch_size: int | str | Sequence[int | str] = "auto"
-    optimizer: Optimizer | str | Sequence[Optimizer | str] = Adam()
+    optimizer: Optimizer | str | Sequence[Optimizer | str] = ADAM
     alpha: float | Sequence[float] = 0.0
     tied: bool | Sequence[bool] = True
     decoder: str | Sequence[str] = "auto"
@@ -99,7 +100,7 @@ class DenoisingAutoencoder(Autoencoder):
         As in `Autoencoder`.
     """
 
-    corruption: Corruption | str | Sequence[Corruption | str | None] | None = Masking()
+    corruption: Corruption | str | Sequence[Corruption | str | None] | None = MASKING
 
     def _checks(self) -> dict[str, Callable[[Parameter, Any], Any]]:
         return super()._checks() | {"corruption": corruption.resolve}
@@ -213,7 +214,7 @@ def pretrain(
 
     Raises
     ------
-    InvalidParameter
+    InvalidParameterError
         At the call, before any work, if a setting is not allowed.
     TrainingDiverged
         If a loss or a weight is not a finite number.
@@ -262,7 +263,7 @@ def _stages(
     for depth, (size, settings, activation, start) in enumerate(zip(sizes, layer_settings, kinds, starts, strict=True)):
         layer, key = depth + 1, checks.subkey(seed, depth + 1)
         low, high = float(hidden.min()), float(hidden.max())
-        unit = 0 <= low and high <= 1 if below is None else below.name in activations.IN_UNIT_INTERVAL
+        unit = (low >= 0 and high <= 1) if below is None else below.name in activations.IN_UNIT_INTERVAL
         decoder, loss = choose_decoder(settings, unit)
         if decoder == "sigmoid" and not (low >= 0 and high <= 1):
             _warn_of_scale(layer, low, high)
@@ -333,10 +334,7 @@ def _start(
 ) -> Network:
     weights = initializers.draw(start, activation.name, checks.subkey(key, 0), n_in, n_out)
     encoder = start_layer(weights, activation, dtype)
-    if tied:
-        back = weights.T
-    else:
-        back = initializers.draw(start, decoder, checks.subkey(key, 1), n_out, n_in)
+    back = weights.T if tied else initializers.draw(start, decoder, checks.subkey(key, 1), n_out, n_in)
     return Network([encoder, start_layer(back, Activation(decoder), dtype, tied_to=0 if tied else -1)])
 
 

@@ -67,9 +67,14 @@ def replace_nested(values: dict[str, Any], changes: dict[str, Any], owner: str) 
             values[name] = value
     for name, inner_changes in nested.items():
         if not isinstance(values[name], Settings):
-            raise ValueError(
-                f"Invalid parameter {name}__{next(iter(inner_changes))!s} for {owner}: {name} is {values[name]!r}, which "
-                "has no settings of its own. Give a settings object instead, for example DenoisingAutoencoder()."
-            )
+            raise no_settings(name, next(iter(inner_changes)), values[name], owner)
         values[name] = values[name].replace(**inner_changes)
     return values
+
+
+def no_settings(name: str, inner: str, value: Any, owner: str) -> ValueError:
+    """Return the exception for a change of `inner` inside the parameter `name`, whose value has no settings."""
+    return ValueError(
+        f"Invalid parameter {name}__{inner} for {owner}: {name} is {value!r}, which has no settings of its own. "
+        "Give a settings object instead, for example DenoisingAutoencoder()."
+    )

@@ -138,11 +138,11 @@ def run(
         record = EpochRecord(
             stage, layer, epoch, epochs, float(stats.loss), held_out, learning_rate, perf_counter() - start
         )
-        stop = any([callback(record) is True for callback in callbacks])  # a list: each callback sees each epoch
-        if (stop or epoch == epochs) and not np.isfinite(engine.parameters()).all():
+        answers = [bool(callback(record)) for callback in callbacks]  # each callback sees each epoch
+        if (any(answers) or epoch == epochs) and not np.isfinite(engine.parameters()).all():
             raise TrainingDiverged(stage, layer, epoch, learning_rate, "a weight is not a finite number")
         yield record
-        if stop:
+        if any(answers):
             return
 
 
@@ -167,7 +167,7 @@ def check_batch_size(where: Parameter, value: Any) -> int | str:
         return value
     try:
         return checks.integer(where, value, 1)
-    except checks.InvalidParameter:
+    except checks.InvalidParameterError:
         raise where.error('"auto" or a positive integer', value) from None
 
 

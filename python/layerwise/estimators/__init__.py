@@ -3,5 +3,11 @@
 from layerwise.estimators.autoencoder import StackedAutoencoder
 from layerwise.estimators.classifier import PretrainedClassifier
 from layerwise.estimators.regressor import PretrainedRegressor
+from layerwise.persistence import load
+from layerwise.persistence.schema import register
 
-__all__ = ["PretrainedClassifier", "PretrainedRegressor", "StackedAutoencoder"]
+register(StackedAutoencoder)
+register(PretrainedClassifier, n_labeled_="count", classes_="labels")
+register(PretrainedRegressor, n_labeled_="count", y_mean_="tensor", y_scale_="tensor", _y_is_vector="flag")
+
+__all__ = ["PretrainedClassifier", "PretrainedRegressor", "StackedAutoencoder", "load"]

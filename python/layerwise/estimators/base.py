@@ -1,5 +1,6 @@
-"""What the estimators share: parameters and their checks, data at the border, and a fit that happens whole or not at all."""
+"""What the estimators share: parameters, data at the border, and a fit that happens whole or not at all."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
@@ -20,7 +21,7 @@ from layerwise.finetuning import FineTuning
 from layerwise.network import DenseLayer, Network
 from layerwise.pretraining import Autoencoder, Stage
 from layerwise.progress import Progress
-from layerwise.settings import Settings
+from layerwise.settings import Settings, no_settings
 from layerwise.training import EpochRecord
 
 Array = NDArray[Any]
@@ -43,7 +44,7 @@ class Architecture:
     starts: list[Any]
 
 
-class HiddenOutputs:
+class HiddenOutputs(ABC):
     """`transform`: the outputs of any hidden layer, in the container that `set_output` asks for.
 
     It stands outside scikit-learn's classes because their automatic wrapping would name the columns of every layer
@@ -51,6 +52,7 @@ class HiddenOutputs:
     """
 
     network_: Network
+    _shown_layer: int
 
     def transform(self, X: Any, layer: int | None = None) -> Any:
         """Return the outputs of a hidden layer.
@@ -83,14 +85,17 @@ class HiddenOutputs:
         named._shown_layer = int(number)
         return _wrap_data_with_container("transform", hidden, X, named)
 
+    @abstractmethod
     def _n_hidden(self) -> int:
-        raise NotImplementedError
+        """Return the number of hidden layers of the fitted network."""
 
+    @abstractmethod
     def _checked(self, X: Any) -> Array:
-        raise NotImplementedError
+        """Return X as the engine wants it."""
 
+    @abstractmethod
     def _apply(self, X: Array, first: int, last: int | None = None, *, logits: bool = False) -> Array:
-        raise NotImplementedError
+        """Apply the layers `first` to `last` - 1 of the fitted network."""
 
     @property
     def _n_features_out(self) -> int:
@@ -134,16 +139,13 @@ class LayerwiseEstimator(HiddenOutputs, ClassNamePrefixFeaturesOutMixin, Transfo
             if nested:
                 inner.setdefault(name, {})[rest] = value
         for name, changes in inner.items():
-            holder = getattr(self, name, None) if name in self._get_param_names() else None
+            holder: Any = getattr(self, name, None) if name in self._get_param_names() else None
             if isinstance(holder, Settings):
                 setattr(self, name, holder.replace(**changes))
             elif hasattr(holder, "set_params"):
                 holder.set_params(**changes)
             elif name in self._get_param_names():
-                raise ValueError(
-                    f"Invalid parameter {name}__{next(iter(changes))} for estimator {self}: {name} is {holder!r}, which "
-                    "has no settings of its own. Give a settings object instead, for example DenoisingAutoencoder()."
-                )
+                raise no_settings(name, next(iter(changes)), holder, f"estimator {self}")
             else:
                 super().set_params(**{f"{name}__{rest}": value for rest, value in changes.items()})
         return self
@@ -204,23 +206,24 @@ class LayerwiseEstimator(HiddenOutputs, ClassNamePrefixFeaturesOutMixin, Transfo
         After an error the estimator is as it was before. After Ctrl-C it has what was collected if that holds a
         finished stage or a network, and is as it was before otherwise.
         """
-        before, fitted = dict(vars(self)), dict[str, Any]()
+        attributes: dict[str, Any] = self.__dict__
+        before, fitted = attributes.copy(), dict[str, Any]()
         try:
             yield fitted
         except BaseException as error:
-            features = {name: value for name, value in vars(self).items() if name.endswith("_in_")}
-            vars(self).clear()
-            vars(self).update(before)
+            features = {name: value for name, value in attributes.items() if name.endswith("_in_")}
+            attributes.clear()
+            attributes.update(before)
             if isinstance(error, KeyboardInterrupt) and (fitted.get("stages_") or "network_" in fitted):
                 self._install(fitted | features)
                 error.add_note(_what_was_kept(fitted))
             raise
-        self._install(fitted | {name: value for name, value in vars(self).items() if name.endswith("_in_")})
+        self._install(fitted | {name: value for name, value in attributes.items() if name.endswith("_in_")})
 
     def _install(self, fitted: dict[str, Any]) -> None:
         for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
             delattr(self, name)
-        vars(self).update(fitted)
+        self.__dict__.update(fitted)
 
     def _pretrain(
         self, fitted: dict[str, Any], X: Array, settings: Autoencoder, shape: Architecture, seed: int, show: Progress

@@ -60,14 +60,16 @@ def known_classes(y: Any, unlabeled: str | int | None, classes: Array | None = N
 
     labels = _natural(y[~missing])
     if len(labels) == 0:
-        raise ValueError("y holds no label: every element is unknown (NaN, None or -1). At least one row needs a label.")
+        raise ValueError(
+            "y holds no label: every element is unknown (NaN, None or -1). At least one row needs a label."
+        )
     if labels.dtype.kind == "f" and not np.isfinite(labels).all():
         raise ValueError(f"Input y contains infinity or a value too large for {labels.dtype!r}.")
     check_classification_targets(labels)
     return ~missing, labels
 
 
-def known_numbers(y: Any, unlabeled: str | int | None) -> Array:
+def known_numbers(y: Any, unlabeled: str | int | None) -> tuple[Array, bool]:
     """Return a regressor's target as a float64 matrix with NaN for unknown cells.
 
     Parameters
@@ -78,7 +80,9 @@ def known_numbers(y: Any, unlabeled: str | int | None) -> Array:
 
     Returns
     -------
-    ndarray of shape (n_rows, n_outputs)
+    numbers : ndarray of shape (n_rows, n_outputs)
+    is_vector : bool
+        Whether y had one dimension.
 
     Raises
     ------
@@ -107,7 +111,7 @@ def known_numbers(y: Any, unlabeled: str | int | None) -> Array:
     if len(empty):
         which = "y" if numbers.shape[1] == 1 else f"column {empty[0]} of y"
         raise ValueError(f"{which} holds no label: every element is NaN or None. At least one row needs a label.")
-    return numbers
+    return numbers, values.ndim == 1
 
 
 def _as_array(y: Any) -> Array:

@@ -94,14 +94,14 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
             settings = self._settings()
             X = self._matrix(X, settings[1])
             _require_target(self, y)
-            numbers = known_numbers(y, self.unlabeled)
+            numbers, is_vector = known_numbers(y, self.unlabeled)
             check_consistent_length(X, numbers)
-            labelled = ~np.isnan(numbers).all(axis=1)
+            labelled: Array = np.logical_not(np.isnan(numbers).all(axis=1))
 
             scale = np.nanstd(numbers, axis=0)
             mean, scale = np.nanmean(numbers, axis=0), np.where(scale > 0, scale, 1.0)
             fitted |= {"y_mean_": mean, "y_scale_": scale, "n_labeled_": int(labelled.sum())}
-            fitted["_y_is_vector"] = np.ndim(y) == 1
+            fitted["_y_is_vector"] = is_vector
             try:
                 self._learn(
                     fitted,
@@ -148,7 +148,7 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
         """
         predicted = self.predict(X).reshape(-1, len(self.y_mean_))
         _require_target(self, y)
-        numbers = known_numbers(y, self.unlabeled)
+        numbers, _ = known_numbers(y, self.unlabeled)
         check_consistent_length(predicted, numbers)
         if numbers.shape[1] != predicted.shape[1]:
             raise ValueError(f"y has {numbers.shape[1]} outputs, but fit had {predicted.shape[1]}.")

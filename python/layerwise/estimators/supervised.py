@@ -49,8 +49,8 @@ class PretrainedEstimator(LayerwiseEstimator):
             return None
         check_is_fitted(
             inner,
-            msg="The StackedAutoencoder given as pretraining is not fitted. Fit it first; where the estimator is cloned "
-            "(cross-validation, searches), wrap it in sklearn.frozen.FrozenEstimator, since a clone is not fitted.",
+            msg="The StackedAutoencoder given as pretraining is not fitted. Fit it first; where the estimator is "
+            "cloned (cross-validation, searches), wrap it in sklearn.frozen.FrozenEstimator, since a clone is not fitted.",
         )
         return inner
 
@@ -67,7 +67,7 @@ class PretrainedEstimator(LayerwiseEstimator):
             raise self._where("initializer").error('"auto" with a StackedAutoencoder as pretraining', self.initializer)
         return Architecture(sizes, kinds, ["auto"] * len(sizes))
 
-    def _matrix(self, X: Any, before: Any) -> Array:
+    def _matrix(self, X: Any, before: Any) -> Any:
         """Return X for fit; with a fitted autoencoder, in its dtype and with its number of features."""
         if not isinstance(before, StackedAutoencoder):
             return self._checked(X, reset=True)

@@ -1,7 +1,8 @@
 """What a model file's JSON holds, and nothing else: estimators, settings, layers, stages, epochs, labels.
 
 Each kind has an encoder and a decoder side by side. Arrays go into `tensors` by name; a decoder takes out what it
-uses, so that what nobody refers to is noticed. Classes are found by name in the fixed lists below.
+uses, so that what nobody refers to is noticed. Classes are found by name: settings in the list below, estimators among
+those that this package has registered.
 """
 
 from dataclasses import asdict, fields
@@ -14,7 +15,6 @@ from sklearn.frozen import FrozenEstimator
 
 from layerwise import activations, corruption, finetuning, initializers, optimizers, pretraining
 from layerwise.activations import Activation
-from layerwise.estimators import PretrainedClassifier, PretrainedRegressor, StackedAutoencoder
 from layerwise.network import DenseLayer, Network
 from layerwise.pretraining import Stage
 from layerwise.settings import Settings
@@ -23,32 +23,29 @@ from layerwise.training import EpochRecord
 Array = NDArray[Any]
 Tensors = dict[str, Array]
 
-ESTIMATORS: dict[str, Any] = {kind.__name__: kind for kind in (PretrainedClassifier, PretrainedRegressor, StackedAutoencoder)}
-SETTINGS: dict[str, type[Settings]] = {
-    kind.__name__: kind
-    for kind in (
-        *optimizers.BY_NAME.values(),
-        *corruption.BY_NAME.values(),
-        activations.LeakyReLU,
-        activations.PReLU,
-        activations.ELU,
-        activations.GELU,
-        activations.Swish,
-        initializers.Normal,
-        initializers.Sparse,
-        pretraining.Autoencoder,
-        pretraining.DenoisingAutoencoder,
-        finetuning.FineTuning,
-    )
-}
-# Fitted attributes beside network_ and stages_, with what they hold.
-_COMMON = {"history_": "history", "n_iter_": "count", "n_features_in_": "count"}
-FITTED = {
-    "StackedAutoencoder": _COMMON,
-    "PretrainedClassifier": _COMMON | {"n_labeled_": "count", "classes_": "labels"},
-    "PretrainedRegressor": _COMMON
-    | {"n_labeled_": "count", "y_mean_": "tensor", "y_scale_": "tensor", "_y_is_vector": "flag"},
-}
+_SETTINGS: list[Any] = [
+    *optimizers.BY_NAME.values(),
+    *corruption.BY_NAME.values(),
+    activations.LeakyReLU,
+    activations.PReLU,
+    activations.ELU,
+    activations.GELU,
+    activations.Swish,
+    initializers.Normal,
+    initializers.Sparse,
+    pretraining.Autoencoder,
+    pretraining.DenoisingAutoencoder,
+    finetuning.FineTuning,
+]
+SETTINGS: dict[str, Any] = {kind.__name__: kind for kind in _SETTINGS}
+ESTIMATORS: dict[str, Any] = {}
+FITTED: dict[str, dict[str, str]] = {}  # their fitted attributes beside network_ and stages_, with what each holds
+
+
+def register(kind: Any, **fitted: str) -> None:
+    """Let files hold estimators of the class `kind`, with the fitted attributes given and those all have."""
+    ESTIMATORS[kind.__name__] = kind
+    FITTED[kind.__name__] = {"history_": "history", "n_iter_": "count", "n_features_in_": "count"} | fitted
 
 
 class FormatError(ValueError):
@@ -161,9 +158,11 @@ def _encode_value(value: Any, tensors: Tensors, place: str, name: str) -> Any:
     if isinstance(value, tuple):
         return {"tuple": [_encode_value(one, tensors, place, name) for one in value]}
     if isinstance(value, Settings) and SETTINGS.get(type(value).__name__) is type(value):
-        values = {key: _encode_value(inner, tensors, place, name) for key, inner in value.get_params(deep=False).items()}
+        values = {
+            key: _encode_value(inner, tensors, place, name) for key, inner in value.get_params(deep=False).items()
+        }
         return {"settings": type(value).__name__, "values": values}
-    if isinstance(value, StackedAutoencoder):
+    if ESTIMATORS.get(type(value).__name__) is type(value):
         return {"fitted": encode_estimator(value, tensors, place)}
     if isinstance(value, FrozenEstimator):
         return {"frozen": encode_estimator(value.estimator, tensors, place)}
@@ -180,7 +179,7 @@ def _decode_value(data: Any, tensors: Tensors) -> Any:
         return [_decode_value(one, tensors) for one in data] if isinstance(data, list) else data
     if set(data) == {"settings", "values"}:
         kind = _known(SETTINGS, data["settings"], "settings")
-        if set(data["values"]) != {field.name for field in fields(kind)}:  # type: ignore[arg-type]
+        if set(data["values"]) != {field.name for field in fields(kind)}:
             raise FormatError(f"unknown or missing settings of {data['settings']}")
         return kind(**{key: _decode_value(value, tensors) for key, value in data["values"].items()})
     if len(data) != 1:
@@ -196,7 +195,7 @@ def _decode_value(data: Any, tensors: Tensors) -> Any:
         return FrozenEstimator(decode_estimator(value, tensors))
     if kind_of_value == "random_state":
         keys, position, has_gauss, cached = value
-        state = np.random.RandomState()  # noqa: NPY002 (scikit-learn's kind of random state)
+        state = np.random.RandomState()
         state.set_state(("MT19937", tensors.pop(keys), position, has_gauss, cached))
         return state
     raise FormatError(f"unknown field {kind_of_value!r}")

@@ -1,7 +1,7 @@
 """Model files: the safetensors layout, with everything but the arrays as JSON of a closed schema in its metadata.
 
 A file is written beside its place and put there whole. Reading one runs no code: each name in it is looked up in a
-fixed list, and anything unknown, missing or damaged is refused. `persistence_schema` says what the JSON holds.
+fixed list, and anything unknown, missing or damaged is refused. `schema` says what the JSON holds.
 """
 
 import hashlib
@@ -10,10 +10,11 @@ import os
 import secrets
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from layerwise.persistence_schema import FormatError, decode_estimator, encode_estimator
+from layerwise.persistence.schema import FormatError, decode_estimator, encode_estimator
+
+__all__ = ["FormatError", "load", "save"]
 
 Array = NDArray[Any]
 
@@ -74,7 +75,9 @@ def load(path: str | os.PathLike[str]) -> Any:
     except FormatError as error:
         raise FormatError(f"{os.fspath(path)}: {error}") from None
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, OverflowError) as error:
-        raise FormatError(f"{os.fspath(path)}: not a Layerwise file, or damaged ({type(error).__name__}: {error})") from error
+        raise FormatError(
+            f"{os.fspath(path)}: not a Layerwise file, or damaged ({type(error).__name__}: {error})"
+        ) from error
 
 
 def _decode(data: bytes) -> Any:
