@@ -89,9 +89,7 @@ struct Swish {
   static Vec<T> value(Vec<T> z, Vec<T> p) { return times_sigmoid<T>(z, p * z); }
   static Vec<T> slope(Vec<T> z, Vec<T> p) { return times_sigmoid_slope<T>(p * z, p * z); }
   static Vec<T> by_parameter(Vec<T> z, Vec<T> p) {
-    const Logistic<T> y(p * z);
-    const Vec<T> inverse = T(1) / (y.e + T(1));
-    const Vec<T> bell = y.e * inverse * inverse;
+    const Vec<T> bell = logistic<T>(p * z).slope;
     return bell == T(0) ? bell : z * z * bell;
   }
 };
@@ -202,7 +200,7 @@ inline double row_exp(const T* z, index_t z_step, T top, T* a, index_t a_step, i
   each_of_row<T>(
       cols,
       [&](index_t panel, index_t k, IntVec<T> valid) {
-        const Vec<T> e = exp<T>(load(z + panel * z_step + k * kLanes<T>) - top);
+        const Vec<T> e = exp_of_difference<T>(load(z + panel * z_step + k * kLanes<T>), set(top));
         const Vec<T> kept = valid ? e : Vec<T>{};
         store(a + panel * a_step + k * kLanes<T>, kept);
         sum.chain[k] += kept;

@@ -7,7 +7,7 @@ Run: python csrc/kernels/fit_polynomials.py   (needs mpmath; the tables in vmath
 
 from collections.abc import Callable, Sequence
 
-from mpmath import atanh, cos, erfc, exp, expm1, ldexp, lu_solve, matrix, mp, mpf, nint, pi, sin, sqrt
+from mpmath import atanh, cos, erf, erfc, exp, expm1, ldexp, lu_solve, matrix, mp, mpf, nint, pi, sin, sqrt, tanh
 
 Function = Callable[[mpf], mpf]
 mp.dps = 50
@@ -64,44 +64,34 @@ def near_zero(f: Function, limit: mpf) -> Function:
 
 
 def tail(y: mpf) -> mpf:
-    """Return (t + 4) exp(t^2 / 2) Q(t) at y = (t - 4) / (t + 4), with Q(t) = 1 - Phi(t)."""
-    t = 4 * (1 + y) / (1 - y)
-    return (t + 4) * exp(t * t / 2) * erfc(t / sqrt(2)) / 2
+    """Return (t + 5) exp(t^2 / 2) Q(t) at y = (t - 5) / (t + 5), with Q(t) = 1 - Phi(t)."""
+    t = 5 * (1 + y) / (1 - y)
+    return (t + 5) * exp(t * t / 2) * erfc(t / sqrt(2)) / 2
 
 
 def main() -> None:
     """Print every table."""
     half = mpf("0.3470")  # ln 2 / 2 and a little: the reduction rounds
+    tiny = mpf(10) ** -9
+    f = near_zero(lambda r: (expm1(r) - r) / r**2, mpf(1) / 2)
+    table("exp: (e^r - 1 - r) / r^2", f, lambda r: abs(r) + tiny, -half, half, {"float": 4, "double": 9})
 
-    def small(r: mpf) -> mpf:
-        return abs(r) + mpf(10) ** -9
+    f = near_zero(lambda z: (2 * atanh(sqrt(z)) - 2 * sqrt(z)) / sqrt(z) ** 3, mpf(2) / 3)
+    table("log: (2 atanh(s) - 2 s) / s^3 in s^2", f, lambda z: z + tiny, 0, 0.0296, {"float": 2, "double": 6})
 
-    exp_rest = near_zero(lambda r: (expm1(r) - r) / r**2, mpf(1) / 2)
-    table(
-        "exp: (e^r - 1 - r) / r^2", exp_rest, lambda r: abs(r) + mpf(10) ** -9, -half, half, {"float": 4, "double": 9}
-    )
-    log_rest = near_zero(lambda z: (2 * atanh(sqrt(z)) - 2 * sqrt(z)) / sqrt(z) ** 3, mpf(2) / 3)
-    table(
-        "log: (2 atanh(s) - 2 s) / s^3 in s^2",
-        log_rest,
-        lambda z: z / 2 + mpf(10) ** -4,
-        0,
-        0.0296,
-        {"float": 2, "double": 6},
-    )
+    f = near_zero(lambda y: (tanh(sqrt(y)) / sqrt(y) - 1) / y, -mpf(1) / 3)
+    table("tanh: (tanh(x) - x) / x^3 in x^2", f, lambda y: y + tiny, 0, 0.625**2, {"float": 4, "double": 10})
+
     sine = near_zero(lambda y: sin(2 * pi * sqrt(y)) / sqrt(y), 2 * pi)
     table("sin(2 pi r) / r in r^2", sine, lambda y: 1 / sine(y), 0, 1 / 64, {"float": 3, "double": 6})
     table("cos(2 pi r) in r^2", lambda y: cos(2 * pi * sqrt(y)), lambda _: mpf(1), 0, 1 / 64, {"float": 4, "double": 7})
-    for kind, (degree, reach) in {"float": (10, 15), "double": (22, 39)}.items():
-        high = mpf(reach - 4) / (reach + 4)
-        table(
-            "normal tail: (t + 4) e^(t^2/2) Q(t) in (t - 4) / (t + 4)",
-            tail,
-            lambda y: 1 / tail(y),
-            -1,
-            high,
-            {kind: degree},
-        )
+
+    centre = near_zero(lambda y: erf(sqrt(y / 2)) / sqrt(y) / 2, 1 / sqrt(2 * pi))
+    table("normal: (Phi(z) - 1/2) / z in z^2", centre, lambda y: 1 / centre(y), 0, 1, {"float": 5, "double": 10})
+    for kind, degree, reach in (("float", 9, 15), ("double", 19, 39)):
+        low, high = mpf(1 - 5) / (1 + 5), mpf(reach - 5) / (reach + 5)
+        name = "normal tail: (t + 5) e^(t^2/2) Q(t) in (t - 5) / (t + 5)"
+        table(name, tail, lambda y: 1 / tail(y), low, high, {kind: degree})
 
 
 if __name__ == "__main__":

@@ -24,9 +24,9 @@ struct SquaredError {
 template <class T>
 struct SigmoidCrossEntropy {
   static Cell<T> at(Vec<T> z, Vec<T> t) {
-    const Logistic<T> y(z);
-    const Vec<T> s = (z < T(0) ? y.e : set(T(1))) / (y.e + T(1));
-    return {fma(abs<T>(z), z > T(0) ? T(1) - t : t, log1p_of_fraction<T>(y.e)), s - t};
+    const Vec<T> e = exp<T>(-abs<T>(z));
+    const Vec<T> s = (z < T(0) ? e : set(T(1))) / (e + T(1));
+    return {fma(abs<T>(z), z > T(0) ? T(1) - t : t, log1p_of_fraction<T>(e)), s - t};
   }
 };
 
@@ -70,7 +70,7 @@ void softmax_cross_entropy(const T* z, index_t z_step, const T* t, index_t t_ste
     each_of_row<T>(
         cols,
         [&](index_t panel, index_t k, IntVec<T> valid) {
-          const Vec<T> e = exp<T>(load(z + panel * z_step + k * kLanes<T>) - top);
+          const Vec<T> e = exp_of_difference<T>(load(z + panel * z_step + k * kLanes<T>), set(top));
           exponentials.chain[k] += valid ? e : Vec<T>{};
           targets.chain[k] += valid ? load(t + panel * t_step + k * kLanes<T>) : Vec<T>{};
         },
@@ -90,10 +90,11 @@ void softmax_cross_entropy(const T* z, index_t z_step, const T* t, index_t t_ste
         cols,
         [&](index_t panel, index_t k, IntVec<T> valid) {
           const Vec<T> target = load(t + panel * t_step + k * kLanes<T>);
-          const Vec<T> below = load(z + panel * z_step + k * kLanes<T>) - top;
-          loss.chain[k] += (valid & (target != T(0))) ? target * (log_sum - below) : Vec<T>{};
+          const Vec<T> x = load(z + panel * z_step + k * kLanes<T>);
+          loss.chain[k] += (valid & (target != T(0))) ? target * (log_sum - (x - top)) : Vec<T>{};
           if (out != nullptr)
-            store(out + panel * delta_step + k * kLanes<T>, valid ? fma(exp<T>(below), set(share), -target) * scale : Vec<T>{});
+            store(out + panel * delta_step + k * kLanes<T>,
+                  valid ? fma(exp_of_difference<T>(x, set(top)), set(share), -target) * scale : Vec<T>{});
         },
         [&](index_t panel, index_t k) {
           if (out != nullptr) store(out + panel * delta_step + k * kLanes<T>, Vec<T>{});

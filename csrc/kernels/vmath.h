@@ -33,13 +33,19 @@ struct Tables<float> {
   static constexpr std::uint32_t kOne = 0x3f800000, kSign = 0x80000000, kHead = 0xfffff000, kSqrtHalf = 0x3f3504f3, kBias = 127;
   static constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, found in the low bits
   static constexpr float kLog2e = 1.44269504f, kLn2High = 0.693145751953125f, kLn2Low = 1.42860677e-6f;
-  static constexpr float kLowest = -150, kHighest = 89, kMinusOne = -20, kReach = 15;
+  // Where exp becomes infinite; where it is 0 even times the largest number of use; where 1 + e^x and 1 - e^-x are 1.
+  static constexpr float kHighest = 89, kLowest = -150, kSaturated = 20;
+  static constexpr float kNormal = 87;        // e^x and e^-x are normal numbers up to here
+  static constexpr float kReach = 15;         // the normal distribution has no more beyond
+  static constexpr std::uint32_t kDown = 90;  // 2^-kDown brings e^-kLowest into range
   static constexpr float kExp[] = {0.00139337149f, 0.00836684275f, 0.0416664779f, 0.166665405f, 0.5f};
-  static constexpr float kLog[] = {0.298739433f, 0.399775147f, 0.666667759f};
+  static constexpr float kLog[] = {0.298870057f, 0.399769366f, 0.666667819f};
+  static constexpr float kTanh[] = {-0.00570163503f, 0.0206354298f, -0.0537382923f, 0.133314192f, -0.333332807f};
   static constexpr float kSin[] = {-75.8380051f, 81.6046219f, -41.3417587f, 6.28318548f};
   static constexpr float kCos[] = {58.7647247f, -85.4282379f, 64.9391708f, -19.7392082f, 1.0f};
-  static constexpr float kTail[] = {-3.30223847e-5f, -0.000191535612f, 0.000179947951f, 0.0016143109f, -0.00350421946f, -0.00753706275f,
-                                    0.0604021922f,   -0.186522171f,    0.387136877f,    -0.607896626f, 0.755285144f};
+  static constexpr float kCentre[] = {-8.69494852e-6f, 0.000116365249f, -0.0011892292f, 0.00997460261f, -0.0664905906f, 0.398942292f};
+  static constexpr float kTail[] = {0.000533926592f, -0.000816775195f, -0.00299570267f, 0.020793166f,  -0.0691181049f,
+                                    0.165021658f,    -0.313533157f,    0.495305479f,    -0.665382504f, 0.769193053f};
 };
 
 template <>
@@ -49,22 +55,28 @@ struct Tables<double> {
                                  kSqrtHalf = 0x3fe6a09e667f3bcd, kBias = 1023;
   static constexpr double kRound = 6755399441055744.0;  // 1.5 * 2^52
   static constexpr double kLog2e = 1.4426950408889634, kLn2High = 0x1.62e42fefa2p-1, kLn2Low = 7.371002565167799e-13;
-  static constexpr double kLowest = -1000, kHighest = 710, kMinusOne = -40, kReach = 39;
+  static constexpr double kHighest = 710, kLowest = -1000, kSaturated = 40, kNormal = 708, kReach = 39;
+  static constexpr std::uint64_t kDown = 800;
   static constexpr double kExp[] = {2.5109231494365722e-8,  2.7626437992750231e-7, 2.7557243661925588e-6, 2.4801504201127832e-5,
                                     0.00019841269886661521, 0.0013888888932543691, 0.0083333333333214209, 0.041666666666573295,
                                     0.16666666666666677,    0.50000000000000056};
-  static constexpr double kLog[] = {0.14795118954638578, 0.15314246284554373, 0.18183551519505628, 0.22222198939908358,
-                                    0.28571428737317667, 0.39999999999446767, 0.66666666666667274};
+  static constexpr double kLog[] = {0.14806476550030362, 0.15313024763447428, 0.18183603499020431, 0.22222197833440932,
+                                    0.28571428749527999, 0.39999999999382257, 0.66666666666667396};
+  static constexpr double kTanh[] = {-1.6077188444448463e-5, 7.7153577095096684e-5, -0.00022857197242785423, 0.00058632011521689612,
+                                     -0.0014549598448376487, 0.0035919893245427805, -0.0088632210140189571,  0.02186948757606972,
+                                     -0.053968253931201263,  0.13333333333261696,   -0.33333333333332849};
   static constexpr double kSin[] = {3.7761148673392761, -15.093562333658031, 42.058680285038164, -76.705859659752747,
                                     81.605249275744356, -41.341702240399236, 6.2831853071795862};
   static constexpr double kCos[] = {-1.6925560976095027, 7.9028474794150583, -26.426245410682959, 60.244641266923225,
                                     -85.456817206160778, 64.939394022666946, -19.739208802178716, 1.0};
-  static constexpr double kTail[] = {-1.2079785483142828e-9, -3.334180419612479e-10,  1.4698088644467448e-8,  1.6061192015803308e-8,
-                                     -7.741578768639134e-8,  -1.566019331773672e-7,   2.6443893131782719e-7,  1.0218885760813592e-6,
-                                     -6.2546725410322112e-7, -5.9200423474335712e-6,  7.1510390277033921e-7,  3.5144585847711191e-5,
-                                     -1.9078887981679707e-6, -0.00023109490855150838, 0.00013334425853648728, 0.0016308184541043275,
-                                     -0.0034796923629719285, -0.0075401889665095692,  0.060396574890769668,   -0.18652185795966245,
-                                     0.38713740074221586,    -0.60789664197189208,    0.75528513041575152};
+  static constexpr double kCentre[] = {5.2285758455217471e-12, -1.1672673002962688e-10, 2.284161042984766e-9,   -4.1241503391162955e-8,
+                                       6.6598149270830499e-7,  -9.4446624180948806e-6,  0.00011543468955554364, -0.0011873282158457131,
+                                       0.0099735570100735367,  -0.066490380066907231,   0.3989422804014327};
+  static constexpr double kTail[] = {5.6810426569662546e-9,  -5.2733455966167128e-8, 1.4941047354106815e-8,  4.2433304793181743e-7,
+                                     -3.1340725490828512e-7, -2.7667475320502453e-6, 3.9697867085900314e-6,  1.6681147279558112e-5,
+                                     -4.9759600575324094e-5, -5.9375874614092575e-5, 0.00054489849712823922, -0.0007978693595166648,
+                                     -0.0029933767110690195, 0.020795066795526753,   -0.069118638709712479,  0.16502036617060617,
+                                     -0.31353315667121506,   0.49530561596997219,    -0.6653825028900574,    0.76919304975006297};
 };
 
 template <class T, int N>
@@ -132,11 +144,22 @@ inline Vec<T> exp(Vec<T> x) {
   return e.value * e.scale;
 }
 
+// exp(a - b) with the rounding error of the difference made good.
+template <class T>
+inline Vec<T> exp_of_difference(Vec<T> a, Vec<T> b) {
+  using K = Tables<T>;
+  const Vec<T> difference = a - b, back = a - difference;
+  const Vec<T> error = (a - (difference + back)) + (back - b);
+  const Vec<T> x = at_most<T>(at_least<T>(difference, K::kLowest), K::kHighest);
+  const ScaledExp<T> e = scaled_exp(split_exp<T>(x, difference < K::kLowest ? Vec<T>{} : error));
+  return e.value * e.scale;
+}
+
 // 2^n p + (2^n - 1), at half its size: 2^n itself may be out of range.
 template <class T>
 inline Vec<T> expm1(Vec<T> x) {
   using K = Tables<T>;
-  const SplitExp<T> s = split_exp<T>(at_most<T>(at_least<T>(x, K::kMinusOne), K::kHighest));
+  const SplitExp<T> s = split_exp<T>(at_most<T>(at_least<T>(x, -K::kSaturated), K::kHighest));
   const Vec<T> half = (Vec<T>)(((BitVec<T>)s.shifted << K::kMantissa) + (K::kOne - (typename BitsOf<T>::type(1) << K::kMantissa)));
   return fma(s.p, half, half - T(0.5)) * T(2);
 }
@@ -183,41 +206,67 @@ inline Vec<T> log1p_of_fraction(Vec<T> x) {
   return join_log<T>(one_ln2, large ? x * T(0.5) - T(0.5) : x);
 }
 
+// A power of two by its exponent.
 template <class T>
-inline Vec<T> tanh(Vec<T> x) {
-  const Vec<T> t = expm1<T>(abs<T>(x) * T(-2));
-  const BitVec<T> sign = (BitVec<T>)x & Tables<T>::kSign;
-  return (Vec<T>)((BitVec<T>)(-t / (t + T(2))) | sign);
+inline Vec<T> power_of_two(int exponent) {
+  using Bits = typename BitsOf<T>::type;
+  return (Vec<T>)(BitVec<T>{} + (Tables<T>::kOne + (static_cast<Bits>(static_cast<std::int64_t>(exponent)) << Tables<T>::kMantissa)));
 }
 
-// s = 1 / (1 + e^-x) and its slope s (1 - s), neither of which cancels: both come from e = e^-|x|.
+// 1 - 2 / (1 + e^2|x|), and near 0, where that cancels, a polynomial.
 template <class T>
-struct Logistic {
-  ScaledExp<T> parts;
-  Vec<T> e;
-  explicit Logistic(Vec<T> x)
-      : parts(scaled_exp(split_exp<T>(at_least<T>(-abs<T>(x), Tables<T>::kLowest)))), e(parts.value * parts.scale) {}
-};
+inline Vec<T> tanh(Vec<T> x) {
+  using K = Tables<T>;
+  const Vec<T> t = abs<T>(x);
+  const SplitExp<T> s = split_exp<T>(at_most<T>(t * T(2), T(2) * K::kSaturated));
+  const Vec<T> power = scale_by<T>((BitVec<T>)s.shifted, K::kOne);
+  const Vec<T> far = T(1) - T(2) / (power + fma(power, s.p, set(T(1))));
+  const Vec<T> near = fma(t * t * t, polynomial<T>(K::kTanh, t * t), t);
+  return (Vec<T>)((BitVec<T>)(t < T(0.625) ? near : far) | ((BitVec<T>)x & K::kSign));
+}
+
+// 1 / (1 + e^-x). With e^-x = 2^n (1 + p) the sum is one fused multiply-add; both sides of the fraction are a power of two
+// smaller than that, since 2^n alone may be too large where the result is subnormal.
 template <class T>
 inline Vec<T> sigmoid(Vec<T> x) {
-  const Logistic<T> y(x);
-  return (x < T(0) ? y.e : set(T(1))) / (y.e + T(1));
+  using K = Tables<T>;
+  const SplitExp<T> s = split_exp<T>(at_most<T>(at_least<T>(-x, -K::kSaturated), -K::kLowest));
+  const Vec<T> power = scale_by<T>((BitVec<T>)s.shifted, K::kOne - (K::kDown << K::kMantissa));
+  const Vec<T> one = power_of_two<T>(-static_cast<int>(K::kDown));
+  return one / (power + fma(power, s.p, one));
 }
-// z * sigmoid(x): right also where sigmoid(x) is too small for T, and 0 where x is -infinity.
+
+// z sigmoid(x), right also where sigmoid(x) alone is too small for T; 0 where x is -infinity.
 template <class T>
 inline Vec<T> times_sigmoid(Vec<T> z, Vec<T> x) {
-  const Logistic<T> y(x);
-  const Vec<T> small = x < Tables<T>::kLowest ? Vec<T>{} : (z * y.parts.value) * y.parts.scale;
-  return (x < T(0) ? small : z) / (y.e + T(1));
+  using K = Tables<T>;
+  const SplitExp<T> s = split_exp<T>(at_most<T>(at_least<T>(-x, -K::kSaturated), -K::kLowest));
+  const IntVec<T> far = x < K::kLowest * T(0.5);
+  const Vec<T> one = far ? power_of_two<T>(-static_cast<int>(K::kDown)) : set(T(1));
+  const Vec<T> power = (Vec<T>)(((BitVec<T>)s.shifted << K::kMantissa) + (BitVec<T>)one);
+  return x < K::kLowest ? Vec<T>{} : z * one / (power + fma(power, s.p, one));
 }
-// sigmoid(x) + z * factor * sigmoid'(x).
+
+// s = sigmoid(x) and its slope s (1 - s), which does not cancel: 1 - s = e^-x / (1 + e^-x). Both are cut to 0 (and s to 1)
+// where e^-|x| is no longer a normal number.
 template <class T>
-inline Vec<T> times_sigmoid_slope(Vec<T> z_factor, Vec<T> x) {
-  const Logistic<T> y(x);
-  const Vec<T> inverse = T(1) / (y.e + T(1));
-  const Vec<T> bell = y.e * inverse * inverse;
-  const Vec<T> s = x < T(0) ? y.e * inverse : inverse;
-  return bell == T(0) ? s : fma(z_factor, bell, s);
+struct Logistic {
+  Vec<T> value, slope;
+};
+template <class T>
+inline Logistic<T> logistic(Vec<T> x) {
+  using K = Tables<T>;
+  const SplitExp<T> s = split_exp<T>(at_most<T>(at_least<T>(-x, -K::kNormal), K::kNormal));
+  const Vec<T> power = scale_by<T>((BitVec<T>)s.shifted, K::kOne);
+  const Vec<T> inverse = T(1) / (power + fma(power, s.p, set(T(1))));
+  const Vec<T> slope = fma(power, s.p, power) * inverse * inverse;
+  return {x < -K::kNormal ? Vec<T>{} : inverse, abs<T>(x) > K::kNormal ? Vec<T>{} : slope};
+}
+// The slope of z sigmoid(x) by z, x being a function of z: sigmoid(x) + factor sigmoid'(x) with factor = z dx/dz.
+template <class T>
+inline Vec<T> times_sigmoid_slope(Vec<T> factor, Vec<T> x) {
+  const Logistic<T> y = logistic<T>(x);
+  return y.slope == T(0) ? y.value : fma(factor, y.slope, y.value);
 }
 
 // The normal distribution: Phi(x) and exp(-x^2 / 2).
@@ -229,13 +278,14 @@ template <class T>
 inline Normal<T> normal(Vec<T> x) {
   using K = Tables<T>;
   const Vec<T> t = at_most<T>(abs<T>(x), K::kReach);
-  const Vec<T> inverse = T(1) / (t + T(4));
-  const Vec<T> g = polynomial<T>(K::kTail, (t - T(4)) * inverse);
+  const Vec<T> inverse = T(1) / (t + T(5));
+  const Vec<T> g = polynomial<T>(K::kTail, (t - T(5)) * inverse);
   // t^2 = head^2 + (t - head) (t + head), the first product exact: a rounded t^2 would cost the tail its digits.
   const Vec<T> head = (Vec<T>)((BitVec<T>)t & K::kHead);
   const ScaledExp<T> e = scaled_exp(split_exp<T>(head * head * T(-0.5), (t - head) * (t + head) * T(-0.5)));
   const Vec<T> tail = e.value * (g * inverse) * e.scale;
-  return {x < T(0) ? tail : T(1) - tail, e.value * e.scale};
+  const Vec<T> centre = fma(x, polynomial<T>(K::kCentre, x * x), set(T(0.5)));
+  return {t < T(1) ? centre : (x < T(0) ? tail : T(1) - tail), e.value * e.scale};
 }
 
 // Sine and cosine of 2 pi t for |t| <= 1/2.
