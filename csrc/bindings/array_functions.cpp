@@ -29,7 +29,7 @@ void bind(py::module_& m) {
         Array<T> out = empty<T>({left.rows, right.cols});
         T* to = out.mutable_data();
         {
-          const py::gil_scoped_release release;
+          const Unlocked unlocked;
           matmul<T>(left, right, nullptr, threads, to);
         }
         return out;

@@ -1,7 +1,9 @@
 // What the binding files share.
 #pragma once
 
+#include <cxxabi.h>
 #include <pybind11/stl.h>
+#include <unistd.h>
 
 #include "bindings/arrays.h"
 #include "kernels/catalog.h"
@@ -26,6 +28,25 @@ inline Loss loss_named(const std::string& name) { return named<Loss>(name, kLoss
 inline OptimizerKind optimizer_named(const std::string& name) { return named<OptimizerKind>(name, kOptimizerNames, "optimizer"); }
 inline NoiseKind noise_named(const std::string& name) { return named<NoiseKind>(name, kNoiseNames, "noise"); }
 inline Learn learn_named(const std::string& name) { return named<Learn>(name, kLearnNames, "learn"); }
+
+// Python's lock, given back for as long as the engine works. When the interpreter ends meanwhile, Python stops a thread that wants the
+// lock again by unwinding its stack, which must not pass through the engine: such a thread waits here for the process to end.
+class Unlocked {
+ public:
+  Unlocked() : state_(PyEval_SaveThread()) {}
+  ~Unlocked() noexcept(false) {
+    try {
+      PyEval_RestoreThread(state_);
+    } catch (abi::__forced_unwind&) {
+      for (;;) ::pause();
+    }
+  }
+  Unlocked(const Unlocked&) = delete;
+  Unlocked& operator=(const Unlocked&) = delete;
+
+ private:
+  PyThreadState* state_;
+};
 
 void bind_networks(py::module_& m);
 void bind_array_functions(py::module_& m);

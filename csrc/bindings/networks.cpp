@@ -12,7 +12,11 @@ int checked_layer(int l, int depth) {
   return l;
 }
 
+// Python runs signal handlers in its main thread alone.
+unsigned long main_thread = 0;
+
 bool interrupted() {
+  if (PyThread_get_thread_ident() != main_thread) return false;
   const py::gil_scoped_acquire gil;
   return PyErr_CheckSignals() != 0;
 }
@@ -93,7 +97,7 @@ void bind_network(py::module_& m, const char* name) {
             Array<T> out = empty<T>({rows, n.layer(last - 1).n_out});
             T* to = out.mutable_data();
             {
-              const py::gil_scoped_release release;
+              const Unlocked unlocked;
               apply(n, x, rows, first, last, logits, threads, to);
             }
             return out;
@@ -155,7 +159,7 @@ void bind_plan(py::module_& m, const char* name) {
             const Rates per_step{vector(rates, steps, "rates"), momenta ? vector(*momenta, steps, "momenta") : nullptr};
             RunStats stats;
             {
-              const py::gil_scoped_release release;
+              const Unlocked unlocked;
               stats = s.plan.run(data, first_step, steps, per_step, interrupted);
             }
             if (stats.interrupted) throw py::error_already_set();
@@ -168,7 +172,7 @@ void bind_plan(py::module_& m, const char* name) {
           [](Shared& s, const Array<T>& X, const Optional& Y, const Optional& weights) {
             const Use<T> use(s);
             const Data<T> data = data_of(*s.network, X, Y, weights);
-            const py::gil_scoped_release release;
+            const Unlocked unlocked;
             return evaluate(*s.network, s.plan.recipe(), data);
           },
           py::arg("X").noconvert(), py::arg("Y").noconvert(), py::arg("row_weights") = py::none())
@@ -181,7 +185,7 @@ void bind_plan(py::module_& m, const char* name) {
             T* to = flat.mutable_data();
             double objective = 0;
             {
-              const py::gil_scoped_release release;
+              const Unlocked unlocked;
               objective = s.plan.gradient(data, step, to, interrupted);
             }
             if (PyErr_Occurred() != nullptr) throw py::error_already_set();
@@ -213,6 +217,7 @@ void bind_plan(py::module_& m, const char* name) {
 }  // namespace
 
 void bind_networks(py::module_& m) {
+  main_thread = py::module_::import("threading").attr("main_thread")().attr("ident").cast<unsigned long>();
   bind_network<float>(m, "Network_float32");
   bind_network<double>(m, "Network_float64");
   bind_plan<float>(m, "Plan_float32");
