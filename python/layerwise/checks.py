@@ -104,7 +104,7 @@ def layer_sizes(where: Parameter, value: Any) -> tuple[int, ...]:
 
 
 def threads(where: Parameter, value: Any) -> int:
-    """Return the engine's thread count for `n_jobs`: 0 (the engine chooses) for None; negatives count from all cores."""
+    """Return the thread count for `n_jobs`: 0, by which the engine chooses, for None; negatives count from all cores."""
     if value is None:
         return 0
     if not isinstance(value, Integral) or isinstance(value, (bool, np.bool_)) or value == 0 or abs(int(value)) > 2**15:
@@ -146,10 +146,11 @@ def as_engine(X: np.ndarray[Any, Any], dtype: np.dtype[Any], name: str = "X") ->
 
 def as_matrix(X: Any, name: str = "X") -> np.ndarray[Any, Any]:
     """Return `X` as a finite, non-empty, C-contiguous matrix of the engine's dtype (see `engine_dtype`)."""
+    refuse_odd_dtypes(X, name)
     X = np.asarray(X)
+    refuse_odd_dtypes(X, name)
     if X.ndim != 2:
         raise ValueError(f"{name} must be a matrix (2 dimensions). Got {X.ndim} dimensions, shape {X.shape}.")
-    refuse_odd_dtypes(X, name)
     if 0 in X.shape:
         raise ValueError(f"{name} must have at least one row and one column. Got shape {X.shape}.")
     return as_engine(X, engine_dtype(X.dtype), name)
