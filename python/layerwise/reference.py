@@ -359,11 +359,13 @@ def train(
     settings: Iterable[dict[str, Any]], *, alpha: float = 0.0, row_weights: Array | None = None,
     missing_targets: bool = False, noise: Callable[[Array, Array, int], Array] | None = None,
     dropout: Callable[[Array, int], Sequence[Any]] | None = None, frozen: Sequence[bool] = (),
+    rate_scale: Sequence[float] = (),
 ) -> list[float]:
     """One optimiser step on each batch of row numbers, in place; returns each batch's loss before its step.
 
     ``settings`` gives the keyword arguments of the optimiser's step for each batch; ``noise(x, rows, t)`` corrupts the
-    input of step t (the targets stay clean); ``dropout(rows, t)`` gives the factors of the layers' outputs.
+    input of step t (the targets stay clean); ``dropout(rows, t)`` gives the factors of the layers' outputs. ``frozen``
+    and ``rate_scale`` (a factor of the learning rate) have one value a layer.
     """
     update, n_moments = _STEPS[optimizer]
     moments = [[np.zeros_like(array) for _ in range(n_moments)] for _, _, array in learned_arrays(layers)]
@@ -377,7 +379,10 @@ def train(
         losses.append(value)
         counter = {"step": t + 1} if optimizer in ("adam", "adamw") else {}
         for (i, name, w), mv, (_, _, g) in zip(learned_arrays(layers), moments, learned_arrays(gradient), strict=True):
-            if not (frozen and frozen[i]):
-                only_weights = {"weight_decay": 0.0} if optimizer == "adamw" and name != "W" else {}
-                update(w, *mv, g, **{**chosen, **counter, **only_weights})
+            if frozen and frozen[i]:
+                continue
+            own = {"learning_rate": chosen["learning_rate"] * rate_scale[i]} if rate_scale else {}
+            if optimizer == "adamw" and name != "W":
+                own["weight_decay"] = 0.0
+            update(w, *mv, g, **{**chosen, **counter, **own})
     return losses

@@ -1,0 +1,132 @@
+"""The engine's networks and their twins in layerwise.reference, for the tests of the engine."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from layerwise import _core, reference, reference_random
+from layerwise.reference import Layer
+
+# Each layer: outputs, activation, parameter, learn, tied_to. The last activation decides which losses fit.
+NETWORKS = {
+    "one unit": (1, [(1, "sigmoid")]),
+    "ragged": (7, [(33, "tanh"), (31, "relu"), (5, "identity")]),
+    "whole panels": (64, [(32, "relu"), (64, "sigmoid")]),
+    "tied": (40, [(17, "sigmoid"), (40, "sigmoid", 0.0, "fixed", 0)]),
+    "tied and narrow": (3, [(70, "tanh"), (3, "identity", 0.0, "fixed", 0)]),
+    "unrolled": (
+        65,
+        [
+            (33, "prelu", 0.25, "unit"),
+            (9, "swish", 1.0, "shared"),
+            (33, "softplus", 0.0, "fixed", 1),
+            (65, "swish", 1.5, "unit", 0),
+        ],
+    ),
+    "shared prelu": (12, [(35, "prelu", -0.5, "shared"), (2, "softmax")]),
+    "hidden softmax": (12, [(35, "softmax"), (4, "gelu_tanh"), (33, "softmax")]),
+    "three layers": (10, [(33, "tanh"), (20, "sigmoid"), (4, "softmax")]),
+    "elu, leaky, silu": (20, [(16, "elu", 0.75), (8, "leaky_relu", 0.25), (9, "silu"), (6, "gelu")]),
+}
+LOSS_OF = {"sigmoid": "sigmoid_cross_entropy", "softmax": "softmax_cross_entropy"}
+PLANS = {np.float32: _core.Plan_float32, np.float64: _core.Plan_float64}
+NETS = {np.float32: _core.Network_float32, np.float64: _core.Network_float64}
+
+
+def make_layers(name, dtype=np.float64, seed=0):
+    """Reference layers with random numbers, every parameter given."""
+    rng = np.random.default_rng(seed)
+    n_in, specs = NETWORKS[name]
+    layers = []
+    for spec in specs:
+        n_out, activation, parameter, learn, tied_to = (*spec, *(0.0, "fixed", -1)[len(spec) - 2 :])
+        if learn != "fixed":
+            parameter = (parameter + rng.uniform(0, 0.2, n_out if learn == "unit" else 1)).astype(dtype)
+        W = None if tied_to >= 0 else (rng.normal(size=(n_in, n_out)) / np.sqrt(n_in)).astype(dtype)
+        b = rng.normal(0, 0.3, n_out).astype(dtype)
+        layers.append(Layer(W, b, activation, parameter, learn, tied_to))
+        n_in = n_out
+    return layers
+
+
+def make_network(layers):
+    """The engine's network with the same numbers."""
+    dtype = layers[0].b.dtype.type
+    specs = []
+    for i, layer in enumerate(layers):
+        start = float(np.ravel(layer.parameter)[0])
+        shape = reference.weights(layers, i).shape
+        specs.append(_core.Layer(*shape, layer.activation, start, layer.learn, layer.tied_to))
+    network = NETS[dtype](specs)
+    network.set_parameters(reference.flatten(layers))
+    return network
+
+
+def as_float64(layers):
+    """The same numbers in float64: what a float32 engine is compared with."""
+    return [
+        Layer(
+            None if a.W is None else a.W.astype(np.float64),
+            a.b.astype(np.float64),
+            a.activation,
+            a.parameter.astype(np.float64) if isinstance(a.parameter, np.ndarray) else a.parameter,
+            a.learn,
+            a.tied_to,
+        )
+        for a in layers
+    ]
+
+
+def make_data(layers, rows, loss, seed=1):
+    rng = np.random.default_rng(seed)
+    n_in, n_out, dtype = layers[0].W.shape[0], len(layers[-1].b), layers[0].b.dtype
+    X, Y = rng.uniform(size=(rows, n_in)), rng.uniform(size=(rows, n_out))
+    if loss == "softmax_cross_entropy":
+        Y /= Y.sum(axis=1, keepdims=True)
+    return X.astype(dtype), Y.astype(dtype)
+
+
+def losses_of(layers):
+    """The losses that fit the last activation."""
+    special = LOSS_OF.get(layers[-1].activation)
+    return ["squared_error"] + ([special] if special else [])
+
+
+def make_plan(network, loss="squared_error", optimizer="sgd", batch_size=16, **settings):
+    dtype = network.bias(0).dtype.type
+    if isinstance(optimizer, str):
+        optimizer = _core.Optimizer(optimizer)
+    return PLANS[dtype](network, _core.Recipe(loss, optimizer, batch_size, **settings))
+
+
+@dataclass
+class Randomness:
+    """Noise and dropout as the reference wants them."""
+
+    seed: int
+    layers: list
+    kind: str = "none"
+    level: float = 0.0
+    dropout: tuple = ()
+
+    def noise(self, x, rows, t):
+        return reference_random.corrupt(x, self.kind, self.level, -1.0, 1.0, seed=self.seed, rows=rows, step=t)
+
+    def scales(self, rows, t):
+        found = []
+        for i, (layer, rate) in enumerate(zip(self.layers, self.dropout, strict=True)):
+            scale = reference_random.dropout_scale(self.seed, rows, len(layer.b), t, i, rate)
+            found.append(scale.astype(layer.b.dtype) if rate else None)
+        return found
+
+    def settings(self):
+        """The same for a Recipe."""
+        noise = _core.Noise(self.kind, self.level, -1.0, 1.0)
+        return {"seed": self.seed, "noise": noise, "dropout": list(self.dropout)}
+
+
+def assert_close(got, expected, tolerance, message=""):
+    """Within `tolerance` of the norm of `expected`."""
+    assert got.shape == expected.shape
+    error = np.linalg.norm(got.astype(np.float64) - expected) / max(np.linalg.norm(expected), 1e-3)
+    assert error <= tolerance, f"{message}: relative error {error:.2e}"

@@ -1,0 +1,130 @@
+"""The same bits for any number of threads, any cut of a run, any company of a row, and any instruction set with FMA."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from networks import NETWORKS, Randomness, losses_of, make_data, make_layers, make_network, make_plan
+
+from layerwise import _core
+
+both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+every_network = pytest.mark.parametrize("name", NETWORKS)
+WITHOUT_FMA = {"x86-64-v2"}
+
+
+def bits(name, dtype, threads, rows=150, batch_size=33, pieces=((0, 12),), optimizer="adam"):
+    """Everything the engine computes, as bytes: weights and moments after a run, its loss, and what is read from it."""
+    layers = make_layers(name, dtype)
+    loss = losses_of(layers)[-1]
+    X, Y = make_data(layers, rows, loss)
+    weights = np.linspace(0.5, 2, rows).astype(dtype)
+    random = Randomness(3, layers, "masking", 0.2, (0.25,) * (len(layers) - 1) + (0.0,))
+    network = make_network(layers)
+    plan = make_plan(network, loss, optimizer, batch_size, alpha=0.01, threads=threads, **random.settings())
+    rates = 0.01 * 0.9 ** np.arange(12)
+    losses = [plan.run(X, Y, first, n, rates[first : first + n].copy(), None, weights).loss for first, n in pieces]
+    value, gradient = plan.gradient(X, Y, weights, 5)
+    arrays = [network.parameters(), *plan.moments(), gradient, network.apply(X, threads=threads)]
+    scalars = [value, plan.evaluate(X, Y, weights)] + (losses if len(pieces) == 1 else [])
+    return [array.tobytes() for array in arrays] + scalars
+
+
+@both_dtypes
+@every_network
+def test_same_bits_for_any_number_of_threads(name, dtype):
+    one = bits(name, dtype, 1)
+    assert all(bits(name, dtype, threads) == one for threads in (2, 3, 4, 8))
+
+
+@both_dtypes
+def test_same_bits_for_any_number_of_threads_in_several_row_blocks(dtype):
+    one = bits("unrolled", dtype, 1, rows=2100, batch_size=1500, pieces=((0, 2),))
+    assert all(bits("unrolled", dtype, t, rows=2100, batch_size=1500, pieces=((0, 2),)) == one for t in (2, 3))
+
+
+@pytest.mark.parametrize("optimizer", _core.OPTIMIZERS)
+def test_a_run_in_pieces_is_the_run_at_once(optimizer):
+    whole = bits("tied", np.float32, 1, optimizer=optimizer)[:-1]
+    assert bits("tied", np.float32, 2, pieces=((0, 1), (1, 6), (7, 5)), optimizer=optimizer) == whole
+
+
+def test_a_run_goes_on_from_parameters_and_moments():
+    layers = make_layers("three layers")
+    X, Y = make_data(layers, 50, "softmax_cross_entropy")
+    rates, ends = np.full(6, 0.01), []
+    for cut in (False, True):
+        network = make_network(layers)
+        plan = make_plan(network, "softmax_cross_entropy", "adam", seed=4)
+        plan.run(X, Y, 0, 6, rates)
+        if cut:
+            numbers, moments = network.parameters(), plan.moments()
+            network = make_network(make_layers("three layers", seed=9))
+            network.set_parameters(numbers)
+            plan = make_plan(network, "softmax_cross_entropy", "adam", seed=4)
+            plan.set_moments(*moments)
+        plan.run(X, Y, 6, 6, rates)
+        ends.append(network.parameters().tobytes())
+    assert ends[0] == ends[1]
+
+
+def test_seeds_and_steps_differ():
+    layers = make_layers("tied")
+    X, _ = make_data(layers, 40, "squared_error")
+    noise = _core.Noise("masking", 0.5)
+    plans = [make_plan(make_network(layers), noise=noise, seed=seed) for seed in (0, 1, 1 << 32)]
+    values = {plan.gradient(X, None, step=step)[0] for plan in plans for step in (0, 1, 2)}
+    assert len(values) == 9
+
+
+@both_dtypes
+@every_network
+def test_a_rows_result_does_not_depend_on_its_company(name, dtype):
+    layers = make_layers(name, dtype)
+    network = make_network(layers)
+    X, _ = make_data(layers, 600, "squared_error")
+    together = network.apply(X)
+    for size in (1, 2, 7, 100, 257, 599):
+        for start in (0, 1, 255, 600 - size):
+            end = min(600, start + size)
+            np.testing.assert_array_equal(network.apply(X[start:end], threads=1 + size % 2), together[start:end])
+    shuffled = np.random.default_rng(0).permutation(600)
+    np.testing.assert_array_equal(network.apply(X[shuffled]), together[shuffled])
+
+
+def test_a_gradient_does_not_depend_on_the_blocks_it_is_computed_in():
+    layers = make_layers("three layers")
+    X, Y = make_data(layers, 300, "squared_error")
+    plans = [make_plan(make_network(layers), batch_size=size) for size in (7, 32, 300, 2000)]
+    gradients = [plan.gradient(X, Y)[1] for plan in plans]
+    for other in gradients[1:]:
+        np.testing.assert_array_equal(other, gradients[0])
+
+
+def digest():
+    """One hash a network and dtype: what test_same_bits_for_every_instruction_set compares."""
+    found = {}
+    for name in NETWORKS:
+        for dtype in (np.float32, np.float64):
+            numbers = bits(name, dtype, 2)
+            text = b"".join(b if isinstance(b, bytes) else np.float64(b).tobytes() for b in numbers)
+            found[f"{name} {dtype.__name__}"] = hashlib.sha256(text).hexdigest()
+    return found
+
+
+def test_same_bits_for_every_instruction_set():
+    expected = digest() if _core.isa() not in WITHOUT_FMA else None
+    for isa in set(_core.supported_isas()) - WITHOUT_FMA - {_core.isa()}:
+        done = subprocess.run(
+            [sys.executable, "-c", "import json, test_determinism; print(json.dumps(test_determinism.digest()))"],
+            cwd=os.path.dirname(__file__), env={**os.environ, "LAYERWISE_ISA": isa},
+            capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        expected = expected or found
+        assert found == expected, isa
