@@ -110,6 +110,13 @@ def test_the_installed_wheel_works_from_an_empty_folder(artefacts: dict[str, Pat
     python = environment(tmp_path / "venv")
     run(python, "-m", "pip", "install", "-q", artefacts["wheel"], "pytest")
     assert "trained" in run(python, "-c", SMOKE, cwd=tmp_path)
+    said = run(
+        python,
+        "-c",
+        "import layerwise, importlib.metadata as m; print(m.version('layerwise') == layerwise.__version__)",
+        cwd=tmp_path,
+    )
+    assert said == "True\n"
     run(python.parent / "layerwise", "info", cwd=tmp_path)
     shutil.copy(ROOT / "tests" / "test_minimal.py", tmp_path)
     run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_minimal.py", cwd=tmp_path)
