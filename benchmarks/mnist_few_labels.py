@@ -126,9 +126,7 @@ def main() -> int:
         best = _experiment.best(random, "validation_error")
         gain, spread = _experiment.paired(lines, options.name, best, "test_error")
         print(f"\nBest random start by validation error: {best}.")
-        print(
-            f"Pretraining lowers the test error by {gain:.2f} ± {spread:.2f} points (paired, {len(options.seeds)} seeds)."
-        )
+        print(f"Pretraining lowers the test error by {gain:.2f} ± {spread:.2f} points (paired over the seeds).")
     return 0
 
 

@@ -58,8 +58,8 @@ class Options:
 
 #: What is run when nothing is asked for: under two minutes on two cores without MNIST, under four with it.
 DIGITS = Options((200, 200, 200), labels=60, seeds=5, pretraining_epochs=40, finetuning_epochs=150)
-MNIST = Options((500, 500, 500), labels=1000, seeds=3, pretraining_epochs=6, finetuning_epochs=60)
-MNIST_FULL = Options((1000, 1000, 1000), labels=1000, seeds=3, pretraining_epochs=15, finetuning_epochs=60)
+MNIST = Options((500, 500, 500), labels=1000, seeds=3, pretraining_epochs=6, finetuning_epochs=40)
+MNIST_FULL = Options((1000, 1000, 1000), labels=1000, seeds=3, pretraining_epochs=15, finetuning_epochs=40)
 
 
 @dataclass
@@ -145,7 +145,7 @@ class Progress(progress_of_estimators.Progress):
     stream : text stream
     """
 
-    SECONDS_BETWEEN_LINES = 5.0  # where lines cannot be rewritten
+    SECONDS_BETWEEN_LINES = 15.0  # where lines cannot be rewritten
 
     def __init__(self, options: Options, data: datasets.Dataset, stream: TextIO) -> None:
         super().__init__(verbose=1)
@@ -157,8 +157,8 @@ class Progress(progress_of_estimators.Progress):
         self._pretraining = [2 * len(data.X_train) * w for w in weights]  # an epoch of each layer: encoder and decoder
         self._finetuning = options.labels * sum(weights)
         epochs = options.pretraining_epochs * sum(self._pretraining), options.finetuning_epochs * self._finetuning
-        self._total = options.seeds * (epochs[0] + 2 * epochs[1])
-        self._done = 0
+        self._total: int = options.seeds * (epochs[0] + 2 * epochs[1])
+        self._done: int = 0
         self._start = self._last = perf_counter()
         self._place = ""
 
@@ -205,8 +205,8 @@ class Progress(progress_of_estimators.Progress):
 
     def _left(self) -> float:
         # What is not training (the rivals, predictions) takes its share of what is left, too.
-        share = self._done / self._total
-        return (perf_counter() - self._start) * (1 - share) / max(share, 1e-9)
+        share = max(self._done, 1) / self._total
+        return (perf_counter() - self._start) * (1 / share - 1)
 
     def _rewrite(self, line: str) -> None:
         self.stream.write("\r" + line.ljust(self._width))
