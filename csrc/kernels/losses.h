@@ -1,7 +1,9 @@
 // The losses, stable, with their deltas. One convention: the sum over a row's outputs, the squared error without 1/2.
 #pragma once
 
-#include "kernels/activations.h"
+#include "kernels/kernels.h"
+#include "kernels/rows.h"
+#include "kernels/vmath.h"
 
 namespace layerwise {
 namespace {

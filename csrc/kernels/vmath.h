@@ -2,7 +2,9 @@
 //
 // One source for float and double; the tables are printed by fit_polynomials.py. NaN in gives NaN out in that lane alone:
 // a clamp is written `x > high ? high : x`, which keeps a NaN, and never the other way round.
-// Errors in ULP: the worst found, see tests/test_vmath.py; x86-64-v2 (two roundings in fma) stays under the same bounds.
+// The errors stated are the worst found, in units in the last place of a normal result: for float among one in 31 of all
+// numbers (sigmoid: all), for double among two million, with and without fused multiply-adds, against glibc's double and
+// long double. A subnormal result is off by about its smallest step at most.
 #pragma once
 
 #include "kernels/simd.h"
@@ -39,7 +41,7 @@ struct Tables<float> {
   static constexpr float kReach = 15;         // the normal distribution has no more beyond
   static constexpr std::uint32_t kDown = 90;  // 2^-kDown brings e^-kLowest into range
   static constexpr float kExp[] = {0.00139337149f, 0.00836684275f, 0.0416664779f, 0.166665405f, 0.5f};
-  static constexpr float kLog[] = {0.298870057f, 0.399769366f, 0.666667819f};
+  static constexpr float kLog[] = {0.30371207f, 0.399572432f, 0.666669548f};
   static constexpr float kTanh[] = {-0.00570163503f, 0.0206354298f, -0.0537382923f, 0.133314192f, -0.333332807f};
   static constexpr float kSin[] = {-75.8380051f, 81.6046219f, -41.3417587f, 6.28318548f};
   static constexpr float kCos[] = {58.7647247f, -85.4282379f, 64.9391708f, -19.7392082f, 1.0f};
@@ -60,8 +62,8 @@ struct Tables<double> {
   static constexpr double kExp[] = {2.5109231494365722e-8,  2.7626437992750231e-7, 2.7557243661925588e-6, 2.4801504201127832e-5,
                                     0.00019841269886661521, 0.0013888888932543691, 0.0083333333333214209, 0.041666666666573295,
                                     0.16666666666666677,    0.50000000000000056};
-  static constexpr double kLog[] = {0.14806476550030362, 0.15313024763447428, 0.18183603499020431, 0.22222197833440932,
-                                    0.28571428749527999, 0.39999999999382257, 0.66666666666667396};
+  static constexpr double kLog[] = {0.13843239005476299, 0.1317357638500592,  0.15391112895803089, 0.18181665859844565,
+                                    0.22222224296516227, 0.28571428555829559, 0.40000000000056668, 0.66666666666666596};
   static constexpr double kTanh[] = {-1.6077188444448463e-5, 7.7153577095096684e-5, -0.00022857197242785423, 0.00058632011521689612,
                                      -0.0014549598448376487, 0.0035919893245427805, -0.0088632210140189571,  0.02186948757606972,
                                      -0.053968253931201263,  0.13333333333261696,   -0.33333333333332849};
@@ -79,12 +81,15 @@ struct Tables<double> {
                                      -0.31353315667121506,   0.49530561596997219,    -0.6653825028900574,    0.76919304975006297};
 };
 
+// A long polynomial is two chains, of the even and of the odd powers, which the processor can work on at once.
 template <class T, int N>
 inline Vec<T> polynomial(const T (&highest_first)[N], Vec<T> x) {
-  Vec<T> sum = set(highest_first[0]);
+  constexpr int kChains = N > 8 ? 2 : 1;
+  const Vec<T> step = kChains == 2 ? x * x : x;
+  Vec<T> chain[2] = {set(highest_first[0]), set(highest_first[1])};
 #pragma GCC unroll 32
-  for (int i = 1; i < N; ++i) sum = fma(sum, x, set(highest_first[i]));
-  return sum;
+  for (int i = kChains; i < N; ++i) chain[i % kChains] = fma(chain[i % kChains], step, set(highest_first[i]));
+  return kChains == 1 ? chain[0] : fma(chain[N % 2], x, chain[(N + 1) % 2]);
 }
 template <class T>
 inline Vec<T> abs(Vec<T> x) {
@@ -138,6 +143,7 @@ inline ScaledExp<T> scaled_exp(const SplitExp<T>& s) {
   return {(s.p + T(1)) * scale_by<T>((BitVec<T>)half, K::kOne), scale_by<T>(rest, K::kOne)};
 }
 
+// float 1.04, double 1.04 ULP.
 template <class T>
 inline Vec<T> exp(Vec<T> x) {
   const ScaledExp<T> e = scaled_exp(split_exp<T>(at_most<T>(at_least<T>(x, Tables<T>::kLowest), Tables<T>::kHighest)));
@@ -155,16 +161,23 @@ inline Vec<T> exp_of_difference(Vec<T> a, Vec<T> b) {
   return e.value * e.scale;
 }
 
-// 2^n p + (2^n - 1), at half its size: 2^n itself may be out of range.
+// 2^n p + (2^n - 1), at half its size: 2^n itself may be out of range. p is made with the rounding error of r, which the
+// difference with 2^n - 1 would enlarge. float 1.7, double 1.8 ULP.
 template <class T>
 inline Vec<T> expm1(Vec<T> x) {
   using K = Tables<T>;
-  const SplitExp<T> s = split_exp<T>(at_most<T>(at_least<T>(x, -K::kSaturated), K::kHighest));
-  const Vec<T> half = (Vec<T>)(((BitVec<T>)s.shifted << K::kMantissa) + (K::kOne - (typename BitsOf<T>::type(1) << K::kMantissa)));
-  return fma(s.p, half, half - T(0.5)) * T(2);
+  const Vec<T> y = at_most<T>(at_least<T>(x, -K::kSaturated), K::kHighest);
+  const Vec<T> shifted = fma(y, set(K::kLog2e), set(K::kRound));
+  const Vec<T> n = shifted - K::kRound;
+  const Vec<T> high = fma(n, set(-K::kLn2High), y);
+  const Vec<T> r = fma(n, set(-K::kLn2Low), high);
+  const Vec<T> error = fma(n, set(-K::kLn2Low), high - r);
+  const Vec<T> p = r + fma(r * r, polynomial<T>(K::kExp, r), error);
+  const Vec<T> half = scale_by<T>((BitVec<T>)shifted, K::kOne - (typename BitsOf<T>::type(1) << K::kMantissa));
+  return fma(p, half, half - T(0.5)) * T(2);
 }
 
-// log(1 + f) for f in [-0.3, 0.42]: with s = f / (2 + f) it is 2 atanh(s) = 2 s + s^3 L(s^2), and 2 s = f - s f.
+// log(1 + f) for f in [-0.3, 0.5]: with s = f / (2 + f) it is 2 atanh(s) = 2 s + s^3 L(s^2), and 2 s = f - s f.
 template <class T>
 inline Vec<T> log_near_one(Vec<T> f) {
   const Vec<T> s = f / (f + T(2));
@@ -192,16 +205,17 @@ inline Vec<T> join_log(Vec<T> exponent, Vec<T> f) {
 }
 
 // log x for a positive normal x, infinity or NaN: what a sum of exponentials and a uniform number can be.
+// float 0.93, double 1.3 ULP.
 template <class T>
 inline Vec<T> log(Vec<T> x) {
   const SplitLog<T> s = split_log<T>(x);
   return x < T(__builtin_inf()) ? join_log<T>(s.exponent, s.f) : x;
 }
 
-// log(1 + x) for 0 <= x <= 1 (or NaN): what softplus and the cross-entropies need.
+// log(1 + x) for 0 <= x <= 1 (or NaN): what softplus and the cross-entropies need. float 0.91, double 1.2 ULP.
 template <class T>
 inline Vec<T> log1p_of_fraction(Vec<T> x) {
-  const IntVec<T> large = x > T(0.41421356);
+  const IntVec<T> large = x > T(0.5);
   const Vec<T> one_ln2 = large ? set(T(1)) : Vec<T>{};
   return join_log<T>(one_ln2, large ? x * T(0.5) - T(0.5) : x);
 }
@@ -213,7 +227,7 @@ inline Vec<T> power_of_two(int exponent) {
   return (Vec<T>)(BitVec<T>{} + (Tables<T>::kOne + (static_cast<Bits>(static_cast<std::int64_t>(exponent)) << Tables<T>::kMantissa)));
 }
 
-// 1 - 2 / (1 + e^2|x|), and near 0, where that cancels, a polynomial.
+// 1 - 2 / (1 + e^2|x|), and near 0, where that cancels, a polynomial. float 1.21, double 1.22 ULP.
 template <class T>
 inline Vec<T> tanh(Vec<T> x) {
   using K = Tables<T>;
@@ -226,7 +240,7 @@ inline Vec<T> tanh(Vec<T> x) {
 }
 
 // 1 / (1 + e^-x). With e^-x = 2^n (1 + p) the sum is one fused multiply-add; both sides of the fraction are a power of two
-// smaller than that, since 2^n alone may be too large where the result is subnormal.
+// smaller than that, since 2^n alone may be too large where the result is subnormal. float 2.0, double 2.0 ULP.
 template <class T>
 inline Vec<T> sigmoid(Vec<T> x) {
   using K = Tables<T>;
@@ -236,7 +250,8 @@ inline Vec<T> sigmoid(Vec<T> x) {
   return one / (power + fma(power, s.p, one));
 }
 
-// z sigmoid(x), right also where sigmoid(x) alone is too small for T; 0 where x is -infinity.
+// z sigmoid(x), right also where sigmoid(x) alone is too small for T; 0 where x is -infinity. float 2.0, double 2.0 ULP
+// (of the result for the given, rounded x).
 template <class T>
 inline Vec<T> times_sigmoid(Vec<T> z, Vec<T> x) {
   using K = Tables<T>;
@@ -269,7 +284,8 @@ inline Vec<T> times_sigmoid_slope(Vec<T> factor, Vec<T> x) {
   return y.slope == T(0) ? y.value : fma(factor, y.slope, y.value);
 }
 
-// The normal distribution: Phi(x) and exp(-x^2 / 2).
+// The normal distribution: Phi(x) and exp(-x^2 / 2). Phi: float 5.1, double 7 ULP down to x = -12.9 and -37. z Phi(z), the
+// GELU: float 2.7, double 3.9 ULP for z >= -1, about as Phi below.
 template <class T>
 struct Normal {
   Vec<T> cdf, bell;
@@ -288,7 +304,7 @@ inline Normal<T> normal(Vec<T> x) {
   return {t < T(1) ? centre : (x < T(0) ? tail : T(1) - tail), e.value * e.scale};
 }
 
-// Sine and cosine of 2 pi t for |t| <= 1/2.
+// Sine and cosine of 2 pi t for |t| <= 1/2, to 2e-7 (float) and 4e-16 (double).
 template <class T>
 struct SinCos {
   Vec<T> sin, cos;

@@ -1,0 +1,91 @@
+// One row of a matrix in panels: its vectors, its columns that count, its sum, its largest number and its exponentials.
+#pragma once
+
+#include "kernels/vmath.h"
+
+namespace layerwise {
+namespace {
+
+// The vectors of a panel's row. A row's sum is 32 chains over the panels, one a column, and then a tree over the
+// columns in double: the same order for every vector width.
+template <class T>
+constexpr index_t kRowVectors = kPanel / kLanes<T>;
+
+template <class T>
+struct RowSum {
+  Vec<T> chain[kRowVectors<T>] = {};
+
+  double total() const {
+    T lane[kPanel];
+    for (index_t k = 0; k < kRowVectors<T>; ++k) store(lane + k * kLanes<T>, chain[k]);
+    double tree[kPanel];
+    for (index_t c = 0; c < kPanel; ++c) tree[c] = static_cast<double>(lane[c]);
+    for (index_t width = kPanel / 2; width > 0; width /= 2)
+      for (index_t c = 0; c < width; ++c) tree[c] += tree[c + width];
+    return tree[0];
+  }
+};
+
+// All ones in the lanes that stand for columns < cols, the first lane being column `first`.
+template <class T>
+inline IntVec<T> columns_below(index_t first, index_t cols) {
+  using Integer = typename IntegerOf<T>::type;
+  Integer lane[kLanes<T>];
+  for (index_t c = 0; c < kLanes<T>; ++c) lane[c] = static_cast<Integer>(first + c);
+  return load<Integer>(lane) < static_cast<Integer>(cols);
+}
+
+// body(panel, k, valid) for each vector of a row that holds a column < cols: its panel, its place in the panel's row,
+// and the lanes that count. rest(panel, k) for the vectors of padding after them.
+template <class T, class Body, class Rest>
+inline void each_of_row(index_t cols, Body body, Rest rest) {
+  index_t panel = 0;
+  const IntVec<T> all = ~IntVec<T>{};
+  for (; (panel + 1) * kPanel <= cols; ++panel)
+    for (index_t k = 0; k < kRowVectors<T>; ++k) body(panel, k, all);
+  const index_t left = cols - panel * kPanel;
+  if (left == 0) return;
+  for (index_t k = 0; k < kRowVectors<T>; ++k) {
+    if (k * kLanes<T> < left)
+      body(panel, k, columns_below<T>(k * kLanes<T>, left));
+    else
+      rest(panel, k);
+  }
+}
+
+// The largest of the first `cols` numbers of a row; a NaN may be passed over (its exponential is NaN all the same).
+template <class T>
+inline T row_max(const T* z, index_t z_step, index_t cols) {
+  Vec<T> largest = set(-T(__builtin_inf()));
+  each_of_row<T>(
+      cols,
+      [&](index_t panel, index_t k, IntVec<T> valid) {
+        const Vec<T> x = load(z + panel * z_step + k * kLanes<T>);
+        largest = (valid & (x > largest)) ? x : largest;
+      },
+      [](index_t, index_t) {});
+  T lane[kLanes<T>];
+  store(lane, largest);
+  T top = lane[0];
+  for (index_t c = 1; c < kLanes<T>; ++c) top = lane[c] > top ? lane[c] : top;
+  return top;
+}
+
+// a = exp(z - top) with padding 0; returns the sum of a.
+template <class T>
+inline double row_exp(const T* z, index_t z_step, T top, T* a, index_t a_step, index_t cols) {
+  RowSum<T> sum;
+  each_of_row<T>(
+      cols,
+      [&](index_t panel, index_t k, IntVec<T> valid) {
+        const Vec<T> e = exp_of_difference<T>(load(z + panel * z_step + k * kLanes<T>), set(top));
+        const Vec<T> kept = valid ? e : Vec<T>{};
+        store(a + panel * a_step + k * kLanes<T>, kept);
+        sum.chain[k] += kept;
+      },
+      [&](index_t panel, index_t k) { store(a + panel * a_step + k * kLanes<T>, Vec<T>{}); });
+  return sum.total();
+}
+
+}  // namespace
+}  // namespace layerwise
