@@ -26,10 +26,12 @@ Array<T> numbers(std::uint64_t seed, std::uint32_t stream, index_t n,
 
 void bind_settings(py::module_& m) {
   py::class_<LayerSpec>(m, "Layer")
-      .def(py::init([](index_t n_in, index_t n_out, const std::string& f, double parameter, const std::string& learn, int tied_to) {
-             return LayerSpec{n_in, n_out, activation_named(f), parameter, learn_named(learn), tied_to};
+      .def(py::init([](index_t n_in, index_t n_out, const std::string& f, std::optional<double> parameter, const std::string& learn,
+                       int tied_to) {
+             const Activation kind = activation_named(f);
+             return LayerSpec{n_in, n_out, kind, parameter.value_or(default_parameter(kind)), learn_named(learn), tied_to};
            }),
-           py::arg("n_in"), py::arg("n_out"), py::arg("activation"), py::arg("parameter") = 0.0, py::arg("learn") = "fixed",
+           py::arg("n_in"), py::arg("n_out"), py::arg("activation"), py::arg("parameter") = py::none(), py::arg("learn") = "fixed",
            py::arg("tied_to") = -1)
       .def_readonly("n_in", &LayerSpec::n_in)
       .def_readonly("n_out", &LayerSpec::n_out)

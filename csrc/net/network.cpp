@@ -1,6 +1,7 @@
 #include "net/network.h"
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 
 #include "base/check.h"
@@ -20,6 +21,10 @@ void check(const std::vector<LayerSpec>& layers) {
             name + ": n_in and n_out must be between 1 and 2^31 - 1");
     require(l == 0 || layers[l - 1].n_out == layer.n_in, name + ": n_in must be the n_out of the layer before");
     require(layer.learn == Learn::fixed || learnable(layer.activation), name + ": only prelu and swish have a parameter to learn");
+    // Their slopes are written with the value, whose sign must be the input's.
+    require(std::isfinite(layer.parameter), name + ": parameter must be finite");
+    require(layer.activation != Activation::leaky_relu || layer.parameter >= 0, name + ": the parameter of leaky_relu must not be negative");
+    require(layer.activation != Activation::elu || layer.parameter > 0, name + ": the parameter of elu must be positive");
     if (layer.tied_to < 0) continue;
     require(static_cast<std::size_t>(layer.tied_to) < l, name + ": tied_to must be an earlier layer");
     const LayerSpec& owner = layers[static_cast<std::size_t>(layer.tied_to)];

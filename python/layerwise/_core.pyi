@@ -31,7 +31,7 @@ class Layer:
         n_in: int,
         n_out: int,
         activation: str,
-        parameter: float = 0.0,  # alpha of leaky_relu, prelu, elu; beta of swish: its value, or its start when learned
+        parameter: float | None = None,  # alpha of leaky_relu, prelu, elu; beta of swish: its value, or its start when learned
         learn: str = "fixed",  # "fixed", "shared" (one for the layer) or "unit" (one per unit): prelu and swish only
         tied_to: int = -1,  # uses the transposed weights of that earlier layer (own bias, no own weights)
     ) -> None: ...
