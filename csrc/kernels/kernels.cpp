@@ -11,13 +11,9 @@
 namespace layerwise {
 namespace {
 
-#define LAYERWISE_TEXT(x) #x
-#define LAYERWISE_NAME(x) LAYERWISE_TEXT(x)
-
 template <class T>
 constexpr Kernels<T> table() {
   Kernels<T> k{};
-  k.isa = LAYERWISE_NAME(LAYERWISE_KERNELS);
   fill_products(k);
   fill_activations(k);
   fill_losses(k);
@@ -28,6 +24,6 @@ constexpr Kernels<T> table() {
 
 }  // namespace
 
-extern constexpr KernelSet LAYERWISE_KERNELS = {LAYERWISE_NAME(LAYERWISE_KERNELS), table<float>(), table<double>(), random_words};
+extern constexpr KernelSet LAYERWISE_KERNELS = {table<float>(), table<double>(), random_words};
 
 }  // namespace layerwise

@@ -52,7 +52,6 @@ struct NoiseScalars {
 
 template <class T>
 struct Kernels {
-  const char* isa;
   index_t tile_rows;  // rows of the register tile: work is best cut at its multiples
 
   // c[r][0..32) = init[r][0..32) + sum_k a(r, k) * b[k][0..32) for r < rows, k < depth; only columns < cols are computed.
@@ -102,7 +101,6 @@ struct Kernels {
 using RandomWords = void (*)(const RandomPlace& place, std::uint32_t* words);
 
 struct KernelSet {
-  const char* isa;
   Kernels<float> f32;
   Kernels<double> f64;
   RandomWords random_words;
