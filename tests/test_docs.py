@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import warnings
 from pathlib import Path
 
@@ -93,3 +94,10 @@ def test_the_call_of_the_readme_at_full_width(tmp_path: Path, monkeypatch: pytes
     assert model.transform(X, layer=2).shape == (120, 1000)
     model.save("digits.layerwise")
     np.testing.assert_array_equal(load("digits.layerwise").predict_proba(X), model.predict_proba(X))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=name)
+def test_examples_run(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(path))
+    assert capsys.readouterr().out
