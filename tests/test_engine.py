@@ -296,8 +296,7 @@ def test_wrong_arrays_are_refused():
     layers = make_layers("three layers")
     network = make_network(layers)
     plan, rates = make_plan(network), np.full(2, 0.1)
-    X, Y = make_data(layers, 20, "squared_error")
-    weights = np.ones(20)
+    (X, Y), weights = make_data(layers, 20, "squared_error"), np.ones(20)
     wrong = [
         lambda: plan.run(X[:, :-1].copy(), Y, 0, 2, rates),
         lambda: plan.run(X[0], Y, 0, 2, rates),
@@ -340,6 +339,8 @@ def test_wrong_layers_and_recipes_are_refused():
         lambda: _core.Network_float64([layer(3, 2, "tanh"), layer(2, 4, "tanh", tied_to=0)]),
         lambda: _core.Network_float64([layer(3, 2, "tanh"), layer(2, 3, "tanh", tied_to=1)]),
         lambda: _core.Network_float64([layer(3, 2, "tanh", learn="unit")]),
+        *[lambda n=n: _core.Network_float64([layer(3, 2, n, -0.5)]) for n in ("leaky_relu", "elu")],
+        lambda: _core.Network_float64([layer(3, 2, "swish", float("nan"))]),
         lambda: layer(3, 2, "step"),
         lambda: layer(3, 2, "prelu", learn="some"),
         lambda: _core.Optimizer("lion"),

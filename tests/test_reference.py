@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+
 from layerwise import reference, reference_random
 from layerwise.reference import Layer
 

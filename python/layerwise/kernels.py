@@ -68,8 +68,9 @@ def _parameter(owner: str, name: str, parameter: Any, columns: int, dtype: np.dt
         raise ValueError(f"{owner}: parameter must be one number or have shape ({columns},). Got {values.shape}.")
     if not np.isfinite(values).all():
         raise ValueError(f"{owner}: parameter must be finite. Got {parameter!r}.")
-    if name in ("leaky_relu", "elu") and (values < 0).any():
-        raise ValueError(f"{owner}: parameter of {name} must not be negative (prelu's may be). Got {parameter!r}.")
+    if (name == "leaky_relu" and (values < 0).any()) or (name == "elu" and (values <= 0).any()):
+        sign = "positive" if name == "elu" else "0 or more (prelu's may be less)"
+        raise ValueError(f"{owner}: parameter of {name} must be {sign}. Got {parameter!r}.")
     return np.ascontiguousarray(np.broadcast_to(values, (columns,)), dtype=dtype)
 
 
@@ -202,7 +203,7 @@ def activation(z: ArrayLike, name: str, *, parameter: Any = None) -> Array:
     z : ndarray of shape (rows, columns) or (columns,)
     name : str
     parameter : float, ndarray of shape (columns,) or None, default=None
-        Alpha or beta; None takes the value in the table.
+        Alpha (of elu above 0, of leaky_relu at least 0) or beta; None takes the value in the table.
 
     Returns
     -------
@@ -258,8 +259,7 @@ def loss(p: ArrayLike, t: ArrayLike, name: str) -> tuple[NDArray[np.float64], Ar
     softmax_cross_entropy sum_j t_j (log sum_k exp(p_k) - p_j)               softmax(p) sum(t) - t
     ===================== ================================================== ====================
 
-    The cross-entropies take logits: p is the sum z before the sigmoid or softmax. Their forms here do not overflow
-    (Goodfellow, Bengio and Courville 2016, sections 4.1 and 6.2).
+    The cross-entropies take logits (z before the sigmoid or softmax) in forms that do not overflow.
 
     Parameters
     ----------
