@@ -41,6 +41,11 @@ class Parameter:
         )
 
 
+def is_number(value: Any, kind: type) -> bool:
+    """Return whether `value` is of the kind Real or Integral; True, False and time differences are not numbers."""
+    return isinstance(value, kind) and not isinstance(value, (bool, np.bool_, np.timedelta64))
+
+
 def real(
     where: Parameter,
     value: Any,
@@ -51,7 +56,7 @@ def real(
     open_high: bool = False,
 ) -> float:
     """Return `value` as a float if it is a finite number between `low` and `high`, which are included unless open."""
-    ok = isinstance(value, Real) and not isinstance(value, (bool, np.bool_)) and bool(np.isfinite(float(value)))
+    ok = is_number(value, Real) and bool(np.isfinite(float(value)))
     number = float(value) if ok else 0.0
     if not ok or number < low or number > high or (open_low and number == low) or (open_high and number == high):
         left, right = "(" if open_low or low == -np.inf else "[", ")" if open_high or high == np.inf else "]"
@@ -61,7 +66,7 @@ def real(
 
 def integer(where: Parameter, value: Any, low: int, high: int = 2**31 - 1) -> int:
     """Return `value` as an int if it is a whole number between `low` and `high`, both included."""
-    if not isinstance(value, Integral) or isinstance(value, (bool, np.bool_)) or not low <= int(value) <= high:
+    if not is_number(value, Integral) or not low <= int(value) <= high:
         raise where.error(f"an integer in [{low}, {high}]", value)
     return int(value)
 
@@ -80,9 +85,14 @@ def choice(where: Parameter, value: Any, options: Sequence[str]) -> str:
     return value
 
 
+def is_sequence(value: Any) -> bool:
+    """Return whether `value` is a list, a tuple, a range or a NumPy vector."""
+    return isinstance(value, (list, tuple, range)) or (isinstance(value, np.ndarray) and value.ndim == 1)
+
+
 def per_layer(where: Parameter, value: Any, n_layers: int, check: Callable[[Parameter, Any], T]) -> list[T]:
     """Check one value for all layers, or a list or tuple with one value a layer; return one value a layer."""
-    if isinstance(value, (list, tuple, np.ndarray)):
+    if is_sequence(value):
         if len(value) != n_layers:
             raise where.error(f"one value, or a list of {n_layers} values (one a layer)", value)
         return [check(where, one) for one in value]
@@ -91,23 +101,23 @@ def per_layer(where: Parameter, value: Any, n_layers: int, check: Callable[[Para
 
 def layer_sizes(where: Parameter, value: Any) -> tuple[int, ...]:
     """Return the sizes of the hidden layers as a tuple of positive integers; one integer means one layer."""
-    if isinstance(value, (list, tuple, np.ndarray, range)):
+    if is_sequence(value):
         if len(value) == 0:
             raise where.error("a positive integer or a non-empty sequence of them", value)
         sizes = list(value)
     else:
         sizes = [value]
     for size in sizes:
-        if not isinstance(size, Integral) or isinstance(size, (bool, np.bool_)) or not 1 <= int(size) <= 2**24:
+        if not is_number(size, Integral) or not 1 <= int(size) <= 2**24:
             raise where.error(f"a positive integer or a sequence of them, each at most {2**24}", value)
     return tuple(int(size) for size in sizes)
 
 
 def threads(where: Parameter, value: Any) -> int:
-    """Return the thread count for `n_jobs`: 0, by which the engine chooses, for None; negatives count from all cores."""
+    """Return the thread count for `n_jobs`: 0 (the engine chooses) for None; negatives count from all cores."""
     if value is None:
         return 0
-    if not isinstance(value, Integral) or isinstance(value, (bool, np.bool_)) or value == 0 or abs(int(value)) > 2**15:
+    if not is_number(value, Integral) or value == 0 or abs(int(value)) > 2**15:
         raise where.error("None, a positive integer, or a negative one (-1: all cores, -2: all but one, ...)", value)
     count = int(value)
     return count if count > 0 else max(1, _core.default_threads() + 1 + count)

@@ -85,7 +85,7 @@ class FineTuning(Settings):
 
 
 def _frozen(where: Parameter, value: Any, n_hidden: int) -> tuple[int, ...]:
-    if isinstance(value, (list, tuple, np.ndarray)):
+    if checks.is_sequence(value):
         return tuple(sorted({checks.integer(where, layer, 1, n_hidden) for layer in value}))
     return tuple(range(1, checks.integer(where, value, 0, n_hidden) + 1))
 
@@ -230,7 +230,7 @@ def finetune(
         layer=None,
         epochs=settings.epochs,
         batch_size=batch_size,
-        learning_rate=settings.optimizer.learning_rate,  # type: ignore[union-attr]
+        learning_rate=float(settings.optimizer.learning_rate),  # type: ignore[union-attr]
         validation=held_out,
         callbacks=[*callbacks, stopper] if stopper else callbacks,
     )
@@ -277,7 +277,7 @@ def split_rows(n_rows: int, fraction: float, groups: Array | None, seed: int) ->
     validation = np.sort(np.concatenate(chosen))
     if len(validation) == 0:
         if n_rows < 2:
-            raise ValueError(f"early_stopping needs at least 2 labelled rows. Got {n_rows}.")
+            raise ValueError(f"early_stopping needs at least 2 labelled rows. Got n_samples = {n_rows}.")
         big = order[np.isin(groups[order], [g for g in np.unique(groups) if (groups == g).sum() > 1])]
         validation = np.sort(big[:1] if len(big) else order[:1])
     train = np.setdiff1d(np.arange(n_rows), validation)

@@ -1,5 +1,6 @@
 """The stacked autoencoder."""
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ class StackedAutoencoder(LayerwiseEstimator):
         None: encoders and decoders stay as their layers' pretraining left them. Otherwise all encoders and decoders are
         unrolled into one network and trained to rebuild X (Hinton & Salakhutdinov 2006). Tied weights stay tied.
     activation : str, activation, or a list with one a layer, default="auto"
-        "auto": "sigmoid".
+        "auto": "tanh".
     initializer : str, initializer, or a list with one a layer, default="auto"
         "auto": by the activation, see `layerwise.initializers`.
     n_jobs, random_state, verbose
@@ -145,7 +146,7 @@ class StackedAutoencoder(LayerwiseEstimator):
         check_is_fitted(self)
         depth = self._n_hidden()
         number = depth if layer is None else layer
-        if not isinstance(number, (int, np.integer)) or isinstance(number, bool) or not 0 <= number <= depth:
+        if not checks.is_number(number, Integral) or not 0 <= number <= depth:
             raise Parameter("inverse_transform", "layer").error(f"None or an integer in [0, {depth}]", layer)
         checks.refuse_odd_dtypes(X)
         codes = checks.as_engine(check_array(X, input_name="X", estimator=self), self.network_.dtype)
@@ -170,7 +171,7 @@ class StackedAutoencoder(LayerwiseEstimator):
         check_is_fitted(self)
         depth = self._n_hidden()
         number = depth if layer is None else layer
-        if not isinstance(number, (int, np.integer)) or isinstance(number, bool) or not 0 <= number <= depth:
+        if not checks.is_number(number, Integral) or not 0 <= number <= depth:
             raise Parameter("reconstruct", "layer").error(f"None or an integer in [0, {depth}]", layer)
         data = self._checked(X)
         if number == 0:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, TypeVar
 
 import numpy as np
@@ -27,9 +28,9 @@ from layerwise.training import EpochRecord
 Array = NDArray[Any]
 E = TypeVar("E", bound="LayerwiseEstimator")
 
-# What "auto" means. The values are the best of those tried with few labels; docs/decisions says on what.
+# What "auto" means: the best of those tried with few labels (docs/decisions/0003-defaults.md says on what).
 DEFAULT_SIZES = (100, 100)
-DEFAULT_ACTIVATION = "sigmoid"
+DEFAULT_ACTIVATION = "tanh"
 
 # Where each consumer of random numbers finds its key: checks.subkey(seed, place).
 PRETRAINING_KEY, START_KEY, OUTPUT_KEY, FINETUNING_KEY = range(4)
@@ -77,7 +78,7 @@ class HiddenOutputs(ABC):
         check_is_fitted(self)
         n_hidden = self._n_hidden()
         number = n_hidden if layer is None else layer
-        if not isinstance(number, (int, np.integer)) or isinstance(number, bool) or not 0 <= number <= n_hidden:
+        if not checks.is_number(number, Integral) or not 0 <= number <= n_hidden:
             raise Parameter("transform", "layer").error(f"None or an integer in [0, {n_hidden}]", layer)
         data = self._checked(X)
         hidden = data.copy() if number == 0 else self._apply(data, 0, int(number))
@@ -178,7 +179,7 @@ class LayerwiseEstimator(HiddenOutputs, ClassNamePrefixFeaturesOutMixin, Transfo
         """Draw one 64-bit key from `random_state`; every random number of the fit follows from it."""
         try:
             high, low = check_random_state(self.random_state).randint(0, 2**32, size=2, dtype=np.uint64)
-        except ValueError:
+        except (ValueError, TypeError):
             allowed = "None, an integer in [0, 2**32 - 1], or a numpy.random.RandomState"
             raise self._where("random_state").error(allowed, self.random_state) from None
         return int(high) << 32 | int(low)

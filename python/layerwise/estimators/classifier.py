@@ -30,7 +30,7 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
         in `sklearn.frozen.FrozenEstimator`.
     finetuning : "auto" or FineTuning, default="auto"
     activation : str, activation, or a list with one a layer, default="auto"
-        "auto": "sigmoid".
+        "auto": "tanh".
     initializer : str, initializer, or a list with one a layer, default="auto"
         Start of the hidden layers. "auto": by the activation, see `layerwise.initializers`.
     unlabeled : "auto", -1 or None, default="auto"
@@ -132,7 +132,7 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
             labelled, labels = known_classes(y, self.unlabeled)
             check_consistent_length(X, labelled)
 
-            classes, codes = _encode(labels)
+            classes, codes = np.unique(labels, return_inverse=True)
             fitted |= {"classes_": classes, "n_labeled_": len(labels)}
             targets = np.zeros((len(codes), len(classes)), X.dtype)
             targets[np.arange(len(codes)), codes] = 1
@@ -234,15 +234,6 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
         labelled, labels = known_classes(y, self.unlabeled, self.classes_)
         check_consistent_length(predicted, labelled)
         return float(accuracy_score(labels, predicted[labelled]))
-
-
-def _encode(labels: Array) -> tuple[Array, Array]:
-    try:
-        classes, codes = np.unique(labels, return_inverse=True)
-    except TypeError:
-        kinds = sorted({type(label).__name__ for label in labels})
-        raise TypeError(f"y must hold labels of one kind that can be sorted. Got {kinds}.") from None
-    return classes, codes
 
 
 def _require_target(estimator: Any, y: Any) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import DataConversionWarning
 from sklearn.utils.multiclass import check_classification_targets
 
-from layerwise.checks import Parameter
+from layerwise.checks import Parameter, is_number
 
 Array = NDArray[Any]
 
@@ -18,7 +18,7 @@ def check_unlabeled(where: Parameter, value: Any) -> str | int | None:
     """Return `value` if it is "auto", -1 or None."""
     if value is None or (isinstance(value, str) and value == "auto"):
         return value
-    if isinstance(value, Integral) and not isinstance(value, (bool, np.bool_)) and value == -1:
+    if is_number(value, Integral) and value == -1:
         return -1
     raise where.error('"auto", -1 or None', value)
 
@@ -44,6 +44,8 @@ def known_classes(y: Any, unlabeled: str | int | None, classes: Array | None = N
     ------
     ValueError
         If there is no label, if a label is infinite, or if the labels are not classes.
+    TypeError
+        If the labels are neither all numbers nor all strings.
     """
     y = _as_vector(y)
     missing = _missing(y)
@@ -65,6 +67,9 @@ def known_classes(y: Any, unlabeled: str | int | None, classes: Array | None = N
         )
     if labels.dtype.kind == "f" and not np.isfinite(labels).all():
         raise ValueError(f"Input y contains infinity or a value too large for {labels.dtype!r}.")
+    if labels.dtype.kind == "O" and not all(isinstance(label, str) for label in labels):
+        kinds = sorted({type(label).__name__ for label in labels})
+        raise TypeError(f"y must hold labels of one kind that can be sorted. Got {kinds}.")
     check_classification_targets(labels)
     return ~missing, labels
 
@@ -165,7 +170,7 @@ def _minus_one(y: Array, any_number: bool) -> Array:
     if y.dtype.kind != "O":
         return np.zeros(y.shape, bool)
     kind = Real if any_number else Integral
-    return np.array([isinstance(v, kind) and not isinstance(v, (bool, np.bool_)) and v == -1 for v in y], bool)
+    return np.array([is_number(v, kind) and v == -1 for v in y], bool)
 
 
 def _natural(labels: Array) -> Array:

@@ -49,8 +49,8 @@ class PretrainedEstimator(LayerwiseEstimator):
             return None
         check_is_fitted(
             inner,
-            msg="The StackedAutoencoder given as pretraining is not fitted. Fit it first; where the estimator is cloned "
-            "(cross-validation, searches), wrap it in sklearn.frozen.FrozenEstimator: a clone is not fitted.",
+            msg="The StackedAutoencoder given as pretraining is not fitted. Fit it first; where the estimator is "
+            "cloned (cross-validation, searches), wrap it in sklearn.frozen.FrozenEstimator: a clone is not fitted.",
         )
         return inner
 

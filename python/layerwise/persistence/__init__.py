@@ -18,6 +18,7 @@ __all__ = ["FormatError", "load", "save"]
 
 Array = NDArray[Any]
 
+# The one entry of the metadata, so that a model has one file: key FORMAT; value: version, checksum, JSON, in lines.
 FORMAT = "layerwise"
 VERSION = "1"  # of the schema; raised when a file of the new kind would not load in an older release
 LONGEST_HEADER = 64 * 2**20
@@ -39,14 +40,9 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     OSError
         If the file cannot be written; an existing file is then left as it was.
     """
-    from safetensors.numpy import save as pack
-
     tensors: dict[str, Array] = {}
     config = json.dumps(encode_estimator(estimator, tensors, ""), allow_nan=False, separators=(",", ":"))
-    metadata = {"format": FORMAT, "version": VERSION, "config": config}
-    header, body = _parts(pack(tensors, metadata))
-    metadata["sha256"] = _checksum(config, header, body)
-    _write(os.path.realpath(path), pack(tensors, metadata))
+    _write(os.path.realpath(path), _encode(config, tensors))
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -80,19 +76,26 @@ def load(path: str | os.PathLike[str]) -> Any:
         ) from error
 
 
+def _encode(config: str, tensors: dict[str, Array]) -> bytes:
+    from safetensors.numpy import save as pack
+
+    header, body = _parts(pack(tensors))
+    data: bytes = pack(tensors, {FORMAT: f"{VERSION}\n{_checksum(config, header, body)}\n{config}"})
+    return data
+
+
 def _decode(data: bytes) -> Any:
     from safetensors import SafetensorError
     from safetensors.numpy import load as unpack
 
     header, body = _parts(data)
     metadata = header.get("__metadata__")
-    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
+    if not isinstance(metadata, dict) or set(metadata) != {FORMAT}:
         raise FormatError("not a Layerwise file")
-    if metadata.get("version") != VERSION:
-        raise FormatError(f"format version {metadata.get('version')!r}; this release reads version {VERSION!r}")
-    if set(metadata) != {"format", "version", "config", "sha256"}:
-        raise FormatError("unknown or missing metadata")
-    if metadata["sha256"] != _checksum(metadata["config"], header, body):
+    version, checksum, config = metadata[FORMAT].split("\n", 2)
+    if version != VERSION:
+        raise FormatError(f"format version {version!r}; this release reads version {VERSION!r}")
+    if checksum != _checksum(config, header, body):
         raise FormatError("damaged: the checksum does not fit the content")
     if any(entry["dtype"] not in DTYPES for name, entry in header.items() if name != "__metadata__"):
         raise FormatError("an array has a dtype that no Layerwise file holds")
@@ -100,7 +103,7 @@ def _decode(data: bytes) -> Any:
         tensors = unpack(data)
     except SafetensorError as error:
         raise FormatError(f"not in the safetensors layout ({error})") from None
-    estimator = decode_estimator(_json(metadata["config"]), tensors)
+    estimator = decode_estimator(_json(config), tensors)
     if tensors:
         raise FormatError(f"arrays that nothing refers to: {sorted(tensors)}")
     return estimator
