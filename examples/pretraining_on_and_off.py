@@ -3,7 +3,8 @@
     python examples/pretraining_on_and_off.py
 
 `pretraining=None` is the plain network, so the comparison is one argument. On these few small images the difference is
-within the spread, which is worth knowing before one spends more on it; on MNIST it is not (benchmarks/mnist_few_labels.py).
+within the spread, which is worth knowing before one spends more on it; benchmarks/mnist_few_labels.py has a case where
+it is not.
 """
 
 import numpy as np
