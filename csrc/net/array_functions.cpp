@@ -121,8 +121,10 @@ void loss(Loss kind, const T* p, const T* t, index_t rows, index_t cols, double*
 template <class T>
 UpdateScalars<T> update_scalars(const OptimizerSpec& spec, index_t t, double rate, double momentum, double alpha) {
   const bool adam = spec.kind == OptimizerKind::adam || spec.kind == OptimizerKind::adamw;
+  // The kernel averages with beta rounded to T, so the correction is that number's.
   const auto correction = [&](double beta) {
-    return static_cast<T>(adam && spec.bias_correction ? 1 / (1 - std::pow(beta, static_cast<double>(t))) : 1);
+    const auto rounded = static_cast<double>(static_cast<T>(beta));
+    return static_cast<T>(adam && spec.bias_correction ? 1 / (1 - std::pow(rounded, static_cast<double>(t))) : 1);
   };
   UpdateScalars<T> s{};
   s.rate = static_cast<T>(rate);
@@ -144,7 +146,8 @@ void optimizer_step(const OptimizerSpec& spec, T* w, T* m, T* v, const T* g, ind
 
 template <class T>
 NoiseScalars<T> noise_scalars(const NoiseSpec& noise) {
-  return {static_cast<std::uint64_t>(noise.level * 0x1p32), static_cast<T>(noise.level), static_cast<T>(noise.low),
+  const bool probability = noise.kind == NoiseKind::masking || noise.kind == NoiseKind::salt_and_pepper;
+  return {probability ? static_cast<std::uint64_t>(noise.level * 0x1p32) : 0, static_cast<T>(noise.level), static_cast<T>(noise.low),
           static_cast<T>(noise.high)};
 }
 
