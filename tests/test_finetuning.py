@@ -143,6 +143,17 @@ def test_missing_targets_count_nothing() -> None:
     np.testing.assert_allclose(network.layers[1].bias, -step, rtol=1e-10)
 
 
+def test_targets_missing_in_the_validation_part_alone() -> None:
+    X, _ = data()
+    Y = np.stack([X[:, 0], X[:, 1]], axis=1)
+    _, rows = split_rows(len(X), 0.2, None, subkey(0, 0))
+    Y[rows[:5], 1] = np.nan
+    start = stack(list(pretrain(X, [8], Autoencoder(epochs=1))), 2, "identity", seed=1)
+    settings = FineTuning(epochs=2, early_stopping=True, validation_fraction=0.2).check(WHERE, 1)
+    _, history = finetune(start, X, Y, settings, loss="squared_error", n_hidden=1)
+    assert all(np.isfinite(record.validation_loss) for record in history)
+
+
 def test_unrolled_autoencoder() -> None:
     X, _ = data()
     stages = list(pretrain(X, (8, 5), Autoencoder(epochs=2, tied=[True, False])))

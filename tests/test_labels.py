@@ -202,6 +202,11 @@ def test_bad_numbers(y: Any, message: str) -> None:
         known_numbers(y, "auto")
 
 
+def test_targets_too_large_to_standardise() -> None:
+    with pytest.raises(ValueError, match="too large for float64"):
+        regressor().fit(X, np.where(np.arange(12) % 2, 1e200, -1e200))
+
+
 @pytest.mark.parametrize("make", [classifier, regressor])
 def test_bad_targets(make: Any) -> None:
     with pytest.raises(ValueError, match="requires y to be passed, but the target y is None"):

@@ -230,10 +230,9 @@ def test_writing_is_synced_before_it_is_renamed(tmp_path: Path, monkeypatch: pyt
     assert calls == ["open", "fsync", "replace", "open", "fsync"]
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux's device that is always full")
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     model = small()
-    for path in (tmp_path / "no" / "such" / "folder", tmp_path, "/dev/full/x", "/proc/nothing"):
+    for path in (tmp_path / "no" / "such" / "folder", tmp_path):
         with pytest.raises(OSError):
             model.save(path)
     assert list(tmp_path.iterdir()) == []
@@ -301,10 +300,6 @@ def altered(file: bytes, change: Any) -> bytes:
     return persistence._encode(json.dumps(config), tensors)
 
 
-def test_altering_nothing_loads(file: bytes, tmp_path: Path) -> None:
-    try_to_load(altered(file, lambda config, tensors: None), tmp_path)
-
-
 def assign(*path: Any) -> Any:
     *keys, last, value = path
 
@@ -367,6 +362,7 @@ LAYER = ("fitted", "network_", 0)
     ],
 )
 def test_a_crafted_file_is_refused(change: Any, file: bytes, tmp_path: Path) -> None:
+    assert try_to_load(altered(file, lambda config, tensors: None), tmp_path)
     with pytest.raises(FormatError):
         try_to_load(altered(file, change), tmp_path)
 

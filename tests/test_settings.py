@@ -162,6 +162,13 @@ def test_bad_activation_parameters_are_named(bad: object) -> None:
             activations.resolve(WHERE, settings)
 
 
+def test_slopes_that_would_fold_the_activation_are_refused() -> None:
+    for bad in (LeakyReLU(-0.1), ELU(-1.0), ELU(0.0)):
+        with pytest.raises(InvalidParameterError, match="'setting__alpha'"):
+            activations.resolve(WHERE, bad)
+    assert activations.resolve(WHERE, PReLU(-0.1)).parameter == -0.1
+
+
 @pytest.mark.parametrize("bad", [None, 1, "Yes", np.array([True])], ids=repr)
 def test_bad_flags_are_named(bad: object) -> None:
     for resolve, settings, name in (

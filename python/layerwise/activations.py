@@ -42,14 +42,14 @@ class LeakyReLU(ActivationSettings):
 
     Parameters
     ----------
-    alpha : float, default=0.01
+    alpha : float >= 0, default=0.01
     """
 
     alpha: float = 0.01
 
     def check(self, where: Parameter) -> Activation:
         """Check the settings and return the engine's form of them."""
-        return Activation("leaky_relu", checks.real(where.child("alpha"), self.alpha))
+        return Activation("leaky_relu", checks.real(where.child("alpha"), self.alpha, 0))
 
 
 @dataclass(frozen=True, repr=False)
@@ -79,14 +79,14 @@ class ELU(ActivationSettings):
 
     Parameters
     ----------
-    alpha : float, default=1.0
+    alpha : float > 0, default=1.0
     """
 
     alpha: float = 1.0
 
     def check(self, where: Parameter) -> Activation:
         """Check the settings and return the engine's form of them."""
-        return Activation("elu", checks.real(where.child("alpha"), self.alpha))
+        return Activation("elu", checks.real(where.child("alpha"), self.alpha, 0, open_low=True))
 
 
 @dataclass(frozen=True, repr=False)

@@ -144,11 +144,10 @@ def as_engine(X: np.ndarray[Any, Any], dtype: np.dtype[Any], name: str = "X") ->
     ValueError
         If a value is not finite after the cast; the message names the first such column.
     """
-    with np.errstate(over="ignore"):  # an overflow becomes inf and is reported below, with its column
-        out = np.ascontiguousarray(X, dtype=dtype)
-    if out is not X or not out.dtype.isnative:
-        out = out.astype(dtype.newbyteorder("="), copy=False)
-    if not np.isfinite(out.sum()) and not np.isfinite(out).all():  # the sum is a quick first look
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is reported below, with its column
+        out = np.ascontiguousarray(X, dtype=dtype.newbyteorder("="))
+        total = out.sum()
+    if not np.isfinite(total) and not np.isfinite(out).all():  # the sum is a quick first look
         column = int(np.flatnonzero(~np.isfinite(out).all(axis=0))[0])
         raise ValueError(f"Input {name} contains NaN, infinity or a value too large for {dtype} in column {column}.")
     return out

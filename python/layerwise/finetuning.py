@@ -199,7 +199,8 @@ def finetune(
     ValueError
         If there are too few rows to keep a validation part.
     """
-    train, held_out = np.arange(len(X)), None
+    missing = Y is not None and bool(np.isnan(Y).any())
+    held_out = None
     if settings.early_stopping:
         train, rows = split_rows(len(X), settings.validation_fraction, groups, checks.subkey(seed, 0))
         held_out = (X[rows], None if Y is None else Y[rows])
@@ -216,7 +217,7 @@ def finetune(
         alpha=settings.alpha,
         dropout=[*settings.dropout, *[0.0] * others] if any(settings.dropout) else [],  # type: ignore[misc, arg-type]
         frozen=[layer + 1 in settings.frozen_layers for layer in range(len(network.layers))],  # type: ignore[operator]
-        missing_targets=Y is not None and bool(np.isnan(Y).any()),
+        missing_targets=missing,
         threads=threads,
     )
     stopper = EarlyStopping(engine, settings.n_iter_no_change, settings.tol) if settings.early_stopping else None

@@ -98,8 +98,7 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
             check_consistent_length(X, numbers)
             labelled: Array = np.logical_not(np.isnan(numbers).all(axis=1))
 
-            scale = np.nanstd(numbers, axis=0)
-            mean, scale = np.nanmean(numbers, axis=0), np.where(scale > 0, scale, 1.0)
+            mean, scale = _standard(numbers)
             fitted |= {"y_mean_": mean, "y_scale_": scale, "n_labeled_": int(labelled.sum())}
             fitted["_y_is_vector"] = is_vector
             try:
@@ -160,3 +159,12 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
+
+
+def _standard(numbers: Array) -> tuple[Array, Array]:
+    """Return the mean and the standard deviation (1 for a constant) of each column's known values."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, scale = np.nanmean(numbers, axis=0), np.nanstd(numbers, axis=0)
+    if not (np.isfinite(mean).all() and np.isfinite(scale).all()):
+        raise ValueError("Input y contains values whose variance is too large for float64. Scale y down.")
+    return mean, np.where(scale > 0, scale, 1.0)
