@@ -137,7 +137,7 @@ def engine_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def as_engine(X: np.ndarray[Any, Any], dtype: np.dtype[Any], name: str = "X") -> np.ndarray[Any, Any]:
-    """Return numeric `X` C-contiguous in the engine's `dtype`, without a copy if it is so already.
+    """Return numeric `X` C-contiguous and aligned in the engine's `dtype`, without a copy if it is so already.
 
     Raises
     ------
@@ -145,7 +145,7 @@ def as_engine(X: np.ndarray[Any, Any], dtype: np.dtype[Any], name: str = "X") ->
         If a value is not finite after the cast; the message names the first such column.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is reported below, with its column
-        out = np.ascontiguousarray(X, dtype=dtype.newbyteorder("="))
+        out = np.require(X, dtype.newbyteorder("="), ["C", "A"])  # in C order and aligned
         total = out.sum()
     if not np.isfinite(total) and not np.isfinite(out).all():  # the sum is a quick first look
         column = int(np.flatnonzero(~np.isfinite(out).all(axis=0))[0])

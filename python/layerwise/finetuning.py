@@ -155,7 +155,7 @@ def finetune(
     network: Network,
     X: Array,
     Y: Array | None,
-    settings: FineTuning,
+    settings: Any,
     *,
     loss: str,
     n_hidden: int,
@@ -176,7 +176,7 @@ def finetune(
     Y : ndarray of shape (n_rows, n_outputs) or None
         One column a class (0 or 1) for "softmax_cross_entropy". NaN targets count nothing. None: the targets are X.
     settings : FineTuning
-        As its `check` returned it.
+        As its `check` returned it: with single values for everything but dropout and frozen layers.
     loss : {"squared_error", "sigmoid_cross_entropy", "softmax_cross_entropy"}
     n_hidden : int
         Number of hidden layers, to which dropout and freezing apply.
@@ -211,12 +211,12 @@ def finetune(
     others = len(network.layers) - n_hidden
     recipe = _core.Recipe(
         loss,
-        settings.optimizer.engine(),  # type: ignore[union-attr]
+        settings.optimizer.engine(),
         batch_size,
         seed=checks.subkey(seed, 1),
         alpha=settings.alpha,
-        dropout=[*settings.dropout, *[0.0] * others] if any(settings.dropout) else [],  # type: ignore[misc, arg-type]
-        frozen=[layer + 1 in settings.frozen_layers for layer in range(len(network.layers))],  # type: ignore[operator]
+        dropout=[*settings.dropout, *[0.0] * others] if any(settings.dropout) else [],
+        frozen=[layer + 1 in settings.frozen_layers for layer in range(len(network.layers))],
         missing_targets=missing,
         threads=threads,
     )
@@ -231,7 +231,7 @@ def finetune(
         layer=None,
         epochs=settings.epochs,
         batch_size=batch_size,
-        learning_rate=float(settings.optimizer.learning_rate),  # type: ignore[union-attr]
+        learning_rate=settings.optimizer.learning_rate,
         validation=held_out,
         callbacks=[*callbacks, stopper] if stopper else callbacks,
     )

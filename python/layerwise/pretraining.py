@@ -4,6 +4,7 @@ Layer by layer, an autoencoder learns to rebuild what the layer below gives it; 
 and the codes of the clean inputs are what the next layer learns from.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -250,7 +251,7 @@ def resolve(where: Parameter, value: Any) -> Autoencoder:
 def _stages(
     X: Array,
     sizes: Sequence[int],
-    layer_settings: Sequence[Autoencoder],
+    layer_settings: Sequence[Any],  # checked: one Autoencoder a layer, each setting a single value
     kinds: Sequence[Activation],
     starts: Sequence[Any],
     seed: int,
@@ -258,7 +259,7 @@ def _stages(
     callbacks: Sequence[Callback],
     report: Callable[[str], object],
 ) -> Iterator[Stage]:
-    hidden, held_out = _split(X, float(layer_settings[0].validation_fraction), checks.subkey(seed, 0))
+    hidden, held_out = _split(X, layer_settings[0].validation_fraction, checks.subkey(seed, 0))
     below: Activation | None = None
     for depth, (size, settings, activation, start) in enumerate(zip(sizes, layer_settings, kinds, starts, strict=True)):
         layer, key = depth + 1, checks.subkey(seed, depth + 1)
@@ -273,16 +274,16 @@ def _stages(
             f"(targets in [{low:.3g}, {high:.3g}])"
         )
 
-        network = _start(hidden.shape[1], size, activation, decoder, bool(settings.tied), start, key, X.dtype)
+        network = _start(hidden.shape[1], size, activation, decoder, settings.tied, start, key, X.dtype)
         engine = network.engine()
         noise = getattr(settings, "corruption", None)
-        batch_size = training.batch_size_for(settings.batch_size, len(hidden))  # type: ignore[arg-type]
+        batch_size = training.batch_size_for(settings.batch_size, len(hidden))
         recipe = _core.Recipe(
             _engine_loss(loss),
-            settings.optimizer.engine(),  # type: ignore[union-attr]
+            settings.optimizer.engine(),
             batch_size,
             seed=checks.subkey(key, 2),
-            alpha=float(settings.alpha),  # type: ignore[arg-type]
+            alpha=settings.alpha,
             noise=_core.Noise() if noise is None else noise.noise(*((0.0, 1.0) if unit else (low, high))),
             threads=threads,
         )
@@ -293,9 +294,9 @@ def _stages(
             None,
             stage="pretraining",
             layer=layer,
-            epochs=settings.epochs,  # type: ignore[arg-type]
+            epochs=settings.epochs,
             batch_size=batch_size,
-            learning_rate=float(settings.optimizer.learning_rate),  # type: ignore[union-attr]
+            learning_rate=settings.optimizer.learning_rate,
             validation=None if held_out is None else (held_out, None),
             callbacks=callbacks,
         )
@@ -374,8 +375,6 @@ def _entropy(p: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _warn_of_scale(layer: int, low: float, high: float) -> None:
-    import warnings
-
     warnings.warn(
         f"layer {layer}: a sigmoid decoder yields values in (0, 1), but its targets lie in [{low:.4g}, {high:.4g}]. "
         'Scale them to [0, 1] (scikit-learn\'s MinMaxScaler), or use decoder="identity".',

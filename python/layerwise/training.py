@@ -124,6 +124,7 @@ def run(
     """
     plan = plan_for(engine, recipe)
     steps = -(-len(X) // batch_size)
+    learning_rate = float(learning_rate)
     rates = np.full(steps, learning_rate)
 
     for epoch in range(1, epochs + 1):

@@ -1,7 +1,7 @@
 """What the estimators share: parameters, data at the border, and a fit that happens whole or not at all."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from layerwise import activations, checks, finetuning, initializers, pretraining
 from layerwise.activations import Activation
 from layerwise.checks import Parameter
 from layerwise.finetuning import FineTuning
-from layerwise.network import DenseLayer, Network
+from layerwise.network import Network
 from layerwise.pretraining import Autoencoder, Stage
 from layerwise.progress import Progress
 from layerwise.settings import Settings, no_settings
@@ -307,11 +307,6 @@ class LayerwiseEstimator(HiddenOutputs, ClassNamePrefixFeaturesOutMixin, Transfo
 
         check_is_fitted(self)
         persistence.save(self, path)
-
-
-def encoders(stages: Sequence[Stage]) -> list[DenseLayer]:
-    """Return the stages' hidden layers."""
-    return [stage.encoder for stage in stages]
 
 
 def _what_was_kept(fitted: dict[str, Any]) -> str:
