@@ -347,9 +347,7 @@ def test_train_is_a_step_of_every_array_on_every_batch_except_frozen_ones():
     by_hand = copy.deepcopy(layers)
     batches, rates = [np.array([0, 1, 2]), np.array([5, 3])], [0.1, 0.05]
     settings = [{"learning_rate": rate} for rate in rates]
-    losses = reference.train(
-        X, X, layers, "squared_error", batches, "sgd", settings, alpha=0.1, frozen=[False, True]
-    )
+    losses = reference.train(X, X, layers, "squared_error", batches, "sgd", settings, alpha=0.1, frozen=[False, True])
     for rows, rate, loss in zip(batches, rates, losses, strict=True):
         value, _, gradient = reference.loss_and_gradients(X[rows], X[rows], by_hand, "squared_error", alpha=0.1)
         assert value == loss
