@@ -1,14 +1,23 @@
-"""Experiments that can be stopped and taken up again: each finished (settings, seed) is one line of JSON."""
+"""MNIST experiments that can be stopped and taken up again: each finished (settings, seed) is one line of JSON."""
 
 from __future__ import annotations
 
+import argparse
+import hashlib
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 import _timing
+from layerwise import Adam, DenoisingAutoencoder, Masking, PretrainedClassifier, StackedAutoencoder, load
+from layerwise.datasets import Dataset
 
 Settings = Mapping[str, Any]
 
@@ -47,6 +56,86 @@ def run(
     return [done[key(plan, seed)] for plan, seed in asked]
 
 
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options that the MNIST experiments share."""
+    parser.add_argument("--data", metavar="FOLDER", help="MNIST's files; default: the folder LAYERWISE_DATA")
+    parser.add_argument("--cache", type=Path, metavar="FOLDER", help="keep pretrained layers here, for other runs")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="SEED")
+    parser.add_argument("--threads", type=int, help="default: chosen by the size of the work; changes no result")
+    parser.add_argument("--hidden", type=int, nargs="+", default=[1000, 1000, 1000])
+    parser.add_argument("--activation", default="sigmoid")
+    parser.add_argument("--name", default="pretrained", help="of the pretrained network's settings, in the table")
+    parser.add_argument("--epochs", type=int, default=15, help="of pretraining, a layer")
+    parser.add_argument("--pretraining-batch-size", type=int, default=100)
+    parser.add_argument("--pretraining-rate", type=float, default=1e-3)
+    parser.add_argument("--finetuning-epochs", type=int, default=40)
+    parser.add_argument("--dropout", type=float, default=0.0)
+    parser.add_argument("--alpha", type=float, default=0.0)
+    parser.add_argument("--only-pretrained", action="store_true")
+    parser.add_argument("--only-random", action="store_true")
+
+
+def pretrain(
+    X: NDArray[np.float32], plan: Settings, seed: int, options: argparse.Namespace
+) -> StackedAutoencoder | None:
+    """Pretrain as ``plan["pretraining"]`` says, or take what an earlier run left in the cache; None without it."""
+    if "pretraining" not in plan:
+        return None
+    settings = plan["pretraining"]
+    file = None
+    if options.cache:
+        words = key({"hidden": plan["hidden"], "activation": plan["activation"], **settings, "rows": len(X)}, seed)
+        file = options.cache / f"{hashlib.sha256(words.encode()).hexdigest()[:16]}.layerwise"
+        if file.exists():
+            return load(file)
+    model = StackedAutoencoder(
+        hidden_layer_sizes=tuple(plan["hidden"]),
+        activation=plan["activation"],
+        pretraining=DenoisingAutoencoder(
+            corruption=[Masking(rate) for rate in settings["masking"]],
+            epochs=settings["epochs"],
+            batch_size=settings["batch_size"],
+            optimizer=Adam(settings["rate"]),
+        ),
+        n_jobs=options.threads,
+        random_state=seed,
+        verbose=1 if sys.stderr.isatty() else 0,
+    ).fit(X)
+    if file:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        model.save(file)
+    return model
+
+
+def results(
+    model: PretrainedClassifier, before: StackedAutoencoder | None, data: Dataset, validation: slice
+) -> dict[str, Any]:
+    """What a run is worth: errors in percent on validation and test rows, skills and times."""
+
+    def error(X: NDArray[np.float32], wanted: NDArray[np.int64]) -> float:
+        return round(100 * float(np.mean(model.predict(X) != wanted)), 3)
+
+    return {
+        "validation_error": error(data.X_train[validation], data.y_train[validation]),
+        "test_error": error(data.X_test, data.y_test),
+        "skills": [round(stage.skill, 4) for stage in before.stages_] if before else [],
+        "epochs": model.n_iter_,
+        "pretraining_seconds": round(sum(record.seconds for record in before.history_), 1) if before else 0.0,
+        "finetuning_seconds": round(sum(record.seconds for record in model.history_), 1),
+    }
+
+
+def report(lines: Sequence[Mapping[str, Any]], pretrained: str) -> None:
+    """Print the table and what pretraining gave against the best random start."""
+    print(f"\n{table(lines, {'validation_error': 'validation error %', 'test_error': 'test error %'})}")
+    random = [line for line in lines if "pretraining" not in line["settings"]]
+    if random and len(random) < len(lines):
+        chosen = best(random, "validation_error")
+        gain, spread = paired(lines, pretrained, chosen, "test_error")
+        print(f"\nBest random start by validation error: {chosen}.")
+        print(f"Pretraining lowers the test error by {gain:.2f} ± {spread:.2f} points (paired over the seeds).")
+
+
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
     """Mean and standard deviation (n - 1) over the seeds."""
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
@@ -59,7 +148,7 @@ def table(lines: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> str
     for name in names:
         own = [line for line in lines if line["settings"]["name"] == name]
         cells = ["{:.2f} ± {:.2f}".format(*mean_and_spread([line[column] for line in own])) for column in columns]
-        minutes = statistics.fmean(line["seconds"] for line in own) / 60
+        minutes = statistics.fmean(line["pretraining_seconds"] + line["finetuning_seconds"] for line in own) / 60
         rows.append([name, str(len(own)), *cells, f"{minutes:.1f}"])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines_out = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

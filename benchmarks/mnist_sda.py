@@ -15,10 +15,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
 import _experiment
-from layerwise import SGD, Adam, DenoisingAutoencoder, FineTuning, Masking, Momentum, PretrainedClassifier
+from layerwise import SGD, Adam, FineTuning, Momentum, PretrainedClassifier
 from layerwise.datasets import Dataset, load_mnist
 
 NAME = "mnist_sda"
@@ -55,20 +53,15 @@ def plans(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             yield {"name": f"random start, {start}", **shared, "start": start}
 
 
-def work(data: Dataset, plan: Mapping[str, Any], seed: int) -> dict[str, Any]:
+def work(data: Dataset, plan: Mapping[str, Any], seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """Train one network and measure it."""
-    pretraining = plan.get("pretraining")
+    X, y = data.X_train[TRAIN], data.y_train[TRAIN]
+    before = _experiment.pretrain(X, plan, seed, options)
     model = PretrainedClassifier(
         hidden_layer_sizes=tuple(plan["hidden"]),
         activation=plan["activation"],
         initializer=plan.get("start", "auto"),
-        pretraining=pretraining
-        and DenoisingAutoencoder(
-            corruption=[Masking(rate) for rate in pretraining["masking"]],
-            epochs=pretraining["epochs"],
-            batch_size=pretraining["batch_size"],
-            optimizer=Adam(pretraining["rate"]),
-        ),
+        pretraining=before,
         finetuning=FineTuning(
             epochs=plan["finetuning_epochs"],
             batch_size=plan["batch_size"],
@@ -77,54 +70,26 @@ def work(data: Dataset, plan: Mapping[str, Any], seed: int) -> dict[str, Any]:
             alpha=plan["alpha"],
             early_stopping=plan["early_stopping"],
         ),
+        n_jobs=options.threads,
         random_state=seed,
         verbose=1 if sys.stderr.isatty() else 0,
-    ).fit(data.X_train[TRAIN], data.y_train[TRAIN])
-
-    def error(X: np.ndarray, wanted: np.ndarray) -> float:
-        return round(100 * float(np.mean(model.predict(X) != wanted)), 3)
-
-    return {
-        "validation_error": error(data.X_train[VALIDATION], data.y_train[VALIDATION]),
-        "test_error": error(data.X_test, data.y_test),
-        "skills": [round(stage.skill, 4) for stage in getattr(model, "stages_", [])],
-        "epochs": len([r for r in model.history_ if r.stage == "finetuning"]),
-        "pretraining_seconds": round(sum(r.seconds for r in model.history_ if r.stage == "pretraining"), 1),
-        "finetuning_seconds": round(sum(r.seconds for r in model.history_ if r.stage == "finetuning"), 1),
-    }
+    ).fit(X, y)
+    return _experiment.results(model, before, data, VALIDATION)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", metavar="FOLDER", help="MNIST's files; default: the folder LAYERWISE_DATA")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="SEED")
-    parser.add_argument("--hidden", type=int, nargs="+", default=[1000, 1000, 1000])
-    parser.add_argument("--activation", default="sigmoid")
-    parser.add_argument("--name", default="pretrained", help="of the pretrained network's settings, in the table")
-    parser.add_argument("--epochs", type=int, default=15, help="of pretraining, a layer")
-    parser.add_argument("--pretraining-batch-size", type=int, default=100)
-    parser.add_argument("--pretraining-rate", type=float, default=1e-3)
+    _experiment.add_options(parser)
     parser.add_argument("--masking", type=float, nargs="+", default=[0.25, 0.25, 0.25], help="one a layer")
-    parser.add_argument("--finetuning-epochs", type=int, default=20)
     parser.add_argument("--batch-size", type=int, default=100, help="of fine-tuning")
-    parser.add_argument("--optimizer", choices=OPTIMIZERS, default="momentum", help="of fine-tuning")
-    parser.add_argument("--rate", type=float, default=0.1, help="of fine-tuning")
-    parser.add_argument("--dropout", type=float, default=0.0)
-    parser.add_argument("--alpha", type=float, default=0.0)
+    parser.add_argument("--optimizer", choices=OPTIMIZERS, default="adam", help="of fine-tuning")
+    parser.add_argument("--rate", type=float, default=3e-4, help="of fine-tuning")
     parser.add_argument("--early-stopping", action="store_true", help="on a tenth of the 50,000 rows")
     parser.add_argument("--starts", nargs="+", default=["glorot_uniform_sigmoid"], metavar="INITIALIZER")
-    parser.add_argument("--only-pretrained", action="store_true")
-    parser.add_argument("--only-random", action="store_true")
     options = parser.parse_args()
-
     data = load_mnist(options.data)
-    lines = _experiment.run(NAME, plans(options), options.seeds, lambda plan, seed: work(data, plan, seed))
-    print(f"\n{_experiment.table(lines, {'validation_error': 'validation error %', 'test_error': 'test error %'})}")
-    random = [line for line in lines if "pretraining" not in line["settings"]]
-    if random and not options.only_random:
-        best = _experiment.best(random, "validation_error")
-        gain, spread = _experiment.paired(lines, options.name, best, "test_error")
-        print(f"\nPretraining lowers the test error by {gain:.2f} ± {spread:.2f} points (paired over the seeds).")
+    lines = _experiment.run(NAME, plans(options), options.seeds, lambda plan, seed: work(data, plan, seed, options))
+    _experiment.report(lines, options.name)
     return 0
 
 

@@ -9,6 +9,7 @@ Each class is made with a workload, its data and starting weights, and offers
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -27,6 +28,80 @@ class Contender(Protocol):
     def __init__(self, workload: Workload, data: Data, weights: Weights, threads: int) -> None: ...
     def check(self, steps: int) -> float: ...
     def epoch(self) -> float: ...
+
+
+class Layerwise:
+    """The package: `check` through its engine, which can be told the weights; `epoch` through the estimators' `fit`."""
+
+    EPOCHS = 4  # of one fit; the first, in which the engine may try its numbers of threads, is not counted
+    tied = False
+
+    def __init__(self, workload: Workload, data: Data, weights: Weights, threads: int) -> None:
+        self.workload, self.data, self.start, self.threads = workload, data, weights, threads
+        self.seed = 0
+
+    def check(self, steps: int) -> float:
+        from layerwise import _core
+
+        workload, last = self.workload, len(self.start) - 1
+        layers = [
+            _core.Layer(*W.shape, workload.loss if depth == last else workload.activation)
+            for depth, (W, _) in enumerate(self.start)
+        ]
+        network = _core.Network_float32(layers)
+        for depth, (W, b) in enumerate(self.start):
+            network.set_weights(depth, W)
+            network.set_bias(depth, b)
+        optimizer = _core.Optimizer(workload.optimizer, momentum=BETA_1, decay=BETA_2, epsilon=EPSILON)
+        loss, size = f"{workload.loss}_cross_entropy", workload.batch_size
+        recipe = _core.Recipe(loss, optimizer, size, shuffle=False, threads=self.threads)
+        X = np.ascontiguousarray(self.data.X[: steps * size])
+        Y = np.eye(workload.sizes[-1], dtype=np.float32)[self.data.y[: steps * size]]
+        stats = _core.Plan_float32(network, recipe).run(
+            X, None if workload.rebuilds_input else Y, 0, steps, np.full(steps, workload.rate)
+        )
+        return stats.loss
+
+    def epoch(self) -> float:
+        self.seed += 1
+        model = self._estimator().fit(self.data.X, self.data.y)
+        counted = [record for record in model.history_ if record.stage == self.stage][1:]
+        return statistics.median(record.seconds for record in counted)
+
+    @property
+    def stage(self) -> str:
+        return "pretraining" if self.workload.masking else "finetuning"
+
+    def _estimator(self) -> Any:
+        from layerwise import (
+            SGD,
+            Adam,
+            Autoencoder,
+            DenoisingAutoencoder,
+            FineTuning,
+            Masking,
+            PretrainedClassifier,
+            StackedAutoencoder,
+        )
+
+        workload = self.workload
+        optimizer = {"adam": Adam, "sgd": SGD}[workload.optimizer](workload.rate)
+        finetuning = FineTuning(epochs=self.EPOCHS, batch_size=workload.batch_size, optimizer=optimizer)
+        shared = {"activation": workload.activation, "random_state": self.seed, "n_jobs": self.threads or None}
+        if not workload.rebuilds_input:
+            return PretrainedClassifier(workload.sizes[1:-1], pretraining=None, finetuning=finetuning, **shared)
+        same = {"batch_size": workload.batch_size, "optimizer": optimizer, "loss": "cross_entropy", "tied": self.tied}
+        if workload.masking:
+            settings = DenoisingAutoencoder(corruption=Masking(workload.masking), epochs=self.EPOCHS, **same)
+            return StackedAutoencoder(workload.sizes[1:-1], pretraining=settings, **shared)
+        encoder = workload.sizes[1 : len(workload.sizes) // 2 + 1]
+        return StackedAutoencoder(encoder, pretraining=Autoencoder(epochs=1, **same), finetuning=finetuning, **shared)
+
+
+class LayerwiseTied(Layerwise):
+    """The same with the decoder's weights tied to the encoder's, which the peers' loops do not offer."""
+
+    tied = True
 
 
 class NumPy:
