@@ -47,6 +47,23 @@ def test_same_bits_for_any_number_of_threads_in_several_row_blocks(dtype):
     assert all(bits("unrolled", dtype, t, rows=2100, batch_size=1500, pieces=((0, 2),)) == one for t in (2, 3))
 
 
+def test_same_bits_while_the_engine_tries_how_many_threads_pay():
+    # Long enough (over half a second) for the first trials of the other number of threads.
+    random = np.random.default_rng(0)
+    X = random.random((2000, 100), dtype=np.float32)
+    ends = []
+    for threads in (0, 1):
+        layers = [_core.Layer(100, 300, "tanh"), _core.Layer(300, 100, "identity")]
+        network = _core.Network_float32(layers)
+        network.set_parameters(_core.random_normal(1, 2, network.n_parameters).astype(np.float32) * np.float32(0.1))
+        recipe = _core.Recipe("squared_error", _core.Optimizer("adam"), 64, threads=threads)
+        plan = _core.Plan_float32(network, recipe)
+        steps = 32 * 100
+        plan.run(X, None, 0, steps, np.full(steps, 1e-3))
+        ends.append(network.parameters().tobytes())
+    assert ends[0] == ends[1]
+
+
 @pytest.mark.parametrize("optimizer", _core.OPTIMIZERS)
 def test_a_run_in_pieces_is_the_run_at_once(optimizer):
     whole = bits("tied", np.float32, 1, optimizer=optimizer)[:-1]

@@ -23,7 +23,8 @@ void check(const std::vector<LayerSpec>& layers) {
     require(layer.learn == Learn::fixed || learnable(layer.activation), name + ": only prelu and swish have a parameter to learn");
     // Their slopes are written with the value, whose sign must be the input's.
     require(std::isfinite(layer.parameter), name + ": parameter must be finite");
-    require(layer.activation != Activation::leaky_relu || layer.parameter >= 0, name + ": the parameter of leaky_relu must not be negative");
+    require(layer.activation != Activation::leaky_relu || layer.parameter >= 0,
+            name + ": the parameter of leaky_relu must not be negative");
     require(layer.activation != Activation::elu || layer.parameter > 0, name + ": the parameter of elu must be positive");
     if (layer.tied_to < 0) continue;
     require(static_cast<std::size_t>(layer.tied_to) < l, name + ": tied_to must be an earlier layer");

@@ -87,6 +87,7 @@ Plan<T>::Plan(Network<T>& network, const Recipe& recipe)
     : network_(network),
       recipe_((check(network, recipe), recipe)),
       threads_(threads_for(3 * multiply_adds(network, recipe.batch_size), recipe.threads)),
+      pace_(threads_, recipe.threads == 0),
       room_(network, &recipe_, std::min(recipe.batch_size, kRowBlock), threads_, 0, network.depth()) {
   if (has_first_moment(recipe.optimizer.kind)) first_ = Buffer<T>(network.size(), 3);
   if (has_second_moment(recipe.optimizer.kind)) second_ = Buffer<T>(network.size(), 4);
@@ -151,7 +152,10 @@ double Plan<T>::pass(Team& team, Batch<T>& batch, const Data<T>& data, index_t b
     }
     backward(team, batch);
     learn(team, batch, network_, update, fused ? nullptr : gradient_.data(), row > begin);
-    if (interrupted_ && row + batch.rows < end) return sum;
+    if (interrupted_ && row + batch.rows < end) {
+      if (team.leads()) given_up_ = true;
+      return sum;
+    }
   }
   batch.ids = ids;
   if (fused) return sum;
@@ -173,38 +177,39 @@ RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, co
   RunStats stats;
   double loss_sum = 0, weight_sum = 0;
   bool stop = false;
-  interrupted_ = false;
+  interrupted_ = given_up_ = false;
   polled_ = start;
-  parallel(threads_, [&](Team& team) {
-    Batch<T> batch = batch_of(data);
-    for (index_t s = 0; s < steps && !stop; ++s) {
-      const index_t step = first_step + s, place = step % steps_per_epoch;
-      const index_t begin = place * batch_size, end = std::min(data.rows, begin + batch_size);
-      if (place == 0 || s == 0) {
-        if (team.leads()) shuffle(data.rows, step / steps_per_epoch);
-        team.barrier();
-      }
-      batch.ids = order_.data();
-      batch.step = static_cast<std::uint32_t>(step);
-      const Update<T> update = update_at(step, rates.rates[s], rates.momenta == nullptr ? nullptr : rates.momenta + s);
-      const double sum = pass(team, batch, data, begin, end, &update, poll);
-      if (team.leads()) {
-        stats.interrupted = interrupted_;
-        stats.finite = std::isfinite(sum);
-        stop = !stats.finite || stats.interrupted;
-        // An interrupted batch of several row blocks was given up before its update: it is no step.
-        if (stop && !(stats.finite && end - begin <= room_.rows)) {
-          if (!stats.finite) loss_sum = sum, weight_sum = 1;
-        } else {
+  for (index_t done = 0; done < steps && !stop;) {
+    const index_t stretch_end = done + pace_.stretch(steps - done);
+    const double began = now();
+    parallel(pace_.threads(), [&](Team& team) {
+      Batch<T> batch = batch_of(data);
+      for (index_t s = done; s < stretch_end && !stop; ++s) {
+        const index_t step = first_step + s, place = step % steps_per_epoch;
+        const index_t begin = place * batch_size, end = std::min(data.rows, begin + batch_size);
+        if (place == 0 || s == done) {
+          if (team.leads()) shuffle(data.rows, step / steps_per_epoch);
+          team.barrier();
+        }
+        batch.ids = order_.data();
+        batch.step = static_cast<std::uint32_t>(step);
+        const Update<T> update = update_at(step, rates.rates[s], rates.momenta == nullptr ? nullptr : rates.momenta + s);
+        const double sum = pass(team, batch, data, begin, end, &update, poll);
+        if (team.leads() && !given_up_) {
           loss_sum += sum;
           for (index_t r = begin; r < end; ++r) weight_sum += weight_of(data, order_[static_cast<std::size_t>(r)]);
           stats.rows += end - begin;
-          ++stats.steps;
+          stats.finite = std::isfinite(sum);
+          stats.steps += stats.finite ? 1 : 0;
         }
+        if (team.leads()) stop = !stats.finite || interrupted_;
+        team.barrier();
       }
-      team.barrier();
-    }
-  });
+    });
+    pace_.took(stretch_end - done, now() - began);
+    done = stretch_end;
+  }
+  stats.interrupted = interrupted_;
   stats.loss = weight_sum > 0 ? loss_sum / weight_sum : 0;
   stats.seconds = now() - start;
   return stats;
@@ -212,7 +217,7 @@ RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, co
 
 template <class T>
 double Plan<T>::gradient(const Data<T>& data, std::uint32_t step, T* flat, const Poll& poll) {
-  interrupted_ = false;
+  interrupted_ = given_up_ = false;
   polled_ = now();
   if (gradient_.size() == 0) gradient_ = Buffer<T>(network_.size(), 5);
   std::fill_n(gradient_.data(), gradient_.size(), T{0});

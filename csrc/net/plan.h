@@ -3,6 +3,7 @@
 
 #include <functional>
 
+#include "net/pace.h"
 #include "net/passes.h"
 
 namespace layerwise {
@@ -52,6 +53,7 @@ class Plan {
   Network<T>& network_;
   const Recipe recipe_;
   const int threads_;
+  Pace pace_;
   Workspace<T> room_;
   Buffer<T> first_, second_;
   Buffer<T> gradient_;  // only for batches of several row blocks
@@ -59,6 +61,7 @@ class Plan {
   index_t shuffled_epoch_ = -1;
   double polled_ = 0;
   bool interrupted_ = false;
+  bool given_up_ = false;  // a batch of several row blocks, interrupted before its update
 };
 
 // Layers first .. last - 1 applied to the rows of x; out is row-major.
