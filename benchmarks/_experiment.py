@@ -133,7 +133,9 @@ def report(lines: Sequence[Mapping[str, Any]], pretrained: str) -> None:
         chosen = best(random, "validation_error")
         gain, spread = paired(lines, pretrained, chosen, "test_error")
         print(f"\nBest random start by validation error: {chosen}.")
-        print(f"Pretraining lowers the test error by {gain:.2f} ± {spread:.2f} points (paired over the seeds).")
+        print(
+            f"Its test error minus the pretrained network's: {gain:+.2f} ± {spread:.2f} points (paired over the seeds)."
+        )
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:

@@ -1,0 +1,126 @@
+"""Make the tables of benchmarks/README.md from ``benchmarks/results/*.jsonl``.
+
+python benchmarks/tables.py          print them
+python benchmarks/tables.py --write  put them between their marks in README.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import _experiment
+import _timing
+
+Line = dict[str, Any]
+
+
+def markdown(rows: list[list[str]]) -> str:
+    """A table; the first row is its heading, numbers stand to the right."""
+    head, *body = rows
+    return "\n".join(
+        [f"| {' | '.join(head)} |", "|" + " --- |" + " ---: |" * (len(head) - 1)]
+        + [f"| {' | '.join(row)} |" for row in body]
+    )
+
+
+def latest(lines: list[Line], name: str) -> list[Line]:
+    """The newest line of each workload or kernel, in the order in which they first came."""
+    newest: dict[str, Line] = {}
+    for line in lines:
+        newest[line[name]] = line
+    return list(newest.values())
+
+
+def origin(lines: list[Line]) -> str:
+    """Where the numbers of a table come from."""
+    machine = lines[-1]["machine"]
+    versions = ", ".join(f"{package} {version}" for package, version in machine["versions"].items())
+    commits = " and ".join(dict.fromkeys(line["machine"]["commit"].rstrip("+") for line in lines))
+    commands = "; ".join(f"`{command}`" for command in dict.fromkeys(line["command"] for line in lines))
+    return (
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['isa']}, Python {machine['python']}, {versions}; "
+        f"commit {commits}; {commands}."
+    )
+
+
+def training() -> str:
+    """Milliseconds of an epoch and how many times ours, by workload and contender."""
+    lines = latest(_timing.records("training"), "workload")
+    took_part = {name for line in lines for name in line["results"]}
+    names = [name for name in ("layerwise", "layerwise tied", "numpy", "torch", "jax") if name in took_part]
+    rows = [["workload", *names, "ours, GFLOP/s", "of the limit"]]
+    for line in lines:
+        results = line["results"]
+        cells = []
+        for name in names:
+            if name not in results:
+                cells.append("")
+                continue
+            times = "" if name.startswith("layerwise") else f", **{results[name]['times_layerwise']:.2f}×**"
+            cells.append(f"{results[name]['median'] * 1e3:.0f} ms{times}")
+        limit = max(max(probe.values()) for probe in line["probes"])
+        speed = results["layerwise"]["gflops"]
+        label = f"`{line['workload']}` {'-'.join(map(str, line['sizes']))}, {line['batch_size']}"
+        rows.append([label, *cells, f"{speed:.0f}", f"{speed / limit:.0%}"])
+    return f"{markdown(rows)}\n\n{origin(lines)}"
+
+
+def kernels() -> str:
+    """Time of each kernel, its twin's, and the speed reached."""
+    lines = latest(_timing.records("kernels"), "kernel")
+    rows = [["kernel", "layerwise", "NumPy twin", "ratio", "speed"]]
+    for line in lines:
+        times = [f"{line[side]['median'] * 1e6:.0f} µs" for side in ("layerwise", "numpy")]
+        rows.append([line["kernel"], *times, f"{line['ratio']:.1f}×", f"{line['speed']:.0f} {line['unit']}"])
+    return f"{markdown(rows)}\n\n{origin(lines)}"
+
+
+def experiment(name: str) -> str:
+    """Errors of an MNIST experiment: mean ± standard deviation over the seeds."""
+    lines = _timing.records(name)
+    rows = [["network", "seeds", "validation error %", "test error %", "minutes a seed"]]
+    for plan in dict.fromkeys(line["settings"]["name"] for line in lines):
+        own = [line for line in lines if line["settings"]["name"] == plan]
+        errors = [
+            "{:.2f} ± {:.2f}".format(*_experiment.mean_and_spread([line[f"{kind}_error"] for line in own]))
+            for kind in ("validation", "test")
+        ]
+        minutes = sum(line["pretraining_seconds"] + line["finetuning_seconds"] for line in own) / 60 / len(own)
+        rows.append([plan, str(len(own)), *errors, f"{minutes:.1f}"])
+    return f"{markdown(rows)}\n\n{origin(lines)}"
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "training": training,
+    "kernels": kernels,
+    "mnist_few_labels": lambda: experiment("mnist_few_labels"),
+    "mnist_sda": lambda: experiment("mnist_sda"),
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write", action="store_true", help="into benchmarks/README.md instead of the terminal")
+    options = parser.parse_args()
+    page = _timing.HERE / "README.md"
+    text = page.read_text()
+    for name, make in TABLES.items():
+        if not _timing.records(name):
+            continue
+        made = make()
+        if not options.write:
+            print(f"{name}\n\n{made}\n")
+        marked = f"<!-- {name} -->\n\n{made}\n\n<!-- end of {name} -->"
+        whole = re.compile(rf"<!-- {name} -->.*?<!-- end of {name} -->", re.DOTALL)
+        text = whole.sub(lambda _, marked=marked: marked, text)
+    if options.write:
+        page.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
