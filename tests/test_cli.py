@@ -95,7 +95,7 @@ def test_demo_on_files_of_mnist(capsys, tmp_path):
     [
         (["demo", "--data", "nowhere"], "MNIST not found in nowhere"),
         (["demo", "--full"], "LAYERWISE_DATA"),
-        (["demo", "--labels", "5"], "n_labels must be from 10"),
+        (["demo", "--labels", "5"], "--labels must be from 10 (one a class) to 1200 (all), got 5"),
         (["demo", "--labels", "30", "--activation", "logistic"], "sigmoid"),
         (["demo", "--json", "no/such/folder/file"], "cannot write no/such/folder/file: its folder does not exist"),
         (["demo", "--json", "."], "it is a folder"),
@@ -216,5 +216,6 @@ def test_progress_rewrites_one_line_on_a_terminal():
         r"\rseed 1/1  pretrained network: pretraining layer 2/2  epoch 2/2  loss [\d.]+ +\S+ s left", terminal.written
     )
     assert "fine-tuning  epoch 2/2" in terminal.written
-    assert terminal.written.count("\n") == len(demo.METHODS)
+    assert "layer 1: 64 -> 6 sigmoid" in terminal.written
+    assert re.search(r"layer 2: loss [\d.]+, skill -?\d\.\d+\n", terminal.written)
     assert found.seeds == [0]

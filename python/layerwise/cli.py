@@ -141,26 +141,36 @@ def _demo(given: argparse.Namespace) -> int:
     }
     options = replace(options, **{key: value for key, value in chosen.items() if value is not None})
 
-    sizes = (data.X_train.shape[1], *options.hidden_layer_sizes, len(set(data.y_train.tolist())))
+    n_rows, classes = len(data.y_train), set(data.y_train.tolist())
+    if not len(classes) <= options.labels <= n_rows:
+        raise ValueError(f"--labels must be from {len(classes)} (one a class) to {n_rows} (all), got {options.labels}")
+
+    sizes = (data.X_train.shape[1], *options.hidden_layer_sizes, len(classes))
     print(f"{name}: {len(data.X_train):,} training rows, {options.labels:,} labelled; {len(data.X_test):,} test rows")
-    print(f"Network {'-'.join(map(str, sizes))}, {options.activation}, {options.seeds} seeds; epochs:", end=" ")
+    print(
+        f"Network {'-'.join(map(str, sizes))}, {options.activation}, {_count(options.seeds, 'seed')}; epochs:", end=" "
+    )
     print(f"{options.pretraining_epochs} a layer in pretraining (masking {options.corruption:g}),", end=" ")
     print(f"{options.finetuning_epochs} in fine-tuning\n", flush=True)
     progress, outcome = demo.Progress(options, data, sys.stdout), demo.Outcome()
+    interrupted = False
     try:
         demo.run(data, options, progress, outcome)
     except KeyboardInterrupt:
+        interrupted = True
         progress.clear()
-        _complain(f"interrupted: {len(outcome.seeds)} of {options.seeds} seeds finished")
-        if outcome.seeds:
-            print(f"\n{demo.table(outcome)}")
-        return 130
+        _complain(f"interrupted: {len(outcome.seeds)} of {seeds} finished")
     finally:
         progress.clear()
-        if given.json is not None and outcome.seeds:
+    if outcome.seeds:
+        print(f"\n{demo.table(outcome)}\n\n{demo.verdict(outcome, options, n_rows)}", flush=True)
+        if given.json is not None:
             _write_json(given.json, demo.as_json(name, data, options, outcome))
-    print(f"\n{demo.table(outcome)}\n\n{demo.verdict(outcome, options, len(data.X_train))}")
-    return 0
+    return 130 if interrupted else 0
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _info(given: argparse.Namespace) -> int:  # noqa: ARG001 (every command takes the parsed words)
@@ -185,23 +195,31 @@ def _check_writable(file: Path) -> None:
     """Fail before the work, not after it."""
     if file.is_dir():
         raise IsADirectoryError(f"cannot write {file}: it is a folder")
-    if not os.access(file if file.exists() else file.parent, os.W_OK):
-        reason = "permission denied" if file.parent.is_dir() else "its folder does not exist"
-        raise OSError(f"cannot write {file}: {reason}")
+    if not file.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {file}: its folder does not exist")
+    try:
+        with tempfile.TemporaryFile(dir=file.parent):
+            pass
+    except OSError as error:
+        raise OSError(f"cannot write {file}: {error.strerror}") from error
 
 
 def _write_json(file: Path, content: dict[str, Any]) -> None:
     """Write to a file beside it and rename: the file is whole or untouched."""
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
     try:
-        with os.fdopen(handle, "w") as stream:
-            json.dump(content, stream, indent=1)
-            stream.write("\n")
-        os.chmod(name, 0o644)
-        os.replace(name, file)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=f".{file.name}.", delete=False) as stream:
+            unfinished = Path(stream.name)
+            try:
+                json.dump(content, stream, indent=1)
+                stream.write("\n")
+                stream.close()
+                unfinished.chmod(0o644)
+                unfinished.replace(file)
+            except BaseException:
+                unfinished.unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise OSError(f"cannot write {file}: {error.strerror}") from error
 
 
 def _complain(message: str) -> None:

@@ -162,16 +162,19 @@ class Progress(progress_of_estimators.Progress):
         self._total: int = options.seeds * (epochs[0] + 3 * epochs[1])
         self._done: int = 0
         self._start = self._last = perf_counter()
-        self._place = ""
+        self._place, self._first = "", False
 
     def begin(self, seed: int, method: str) -> None:
         """A method starts on a seed."""
         self._place = f"seed {seed + 1}/{self.options.seeds}  {method}"
+        self._first = (seed, method) == (0, PRETRAINED)
         if self.rewrites:
             self._rewrite(self._place)
 
     def report(self, text: str) -> None:
-        """Say nothing of what an estimator chose."""
+        """Tell what the first pretraining chose and how well each layer went; it is much the same for other seeds."""
+        if self._first:
+            self._print(f"{self._place}: {text}")
 
     def close(self) -> None:
         """Leave the line that is being rewritten to the next one."""
