@@ -147,9 +147,8 @@ def _demo(given: argparse.Namespace) -> int:
 
     sizes = (data.X_train.shape[1], *options.hidden_layer_sizes, len(classes))
     print(f"{name}: {len(data.X_train):,} training rows, {options.labels:,} labelled; {len(data.X_test):,} test rows")
-    print(
-        f"Network {'-'.join(map(str, sizes))}, {options.activation}, {_count(options.seeds, 'seed')}; epochs:", end=" "
-    )
+    seeds = f"{options.seeds} seed{'s' if options.seeds > 1 else ''}"
+    print(f"Network {'-'.join(map(str, sizes))}, {options.activation}, {seeds}; epochs:", end=" ")
     print(f"{options.pretraining_epochs} a layer in pretraining (masking {options.corruption:g}),", end=" ")
     print(f"{options.finetuning_epochs} in fine-tuning\n", flush=True)
     progress, outcome = demo.Progress(options, data, sys.stdout), demo.Outcome()
@@ -167,10 +166,6 @@ def _demo(given: argparse.Namespace) -> int:
         if given.json is not None:
             _write_json(given.json, demo.as_json(name, data, options, outcome))
     return 130 if interrupted else 0
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _info(given: argparse.Namespace) -> int:  # noqa: ARG001 (every command takes the parsed words)
