@@ -1,0 +1,116 @@
+// Calls every kernel of one instruction set on fixed inputs and prints a hash of what each wrote: two processors whose lines are
+// equal give the same bits. Built once per instruction set by tests/test_cross.py, with the name of the table as LAYERWISE_KERNELS.
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "kernels/kernels.h"
+
+using namespace layerwise;
+
+namespace {
+
+std::uint64_t state = 1;
+double number() {  // in [-4, 4), with every exponent on the way
+  state = state * 6364136223846793005u + 1442695040888963407u;
+  const double x = static_cast<double>(state >> 11) * 0x1p-53 * 8 - 4;
+  return (state >> 5 & 7u) == 0 ? x * 1e-3 : x;
+}
+
+template <class T>
+std::vector<T> numbers(index_t n, double scale = 1, double shift = 0) {
+  std::vector<T> out(static_cast<std::size_t>(n));
+  for (T& x : out) x = static_cast<T>(number() * scale + shift);
+  return out;
+}
+
+template <class V>
+void show(const std::string& name, const V& values) {
+  std::uint64_t hash = 14695981039346656037u;
+  const auto* bytes = reinterpret_cast<const unsigned char*>(values.data());
+  for (std::size_t i = 0; i < values.size() * sizeof values[0]; ++i) hash = (hash ^ bytes[i]) * 1099511628211u;
+  std::printf("%s %016llx\n", name.c_str(), static_cast<unsigned long long>(hash));
+}
+
+template <class T>
+void all(const Kernels<T>& k, const std::string& type) {
+  constexpr index_t kRows = 23, kDepth = 77, kStep = kRows * kPanel, kCount = 3 * kStep;
+  state = 1;
+  const auto a = numbers<T>(kCount), w = numbers<T>(3 * kDepth * kPanel), bias = numbers<T>(kPanel);
+  for (const index_t rows : {index_t{1}, index_t{2}, index_t{5}, kRows}) {
+    for (const index_t cols : {index_t{3}, index_t{17}, kPanel}) {
+      std::vector<T> c(kStep), d(kPanel * kPanel);
+      k.gemm(a.data(), kStep, w.data(), rows, cols, kDepth, bias.data(), 0, c.data());
+      k.gemm_t(a.data(), 0, a.data() + kStep, kPanel, cols, rows, bias.data(), 0, d.data());
+      // Only the columns asked for are promised.
+      for (index_t r = 0; r < kRows; ++r) std::memset(c.data() + r * kPanel + cols, 0, static_cast<std::size_t>(kPanel - cols) * sizeof(T));
+      for (index_t r = 0; r < kPanel; ++r)
+        std::memset(d.data() + r * kPanel + cols, 0, static_cast<std::size_t>(kPanel - cols) * sizeof(T));
+      const std::string size = " " + std::to_string(rows) + " " + std::to_string(cols);
+      show(type + " gemm" + size, c);
+      show(type + " gemm_t" + size, d);
+    }
+  }
+  std::vector<T> out(3 * kDepth * kPanel);
+  k.gemv_t(w.data(), kDepth * kPanel, a.data(), kStep, 3, 29, out.data());
+  show(type + " gemv_t", out);
+  k.transpose(w.data(), kDepth * kPanel, kPanel, 80, out.data());
+  show(type + " transpose", out);
+  std::vector<T> sums(kPanel);
+  k.column_sums(a.data(), kRows, sums.data());
+  show(type + " column_sums", sums);
+
+  const auto parameter = numbers<T>(kPanel, 0.1, 0.9);
+  for (int f = 0; f < kActivations; ++f) {
+    if (k.value[f] == nullptr) continue;
+    std::vector<T> value(kCount - 3), g = numbers<T>(kCount - 3), by_parameter(kCount - 3);
+    k.value[f](a.data(), value.data(), kCount - 3, parameter.data());
+    k.slope[f](a.data(), value.data(), g.data(), kCount - 3, parameter.data(), by_parameter.data());
+    show(type + " value " + std::to_string(f), value);
+    show(type + " slope " + std::to_string(f), g);
+    show(type + " by_parameter " + std::to_string(f), by_parameter);
+  }
+  std::vector<T> soft(kCount), g = numbers<T>(kCount);
+  k.softmax(a.data(), kStep, soft.data(), kStep, kRows, 70);
+  show(type + " softmax", soft);
+  k.softmax_slope(soft.data(), kStep, g.data(), kStep, kRows, 70);
+  show(type + " softmax_slope", g);
+
+  const auto targets = numbers<T>(kCount, 0.125, 0.5), scale = numbers<T>(kRows, 0.1, 1);
+  for (int l = 0; l < kLosses; ++l) {
+    std::vector<T> delta(kCount);
+    std::vector<double> losses(kRows);
+    k.loss[l](a.data(), kStep, targets.data(), kStep, delta.data(), kStep, kRows, 70, scale.data(), losses.data(), false);
+    show(type + " delta " + std::to_string(l), delta);
+    show(type + " loss " + std::to_string(l), losses);
+  }
+  for (int o = 0; o < kOptimizers; ++o) {
+    const UpdateScalars<T> s{T(0.01), T(0.9), T(0.99), T(1e-8), T(1.5), T(2.5), T(0.001), T(0.02), o % 2 == 1};
+    auto weights = numbers<T>(101), m = numbers<T>(101), v = numbers<T>(101, 0.1, 0.5);
+    k.update[o](weights.data(), m.data(), v.data(), a.data(), 101, s);
+    show(type + " update " + std::to_string(o), weights);
+    show(type + " moments " + std::to_string(o), m);
+    show(type + " squares " + std::to_string(o), v);
+  }
+  const RandomPlace place{0x123456789abcdefu, 0x1ffffffffu, 7, 3};
+  for (int n = 0; n < kNoises; ++n) {
+    auto x = numbers<T>(kPanel);
+    k.noise[n](x.data(), kPanel, place, NoiseScalars<T>{std::uint64_t{1} << 30, T(0.3), T(0), T(1)});
+    show(type + " noise " + std::to_string(n), x);
+  }
+  std::vector<T> mask(kPanel);
+  k.dropout(mask.data(), place, std::uint64_t{1} << 31, T(2));
+  show(type + " dropout", mask);
+}
+
+}  // namespace
+
+int main() {
+  const KernelSet& set = LAYERWISE_KERNELS;
+  all(set.f32, "float");
+  all(set.f64, "double");
+  std::vector<std::uint32_t> words(kPanel);
+  set.random_words(RandomPlace{1, 2, 3, 4}, words.data());
+  show("words", words);
+}
