@@ -55,7 +55,8 @@ def test_files_named_in_the_text_exist(page: Path) -> None:
     if page.name == "CHANGELOG.md":
         return  # history may name what is gone
     for path in re.findall(r"`((?:csrc|python|tests|docs|benchmarks|examples)/[\w./-]*[\w/])`", page.read_text()):
-        assert (ROOT / path).exists(), f"{name(page)} names {path}"
+        if not path.startswith("benchmarks/results"):  # the benchmarks make it, and an sdist leaves it out
+            assert (ROOT / path).exists(), f"{name(page)} names {path}"
 
 
 def test_the_readme_shows_exactly_the_two_commands_of_ci() -> None:
