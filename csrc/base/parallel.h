@@ -44,7 +44,8 @@ class Team {
 
 // Cores this process may use: affinity, cgroup quota, OMP_NUM_THREADS or threadpoolctl; 1 in a forked child.
 int default_threads();
-// Threads worth starting for `work` multiply-adds between two barriers; `asked` (if not 0) is a wish that is obeyed.
+// Threads worth starting for `work` multiply-adds between two barriers; `asked` (if not 0) is a wish that is obeyed up to
+// 64 threads or four a core.
 int threads_for(double work, int asked);
 
 namespace detail {

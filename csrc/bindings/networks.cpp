@@ -147,15 +147,16 @@ void bind_plan(py::module_& m, const char* name) {
   using Optional = std::optional<Array<T>>;
   using Doubles = Array<double>;
   py::class_<Shared>(m, name)
-      .def(py::init<std::shared_ptr<Network<T>>, const Recipe&>(), py::arg("network"), py::arg("recipe"))
+      .def(py::init<std::shared_ptr<Network<T>>, const Recipe&>(), py::arg("network").none(false), py::arg("recipe").none(false))
       .def(
           "run",
           [](Shared& s, const Array<T>& X, const Optional& Y, index_t first_step, index_t steps, const Doubles& rates,
              const std::optional<Doubles>& momenta, const Optional& weights) {
             const Use<T> use(s);
             const Data<T> data = data_of(*s.network, X, Y, weights);
-            require(first_step >= 0 && steps >= 0 && first_step + steps < (index_t{1} << 32),
-                    "first_step and steps must be in 0 .. 2^32 - 1");
+            constexpr index_t kEnd = index_t{1} << 32;  // steps are counted in a word of the random counter
+            require(first_step >= 0 && first_step < kEnd && steps >= 0 && steps < kEnd - first_step,
+                    "first_step and first_step + steps must be in 0 .. 2^32 - 1");
             const Rates per_step{vector(rates, steps, "rates"), momenta ? vector(*momenta, steps, "momenta") : nullptr};
             RunStats stats;
             {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <string>
 
@@ -39,16 +40,25 @@ void check(const Network<T>& network, const Recipe& recipe) {
   for (const double rate : recipe.dropout) require(rate >= 0 && rate < 1, "dropout must be in [0, 1)");
   require(recipe.dropout.empty() || recipe.dropout.back() == 0, "dropout of the output layer must be 0");
   require(recipe.batch_size > 0, "batch_size must be at least 1");
-  require(recipe.alpha >= 0 && std::isfinite(recipe.alpha), "alpha must be finite and not negative");
+  // What counts is the number after rounding to T: in float32 a decay of 0.99999999 is 1, and an epsilon of 1e-50 is 0.
+  const auto rounded = [](double x) { return static_cast<double>(static_cast<T>(x)); };
+  const auto not_negative = [&](double x, const char* name) {
+    require(x >= 0 && std::isfinite(rounded(x)), std::string(name) + " must be finite in the network's dtype and not negative");
+  };
+  const auto share = [&](double x, const char* name) {
+    require(x >= 0 && rounded(x) < 1, std::string(name) + " must be in [0, 1), also when rounded to the network's dtype");
+  };
+  not_negative(recipe.alpha, "alpha");
   require(recipe.threads >= 0, "threads must not be negative");
   const OptimizerSpec& o = recipe.optimizer;
-  require(o.epsilon > 0 && std::isfinite(o.epsilon), "epsilon must be positive and finite");
-  require(o.momentum >= 0 && o.momentum < 1, "momentum must be in [0, 1)");
-  require(o.decay >= 0 && o.decay < 1, "decay must be in [0, 1)");
-  require(o.weight_decay >= 0 && std::isfinite(o.weight_decay), "weight_decay must be finite and not negative");
+  require(o.epsilon >= static_cast<double>(std::numeric_limits<T>::min()) && std::isfinite(rounded(o.epsilon)),
+          "epsilon must be positive and finite, also when rounded to the network's dtype");
+  share(o.momentum, "momentum (beta_1)");
+  share(o.decay, "decay (beta_2)");
+  not_negative(o.weight_decay, "weight_decay");
   const bool probability = recipe.noise.kind == NoiseKind::masking || recipe.noise.kind == NoiseKind::salt_and_pepper;
-  require(recipe.noise.level >= 0 && std::isfinite(recipe.noise.level) && (!probability || recipe.noise.level <= 1),
-          "noise level must be in [0, 1] for masking and salt_and_pepper, and finite and not negative for gaussian");
+  not_negative(recipe.noise.level, "the noise's level");
+  require(!probability || recipe.noise.level <= 1, "the noise's level must be in [0, 1] for masking and salt_and_pepper");
   const Activation output = network.layer(network.depth() - 1).activation;
   require(recipe.loss != Loss::sigmoid_cross_entropy || output == Activation::sigmoid,
           "sigmoid_cross_entropy needs the output activation sigmoid");
@@ -166,6 +176,10 @@ double Plan<T>::pass(Team& team, Batch<T>& batch, const Data<T>& data, index_t b
 
 template <class T>
 RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, const Rates& rates, const Poll& poll) {
+  for (index_t s = 0; s < steps; ++s) {
+    require(std::isfinite(rates.rates[s]) && rates.rates[s] >= 0, "rates must be finite and not negative");
+    require(rates.momenta == nullptr || (rates.momenta[s] >= 0 && rates.momenta[s] < 1), "momenta must be in [0, 1)");
+  }
   const double start = now();
   const index_t batch_size = std::min(recipe_.batch_size, data.rows), steps_per_epoch = (data.rows + batch_size - 1) / batch_size;
   if (static_cast<index_t>(order_.size()) != data.rows) {

@@ -1,0 +1,58 @@
+"""What a plan refuses: numbers that would read past an array, or that rounding to the dtype makes meaningless."""
+
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from layerwise import _core
+
+
+def make_recipe():
+    return _core.Recipe("squared_error", _core.Optimizer("sgd"), 1, threads=1)
+
+
+def test_steps_beyond_the_counter_are_refused():
+    plan = _core.Plan_float64(_core.Network_float64([_core.Layer(3, 3, "identity")]), make_recipe())
+    for first in (2**63 - 2, 2**32 - 1):
+        with pytest.raises(ValueError, match="first_step"):
+            plan.run(np.ones((5, 3)), None, first, 4, np.zeros(4))
+
+
+def test_no_network_is_refused():
+    with pytest.raises(TypeError):
+        _core.Plan_float64(None, make_recipe())
+
+
+@pytest.mark.parametrize("setting", [{"epsilon": 1e-50}, {"decay": 0.99999999}, {"momentum": 0.99999999}])
+def test_settings_count_as_rounded_to_the_dtype(setting):
+    recipe = _core.Recipe("squared_error", _core.Optimizer("adam", **setting), 1)
+    _core.Plan_float64(_core.Network_float64([_core.Layer(3, 3, "identity")]), recipe)
+    with pytest.raises(ValueError, match=r"dtype"):
+        _core.Plan_float32(_core.Network_float32([_core.Layer(3, 3, "identity")]), recipe)
+
+
+def test_rates_are_checked():
+    plan = _core.Plan_float64(_core.Network_float64([_core.Layer(3, 3, "identity")]), make_recipe())
+    for rate in (np.nan, -1.0, np.inf):
+        with pytest.raises(ValueError, match="rates"):
+            plan.run(np.ones((5, 3)), None, 0, 1, np.array([rate]))
+    with pytest.raises(ValueError, match="momenta"):
+        plan.run(np.ones((5, 3)), None, 0, 1, np.ones(1), np.ones(1))
+
+
+def test_a_wish_for_thousands_of_threads_does_not_end_the_process():
+    # libgomp calls exit() when it cannot make a thread; 30,000 stacks do not fit into 4 GB of addresses, 64 do.
+    program = """
+        import resource
+        import numpy as np
+        from layerwise import _core
+        resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, -1))
+        ones = np.ones((50, 50))
+        assert (_core.matmul(ones, ones, False, False, 30_000) == 50).all()
+        print("alive")
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "alive"), done.stderr
