@@ -143,13 +143,19 @@ def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
 
 
+def shown(values: Sequence[float]) -> str:
+    """Mean ± standard deviation as text; the mean alone of one value."""
+    mean, spread = mean_and_spread(values)
+    return f"{mean:.2f} ± {spread:.2f}" if len(values) > 1 else f"{mean:.2f}"
+
+
 def table(lines: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> str:
     """Mean ± standard deviation of each column (key in the lines: heading), one row for each settings' name."""
     names = list(dict.fromkeys(line["settings"]["name"] for line in lines))
     rows = [["", "seeds", *columns.values(), "minutes"]]
     for name in names:
         own = [line for line in lines if line["settings"]["name"] == name]
-        cells = ["{:.2f} ± {:.2f}".format(*mean_and_spread([line[column] for line in own])) for column in columns]
+        cells = [shown([line[column] for line in own]) for column in columns]
         minutes = statistics.fmean(line["pretraining_seconds"] + line["finetuning_seconds"] for line in own) / 60
         rows.append([name, str(len(own)), *cells, f"{minutes:.1f}"])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]

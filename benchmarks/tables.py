@@ -42,7 +42,7 @@ def origin(lines: list[Line]) -> str:
     commits = " and ".join(dict.fromkeys(line["machine"]["commit"].rstrip("+") for line in lines))
     commands = "; ".join(f"`{command}`" for command in dict.fromkeys(line["command"] for line in lines))
     return (
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['isa']}, Python {machine['python']}, {versions}; "
+        f"{machine['cpu']}, {machine['cores']} core{'s' * (machine['cores'] > 1)}, {machine['isa']}, Python {machine['python']}, {versions}; "
         f"commit {commits}; {commands}."
     )
 
@@ -85,10 +85,7 @@ def experiment(name: str) -> str:
     rows = [["network", "seeds", "validation error %", "test error %", "minutes a seed"]]
     for plan in dict.fromkeys(line["settings"]["name"] for line in lines):
         own = [line for line in lines if line["settings"]["name"] == plan]
-        errors = [
-            "{:.2f} ± {:.2f}".format(*_experiment.mean_and_spread([line[f"{kind}_error"] for line in own]))
-            for kind in ("validation", "test")
-        ]
+        errors = [_experiment.shown([line[f"{kind}_error"] for line in own]) for kind in ("validation", "test")]
         minutes = sum(line["pretraining_seconds"] + line["finetuning_seconds"] for line in own) / 60 / len(own)
         rows.append([plan, str(len(own)), *errors, f"{minutes:.1f}"])
     return f"{markdown(rows)}\n\n{origin(lines)}"
