@@ -38,11 +38,12 @@ def latest(lines: list[Line], name: str) -> list[Line]:
 def origin(lines: list[Line]) -> str:
     """Where the numbers of a table come from."""
     machine = lines[-1]["machine"]
+    cores = f"{machine['cores']} core" + "s" * (machine["cores"] > 1)
     versions = ", ".join(f"{package} {version}" for package, version in machine["versions"].items())
     commits = " and ".join(dict.fromkeys(line["machine"]["commit"].rstrip("+") for line in lines))
     commands = "; ".join(f"`{command}`" for command in dict.fromkeys(line["command"] for line in lines))
     return (
-        f"{machine['cpu']}, {machine['cores']} core{'s' * (machine['cores'] > 1)}, {machine['isa']}, Python {machine['python']}, {versions}; "
+        f"{machine['cpu']}, {cores}, {machine['isa']}, Python {machine['python']}, {versions}; "
         f"commit {commits}; {commands}."
     )
 
