@@ -115,6 +115,17 @@ def test_the_split_is_stratified() -> None:
     assert not np.array_equal(split_rows(160, 0.2, groups, 8)[1], held_out)
 
 
+def test_the_split_of_few_rows_is_as_large_as_asked_for() -> None:
+    groups = np.repeat(np.arange(10), 5)
+    _, held_out = split_rows(50, 0.1, groups, 7)
+    assert np.bincount(groups[held_out]).max() == 1
+    assert len(held_out) == 5
+    assert set(groups[split_rows(50, 0.1, groups, 8)[1]]) != set(groups[held_out])  # which classes is drawn by lot
+    uneven = np.repeat([0, 1, 2, 3], [16, 14, 12, 8])  # shares 1.6, 1.4, 1.2 and 0.8 of a whole of 5
+    assert np.bincount(uneven[split_rows(50, 0.1, uneven, 7)[1]]).tolist() == [2, 1, 1, 1]
+    assert len(split_rows(50, 0.07, None, 7)[1]) == 4
+
+
 @pytest.mark.parametrize(
     ("sizes", "fraction"), [([2], 0.1), ([1, 1], 0.1), ([1, 2, 1], 0.4), ([3, 3], 0.99), ([2, 1], 0.5)]
 )

@@ -250,7 +250,10 @@ def finetune(
 
 
 def split_rows(n_rows: int, fraction: float, groups: Array | None, seed: int) -> tuple[Array, Array]:
-    """Draw a validation part of rows: that fraction of each group, rounded, but one row at least stays to train on.
+    """Draw a validation part of rows: that fraction of all, and of each group up to rounding.
+
+    Each group gives its share rounded down; what is then missing of the whole comes from the groups that lost most by
+    rounding (the method of largest remainders, ties by lot). One row of each group at least stays to train on.
 
     Parameters
     ----------
@@ -270,16 +273,17 @@ def split_rows(n_rows: int, fraction: float, groups: Array | None, seed: int) ->
         If a part would be empty.
     """
     order = _core.random_permutation(seed, 0, n_rows)
-    groups = np.zeros(n_rows, np.int64) if groups is None else groups
-    chosen = []
-    for group in np.unique(groups):
-        members = order[groups[order] == group]
-        chosen.append(members[: min(round(fraction * len(members)), len(members) - 1)])
-    validation = np.sort(np.concatenate(chosen))
-    if len(validation) == 0:
-        if n_rows < 2:
-            raise ValueError(f"early_stopping needs at least 2 labelled rows. Got n_samples = {n_rows}.")
-        big = order[np.isin(groups[order], [g for g in np.unique(groups) if (groups == g).sum() > 1])]
-        validation = np.sort(big[:1] if len(big) else order[:1])
-    train = np.setdiff1d(np.arange(n_rows), validation)
-    return train, validation
+    if n_rows < 2:
+        raise ValueError(f"early_stopping needs at least 2 labelled rows. Got n_samples = {n_rows}.")
+    names, counts = np.unique(np.zeros(n_rows) if groups is None else groups, return_counts=True)
+    shares = fraction * counts
+    take = np.minimum(np.floor(shares).astype(np.int64), counts - 1)
+    lots = _core.random_permutation(seed, 1, len(names))
+    by_remainder = np.lexsort((lots, take - shares))
+    with_room = by_remainder[take[by_remainder] < counts[by_remainder] - 1]
+    take[with_room[: max(0, max(1, round(fraction * n_rows)) - int(take.sum()))]] += 1
+
+    of_row = np.zeros(n_rows) if groups is None else groups[order]
+    chosen = [order[of_row == name][:count] for name, count in zip(names, take, strict=True)]
+    validation = np.sort(np.concatenate(chosen)) if take.any() else order[:1]  # no group has two rows
+    return np.setdiff1d(np.arange(n_rows), validation), validation
