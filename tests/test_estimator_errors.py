@@ -9,9 +9,11 @@ import warnings
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 
 from layerwise import (
     SGD,
@@ -46,7 +48,7 @@ def make(kind: Any, **changes: Any) -> Any:
 # ---- parameters ------------------------------------------------------------------------------------------------------
 
 BAD = [
-    -1, -0.5, 1e400, -1e400, float("nan"), -(10**30), True, "bogus", "", b"adam", (), [], {}, set(), [None],
+    -1, -0.5, 1e400, -1e400, float("nan"), -(10**30), 10**400, True, "bogus", "", b"adam", (), [], {}, set(), [None],
     ["x"], (1, 2, 3, 4, 5), [0.5, "a"], 1 + 2j, object(), Adam, lambda: 1, np.array([[1.0]]), np.array("x"),
     np.float64("nan"), np.timedelta64(1),
 ]  # fmt: skip
@@ -115,6 +117,35 @@ def test_bad_layers(bad: Any) -> None:
             method(X, layer=bad)
     with pytest.raises(ValueError, match="X has 5 columns, but layer 2 has 3 units"):
         model.inverse_transform(X)
+
+
+def test_a_fitted_autoencoder_of_another_depth_and_the_same_activation() -> None:
+    for sizes, kinds in (((4,), ["tanh"]), ((5, 4, 3), ["tanh", "relu", "tanh"])):
+        before = make(StackedAutoencoder, hidden_layer_sizes=sizes, activation=kinds).fit(X)
+        same = [kinds, tuple(kinds), "auto"] + (["tanh"] if len(kinds) == 1 else [])
+        for activation in same:
+            model = make(PretrainedClassifier, hidden_layer_sizes="auto", activation=activation, pretraining=before)
+            assert len(model.fit(X, Y).coefs_) == len(sizes) + 1
+        model.set_params(activation=["relu"] * len(kinds))
+        with pytest.raises(InvalidParameterError, match="that of the StackedAutoencoder given as pretraining"):
+            model.fit(X, Y)
+
+
+def test_the_columns_of_a_fitted_autoencoder_keep_their_order() -> None:
+    frame = pd.DataFrame(X, columns=list("abcde"))
+    model = make(PretrainedClassifier, hidden_layer_sizes="auto", pretraining=make(StackedAutoencoder).fit(frame))
+    for pretraining in (model.pretraining, FrozenEstimator(model.pretraining)):
+        model.set_params(pretraining=pretraining).fit(frame, Y)
+        with pytest.raises(ValueError, match="Feature names must be in the same order"):
+            model.fit(frame[list("edcba")], Y)
+
+
+def test_only_a_frozen_estimator_is_looked_into() -> None:
+    class Holder:
+        estimator = make(StackedAutoencoder).fit(X)
+
+    with pytest.raises(InvalidParameterError, match="'pretraining' parameter"):
+        make(PretrainedClassifier, hidden_layer_sizes="auto", pretraining=Holder()).fit(X, Y)
 
 
 # ---- data ------------------------------------------------------------------------------------------------------------
@@ -290,6 +321,15 @@ def test_ctrl_c_in_fine_tuning_keeps_the_network(kind: Any, monkeypatch: pytest.
     assert np.isfinite(model.transform(X)).all()
     if kind is not StackedAutoencoder:
         assert np.isfinite(model.predict(X)).all()
+
+
+def test_ctrl_c_in_the_first_epoch_counts_no_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupt_at(monkeypatch, "finetuning", None, 1)
+    model = make(PretrainedClassifier)
+    with pytest.raises(KeyboardInterrupt) as info:
+        model.fit(X, Y)
+    assert "Fine-tuning was interrupted after 0 epochs" in info.value.__notes__[0]
+    assert model.n_iter_ == 1
 
 
 def test_a_real_signal_ends_a_long_fit() -> None:

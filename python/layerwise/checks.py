@@ -56,9 +56,12 @@ def real(
     open_high: bool = False,
 ) -> float:
     """Return `value` as a float if it is a finite number between `low` and `high`, which are included unless open."""
-    ok = is_number(value, Real) and bool(np.isfinite(float(value)))
-    number = float(value) if ok else 0.0
-    if not ok or number < low or number > high or (open_low and number == low) or (open_high and number == high):
+    try:
+        number = float(value) if is_number(value, Real) else np.nan
+    except OverflowError:  # an integer beyond all floats
+        number = np.inf
+    within = (low < number if open_low else low <= number) and (number < high if open_high else number <= high)
+    if not (within and np.isfinite(number)):
         left, right = "(" if open_low or low == -np.inf else "[", ")" if open_high or high == np.inf else "]"
         raise where.error(f"a finite number in {left}{low:g}, {high:g}{right}", value)
     return number

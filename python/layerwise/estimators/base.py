@@ -154,10 +154,10 @@ class LayerwiseEstimator(HiddenOutputs, ClassNamePrefixFeaturesOutMixin, Transfo
     def _where(self, name: str = "") -> Parameter:
         return Parameter(type(self).__name__, name)
 
-    def _architecture(self) -> Architecture:
+    def _architecture(self, default_sizes: tuple[int, ...] = DEFAULT_SIZES) -> Architecture:
         auto = isinstance(self.hidden_layer_sizes, str) and self.hidden_layer_sizes == "auto"
         sizes = checks.layer_sizes(
-            self._where("hidden_layer_sizes"), DEFAULT_SIZES if auto else self.hidden_layer_sizes
+            self._where("hidden_layer_sizes"), default_sizes if auto else self.hidden_layer_sizes
         )
         auto = isinstance(self.activation, str) and self.activation == "auto"
         kinds = checks.per_layer(
@@ -311,6 +311,7 @@ class LayerwiseEstimator(HiddenOutputs, ClassNamePrefixFeaturesOutMixin, Transfo
 
 def _what_was_kept(fitted: dict[str, Any]) -> str:
     if "network_" in fitted:
-        return f"Fine-tuning was interrupted after {fitted['n_iter_']} epochs; the estimator keeps the weights reached."
+        done = sum(record.stage == "finetuning" for record in fitted["history_"])  # n_iter_ is at least 1
+        return f"Fine-tuning was interrupted after {done} epochs; the estimator keeps the weights reached."
     done = len(fitted["stages_"])
     return f"Pretraining was interrupted; the {done} finished stages are kept in stages_. The estimator is not fitted."

@@ -35,10 +35,11 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
         Start of the hidden layers. "auto": by the activation, see `layerwise.initializers`.
     unlabeled : "auto", -1 or None, default="auto"
         Which elements of y say that the label is unknown. NaN and None always do, except under None, which says that
-        every element is a label. "auto": also integers equal to -1 if at least two other labels occur ({-1, c} is an
-        ordinary two-class problem). -1: also every -1.
+        every element is a label. "auto": also integers equal to -1, unless exactly one other label occurs ({-1, c} is
+        an ordinary two-class problem). -1: also every -1.
     n_jobs : int, default=None
-        Threads. None: chosen by the size of the work; -1: all cores. The result does not depend on it.
+        Threads. None: chosen by the size of the work; -1: all cores. More than 64 or four times the cores, whichever
+        is greater, are never used. The result does not depend on it.
     random_state : int, RandomState instance or None, default=None
         With an int, the same data give the same bits.
     verbose : int, default=0
@@ -58,7 +59,7 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
     n_labeled_ : int
         Number of labelled rows.
     n_iter_ : int
-        Number of epochs of fine-tuning.
+        Number of epochs of fine-tuning, but at least 1, also where there was none.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
         If X had column names, all strings.

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_is_fitted
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils.validation import _check_feature_names, check_is_fitted
 
 from layerwise import checks, finetuning, pretraining
 from layerwise.estimators.autoencoder import StackedAutoencoder
@@ -28,13 +29,11 @@ class PretrainedEstimator(LayerwiseEstimator):
 
     def _settings(self) -> tuple[Architecture, Autoencoder | StackedAutoencoder | None, FineTuning]:
         """Check every parameter before any work; return the architecture and the settings of both stages."""
-        shape = self._architecture()
-        before = self._pretrained() or self.pretraining
-        if isinstance(before, StackedAutoencoder):
-            shape = self._architecture_of(before, shape)
-        elif before is not None:
+        before: Any = self._pretrained()
+        shape = self._architecture() if before is None else self._architecture_of(before)
+        if before is None and self.pretraining is not None:
             where = self._where("pretraining")
-            before = pretraining.resolve(where, before)
+            before = pretraining.resolve(where, self.pretraining)
             before.check(where, len(shape.sizes))
         where = self._where("finetuning")
         settings = finetuning.resolve(where, self.finetuning).check(where, len(shape.sizes))
@@ -44,7 +43,9 @@ class PretrainedEstimator(LayerwiseEstimator):
 
     def _pretrained(self) -> StackedAutoencoder | None:
         """Return the fitted autoencoder given as `pretraining`, bare or in scikit-learn's FrozenEstimator."""
-        inner = getattr(self.pretraining, "estimator", self.pretraining)  # FrozenEstimator holds it under this name
+        inner = self.pretraining
+        if isinstance(inner, FrozenEstimator):
+            inner = inner.estimator
         if not isinstance(inner, StackedAutoencoder):
             return None
         check_is_fitted(
@@ -54,10 +55,11 @@ class PretrainedEstimator(LayerwiseEstimator):
         )
         return inner
 
-    def _architecture_of(self, autoencoder: StackedAutoencoder, given: Architecture) -> Architecture:
+    def _architecture_of(self, autoencoder: StackedAutoencoder) -> Architecture:
         """Return the autoencoder's architecture; what the parameters say must be "auto" or the same."""
         layers = autoencoder.network_.layers[: len(autoencoder.stages_)]
         sizes, kinds = tuple(layer.n_out for layer in layers), [layer.activation for layer in layers]
+        given = self._architecture(sizes)
         for name, same in (("hidden_layer_sizes", given.sizes == sizes), ("activation", given.kinds == kinds)):
             value = getattr(self, name)
             if not same and not (isinstance(value, str) and value == "auto"):
@@ -68,16 +70,17 @@ class PretrainedEstimator(LayerwiseEstimator):
         return Architecture(sizes, kinds, ["auto"] * len(sizes))
 
     def _matrix(self, X: Any, before: Any) -> Any:
-        """Return X for fit; with a fitted autoencoder, in its dtype and with its number of features."""
+        """Return X for fit; with a fitted autoencoder, in its dtype and with its features."""
         if not isinstance(before, StackedAutoencoder):
             return self._checked(X, reset=True)
-        X = self._checked(X, reset=True, dtype=before.network_.dtype)
-        if X.shape[1] != before.n_features_in_:
+        data = self._checked(X, reset=True, dtype=before.network_.dtype)
+        _check_feature_names(before, X, reset=False)
+        if data.shape[1] != before.n_features_in_:
             raise ValueError(
-                f"X has {X.shape[1]} features, but the StackedAutoencoder given as pretraining was fitted with "
+                f"X has {data.shape[1]} features, but the StackedAutoencoder given as pretraining was fitted with "
                 f"{before.n_features_in_} features."
             )
-        return X
+        return data
 
     def _hidden_layers(
         self, fitted: dict[str, Any], X: Array, before: Any, shape: Architecture, seed: int, show: Progress
