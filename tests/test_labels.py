@@ -38,7 +38,6 @@ def regressor(**changes: Any) -> PretrainedRegressor:
         ([-1, 1, -1, 1], "auto", [-1, 1, -1, 1]),  # an ordinary two-class problem
         ([-1, 1, -1, 1], -1, [1, 1]),
         ([-1, 1, 2, -1], None, [-1, 1, 2, -1]),
-        ([-1, -1], "auto", [-1, -1]),
         ([0.0, 1.0, -1.0], "auto", [0.0, 1.0, -1.0]),  # only integers can be the sign
         ([0.0, 1.0, -1.0], -1, [0.0, 1.0]),
         ([0.0, NAN, 1.0], "auto", [0.0, 1.0]),
@@ -68,7 +67,10 @@ def test_known_classes(y: Any, unlabeled: Any, labels: list) -> None:
 
 
 def test_a_list_of_strings_with_none_keeps_its_nan() -> None:
-    assert known_classes(["a", NAN, "b"], "auto")[0].tolist() == [True, False, True]
+    for nan in (NAN, np.float32("nan"), np.float64("nan"), None):
+        assert known_classes(["a", nan, "b"], "auto")[0].tolist() == [True, False, True]
+        with pytest.warns(DataConversionWarning):
+            assert known_classes([["a"], (nan,), ["b"]], "auto")[0].tolist() == [True, False, True]
 
 
 def test_in_score_the_classes_of_fit_decide() -> None:
@@ -84,6 +86,10 @@ def test_in_score_the_classes_of_fit_decide() -> None:
         ([NAN, NAN], "auto", "y holds no label"),
         ([None, None], "auto", "y holds no label"),
         ([-1, -1], -1, "y holds no label"),
+        ([-1, -1], "auto", "y holds no label"),
+        ([NAN, -1], "auto", "y holds no label"),
+        (np.array([2**70, 1], dtype=object), "auto", "does not fit int64"),
+        ([10**400, None, 1.5], "auto", "does not fit float64"),
         ([0.0, NAN], None, "unlabeled=None says"),
         ([0.0, np.inf], "auto", "contains infinity"),
         ([0.5, 1.7, 2.2], "auto", "Unknown label type"),
@@ -189,6 +195,7 @@ def test_minus_one_is_a_number_unless_asked_for() -> None:
         ([[1, NAN], [2, NAN]], "column 1 of y holds no label"),
         ([1.0, np.inf], "contains infinity"),
         (["a", "b"], "must hold numbers"),
+        ([10**400, 1], "must hold numbers"),
         (np.array(["a", 1.0], dtype=object), "must hold numbers"),
         (np.array(["2020"], "M8[Y]"), "must hold numbers"),
         (np.array([1j]), "must hold numbers"),

@@ -31,7 +31,7 @@ def known_classes(y: Any, unlabeled: str | int | None, classes: Array | None = N
     y : array-like of shape (n_rows,)
     unlabeled : "auto", -1 or None
         NaN and None are unknown labels, unless this is None: then every element is a label. -1 is one under -1, and
-        under "auto" if it is an integer and at least two other labels occur.
+        under "auto" if it is an integer, unless exactly one other label occurs.
     classes : ndarray or None
         The classes known from `fit`: then -1 is unknown exactly if it is not one of them.
 
@@ -57,7 +57,7 @@ def known_classes(y: Any, unlabeled: str | int | None, classes: Array | None = N
         if classes is not None:
             is_class = any(isinstance(c, Real) and c == -1 for c in classes)
         else:
-            is_class = unlabeled == "auto" and len(set(y[~missing & ~minus_one].tolist())) < 2
+            is_class = unlabeled == "auto" and len(set(y[~missing & ~minus_one].tolist())) == 1
         missing |= minus_one & (not is_class)
 
     labels = _natural(y[~missing])
@@ -104,7 +104,7 @@ def known_numbers(y: Any, unlabeled: str | int | None) -> tuple[Array, bool]:
         raise ValueError(f"y must hold numbers. Got an array of dtype {values.dtype}.")
     try:
         numbers: Array = values.astype(np.float64).reshape(len(values), -1)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"y must hold numbers: {error}") from None
     if unlabeled is None and np.isnan(numbers).any():
         raise ValueError("Input y contains NaN or None, and unlabeled=None says that every element is a label.")
@@ -120,9 +120,16 @@ def known_numbers(y: Any, unlabeled: str | int | None) -> tuple[Array, bool]:
 
 
 def _as_array(y: Any) -> Array:
-    if isinstance(y, (list, tuple)) and any(v is None or (isinstance(v, float) and v != v) for v in y):
+    if isinstance(y, (list, tuple)) and _lists_missing(y):
         return np.array(y, dtype=object)  # NumPy would turn ["a", nan] into strings
     return np.asarray(y)
+
+
+def _lists_missing(y: Any) -> bool:
+    """Return whether None or NaN stands in a list or tuple, or in those inside."""
+    if isinstance(y, (list, tuple)):
+        return any(_lists_missing(value) for value in y)
+    return y is None or (isinstance(y, (float, np.floating)) and bool(y != y))
 
 
 def _as_vector(y: Any) -> Array:
@@ -178,5 +185,11 @@ def _natural(labels: Array) -> Array:
     if labels.dtype.kind == "O" and len(labels):
         for kind, dtype in ((bool, bool), (Integral, np.int64), (Real, np.float64)):
             if all(isinstance(v, kind) for v in labels):
-                return labels.astype(dtype)
+                try:
+                    return labels.astype(dtype)
+                except OverflowError:
+                    raise ValueError(
+                        f"y holds a label that does not fit {np.dtype(dtype).name}: labels that are numbers must lie "
+                        "in its range; strings may stand for others."
+                    ) from None
     return labels
