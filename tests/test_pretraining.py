@@ -148,6 +148,31 @@ def test_a_scale_that_cannot_work_is_a_warning_with_its_remedy(loss: str) -> Non
         list(pretrain(unit_data(), [4], Autoencoder(epochs=1, decoder="sigmoid", loss=loss)))
 
 
+@pytest.mark.parametrize(
+    ("decoder", "shift", "span"),
+    [
+        ("tanh", -3, r"\(-1, 1\)"),
+        ("tanh", 1, r"\(-1, 1\)"),
+        ("relu", -1, "from 0 up"),
+        ("softplus", -1, "from 0 up"),
+    ],
+)
+def test_targets_that_another_decoder_cannot_reach(decoder: str, shift: int, span: str) -> None:
+    settings = Autoencoder(epochs=1, decoder=decoder)
+    with pytest.warns(ScaleWarning, match=f"layer 1: a {decoder} decoder yields values .*{span}"):
+        list(pretrain(unit_data() + shift, [4], settings))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        list(pretrain(unit_data(), [4], settings))
+
+
+def test_a_validation_part_has_a_row_at_least() -> None:
+    (stage,) = pretrain(unit_data(), [4], Autoencoder(epochs=1, validation_fraction=1e-9))
+    assert stage.history[0].validation_loss is not None
+    (stage,) = pretrain(unit_data()[:1], [4], Autoencoder(epochs=1, validation_fraction=0.5))
+    assert stage.history[0].validation_loss is None
+
+
 @pytest.mark.parametrize("corruption", [Masking(0.5), Gaussian(0.3), SaltAndPepper(0.4), "masking", None], ids=str)
 def test_corruption_changes_training_but_not_the_target(corruption: object) -> None:
     X = unit_data()
@@ -240,6 +265,9 @@ def test_bad_calls_are_refused_at_once() -> None:
         pretrain(X, [4], activation="bogus")
     with pytest.raises(InvalidParameterError, match="'seed'"):
         pretrain(X, [4], seed=-1)
+    for threads in (-1, "x", 1.5, True):
+        with pytest.raises(InvalidParameterError, match="'threads' parameter of pretrain"):
+            pretrain(X, [4], threads=threads)  # type: ignore[arg-type]
     for bad in (np.zeros((0, 3)), np.zeros((3, 0)), np.zeros(3), np.full((3, 3), np.nan), np.full((2, 2), np.inf)):
         with pytest.raises(ValueError, match="X"):
             pretrain(bad, [4])

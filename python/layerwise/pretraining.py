@@ -25,6 +25,7 @@ Array = NDArray[Any]
 
 SKILL_ROWS = 10_000  # the skill is measured on at most so many rows, evenly spaced
 DECODERS = ("auto", "sigmoid", "identity", "tanh", "relu", "softplus")
+DECODER_RANGES = {"sigmoid": (0, 1), "tanh": (-1, 1), "relu": (0, np.inf), "softplus": (0, np.inf)}  # of those bounded
 LOSSES = ("auto", "squared_error", "cross_entropy")
 ADAM, MASKING = Adam(), Masking()  # defaults; settings cannot change, so one object serves all
 
@@ -50,7 +51,8 @@ class Autoencoder(Settings):
         all training values do, the others if the layer below is sigmoid or softmax), else squared error; a fixed
         decoder decides by itself. Searches over settings should fix it, so that losses compare.
     validation_fraction : float in [0, 1), default=0.0
-        Share of rows kept out of the training, on which the validation loss of each epoch is measured.
+        Share of rows (at least one, unless 0) kept out of the training, on which the validation loss of each epoch is
+        measured.
     """
 
     epochs: int | Sequence[int] = 15
@@ -211,7 +213,8 @@ def pretrain(
     Yields
     ------
     Stage
-        As soon as a layer is finished, so that an interrupted pretraining keeps the layers it finished.
+        As soon as a layer is trained and its skill measured, so that an interrupted pretraining keeps the layers it
+        finished and loses the one at work alone.
 
     Raises
     ------
@@ -236,6 +239,7 @@ def pretrain(
     kinds = checks.per_layer(where.child("activation"), activation, len(sizes), activations.resolve)
     starts = checks.per_layer(where.child("initializer"), initializer, len(sizes), initializers.resolve)
     seed = checks.seed_key(seed)
+    threads = checks.integer(where.child("threads"), threads, 0)
     return _stages(X, sizes, layer_settings, kinds, starts, seed, threads, callbacks, report or (lambda _: None))
 
 
@@ -266,8 +270,9 @@ def _stages(
         low, high = float(hidden.min()), float(hidden.max())
         unit = (low >= 0 and high <= 1) if below is None else below.name in activations.IN_UNIT_INTERVAL
         decoder, loss = choose_decoder(settings, unit)
-        if decoder == "sigmoid" and not (low >= 0 and high <= 1):
-            _warn_of_scale(layer, low, high)
+        least, greatest = DECODER_RANGES.get(decoder, (-np.inf, np.inf))
+        if low < least or high > greatest:
+            _warn_of_scale(layer, decoder, low, high)
         tied = ", tied" if settings.tied else ""
         report(
             f"layer {layer}: {hidden.shape[1]} -> {size} {activation.name}{tied}, decoder {decoder}, {loss} "
@@ -340,7 +345,7 @@ def _start(
 
 
 def _split(X: Array, fraction: float, key: int) -> tuple[Array, Array | None]:
-    count = min(round(fraction * len(X)), len(X) - 1)
+    count = min(max(1, round(fraction * len(X))), len(X) - 1)
     if fraction == 0 or count == 0:
         return X, None
     order = _core.random_permutation(key, 0, len(X))
@@ -374,9 +379,11 @@ def _entropy(p: NDArray[np.float64]) -> NDArray[np.float64]:
     return result
 
 
-def _warn_of_scale(layer: int, low: float, high: float) -> None:
+def _warn_of_scale(layer: int, decoder: str, low: float, high: float) -> None:
+    least, greatest = DECODER_RANGES[decoder]
+    span = "values from 0 up" if greatest == np.inf else f"values in ({least:g}, {greatest:g})"
     warnings.warn(
-        f"layer {layer}: a sigmoid decoder yields values in (0, 1), but its targets lie in [{low:.4g}, {high:.4g}]. "
+        f"layer {layer}: a {decoder} decoder yields {span}, but its targets lie in [{low:.4g}, {high:.4g}]. "
         'Scale them to [0, 1] (scikit-learn\'s MinMaxScaler), or use decoder="identity".',
         checks.ScaleWarning,
         stacklevel=4,
