@@ -43,6 +43,10 @@ class DenseLayer:
             if array is not None:
                 array.setflags(write=False)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__post_init__()  # a copied or unpickled array is writable
+
     @property
     def n_in(self) -> int:
         """Number of inputs."""

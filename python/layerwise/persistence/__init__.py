@@ -4,10 +4,13 @@ A file is written beside its place and put there whole. Reading one runs no code
 fixed list, and anything unknown, missing or damaged is refused. `schema` says what the JSON holds.
 """
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
 import secrets
+import stat
 from typing import Any
 
 from numpy.typing import NDArray
@@ -36,9 +39,12 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     TypeError
-        If a parameter is of a kind that a file cannot hold.
+        If a parameter or a label is of a kind that a file cannot hold.
+    ValueError
+        If everything but the arrays takes more than 64 MiB.
     OSError
-        If the file cannot be written; an existing file is then left as it was.
+        If the file cannot be written, or if something that is not a regular file stands there. An existing file is
+        then left as it was.
     """
     tensors: dict[str, Array] = {}
     config = json.dumps(encode_estimator(estimator, tensors, ""), allow_nan=False, separators=(",", ":"))
@@ -81,6 +87,11 @@ def _encode(config: str, tensors: dict[str, Array]) -> bytes:
 
     header, body = _parts(pack(tensors))
     data: bytes = pack(tensors, {FORMAT: f"{VERSION}\n{_checksum(config, header, body)}\n{config}"})
+    length = int.from_bytes(data[:8], "little")
+    if length > LONGEST_HEADER:  # load would refuse it
+        raise ValueError(
+            f"The model's settings, labels and history take {length} bytes; a file holds at most {LONGEST_HEADER}."
+        )
     return data
 
 
@@ -145,21 +156,27 @@ def _refuse_constant(text: str) -> Any:
 
 def _write(path: str, data: bytes) -> None:
     """Put `data` at `path` whole or not at all: a temporary file in the same folder, synced, renamed."""
-    folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(8)}.tmp")
+    mode = os.stat(path).st_mode if os.path.exists(path) else None
+    if mode is not None and stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if mode is not None and not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    folder = os.path.dirname(path)
+    temporary = os.path.join(folder, f".layerwise-{secrets.token_hex(8)}.tmp")
     file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with open(file, "wb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        if os.path.exists(path):
-            os.chmod(temporary, os.stat(path).st_mode & 0o7777)
+        if mode is not None:
+            os.chmod(temporary, stat.S_IMODE(mode))
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
-    _sync_folder(folder)
+    with contextlib.suppress(OSError):  # the new file stands; not every file system can sync a folder
+        _sync_folder(folder)
 
 
 def _sync_folder(folder: str) -> None:

@@ -90,6 +90,7 @@ def decode_estimator(data: Any, tensors: Tensors) -> Any:
     store = _Store(tensors)
     estimator = kind(**values)
     network = Network(_decode_layers(fitted["network_"], store))
+    network.engine()  # raises ValueError for what the engine refuses, now instead of at the first prediction
     attributes: dict[str, Any] = {
         "network_": network,
         "stages_": [_decode_stage(stage, store) for stage in fitted["stages_"]],
@@ -115,9 +116,15 @@ def _check_sizes(name: str, attributes: dict[str, Any]) -> None:
     else:
         fits &= len(layers) == 2 * len(stages) and layers[-1].n_out == layers[0].n_in
     if name == "PretrainedRegressor":
-        fits &= attributes["y_mean_"].shape == attributes["y_scale_"].shape
+        mean, scale = attributes["y_mean_"], attributes["y_scale_"]
+        fits &= mean.shape == scale.shape
+        if not (np.isfinite(mean).all() and np.isfinite(scale).all() and (scale > 0).all()):
+            raise FormatError("a target's mean or scale is not a finite number, or the scale is not positive")
     if not fits:
         raise FormatError(f"the network's sizes do not fit the other attributes of {name}")
+    output = {"PretrainedClassifier": "softmax", "PretrainedRegressor": "identity"}.get(name)
+    if output is not None and layers[-1].activation.name != output:
+        raise FormatError(f"the output layer of a {name} is not {output}")
 
 
 def _encode_fitted(value: Any, kind: str, store: "_Store", name: str) -> Any:
@@ -155,7 +162,7 @@ def _encode_value(value: Any, tensors: Tensors, place: str, name: str) -> Any:
         return value
     if isinstance(value, (list, np.ndarray)):
         return [_encode_value(one, tensors, place, name) for one in value]
-    if isinstance(value, tuple):
+    if isinstance(value, (tuple, range)):
         return {"tuple": [_encode_value(one, tensors, place, name) for one in value]}
     if isinstance(value, Settings) and SETTINGS.get(type(value).__name__) is type(value):
         values = {
@@ -271,6 +278,7 @@ def _decode_stage(data: Any, store: "_Store") -> Stage:
         data, "layer", "layers", "loss", "settings", "history", "skill"
     )
     encoder, decoder = _decode_layers(layers, store)
+    Network([encoder, decoder]).engine()
     if loss not in pretraining.LOSSES[1:] or type(layer) is not int or not isinstance(skill, (int, float)):
         raise FormatError("a stage with an unknown loss, layer or skill")
     values = _decode_value(settings, {})
@@ -304,23 +312,37 @@ def _decode_record(data: Any) -> EpochRecord:
     return EpochRecord(*data)
 
 
+_LABELS = {"b": (bool,), "i": (int,), "u": (int,), "f": (float,), "U": (str,), "O": (bool, int, float, str)}
+
+
 def _encode_labels(labels: Array) -> dict[str, Any]:
     values = labels.tolist()
-    if not all(isinstance(value, (bool, int, float, str)) for value in values):
-        raise TypeError(f"Labels of kind {sorted({type(value).__name__ for value in values})} cannot be saved.")
+    if not all(isinstance(value, _LABELS.get(labels.dtype.kind, ())) for value in values):
+        kinds = sorted({type(value).__name__ for value in values})
+        raise TypeError(f"Labels of dtype {labels.dtype} that hold {kinds} cannot be saved.")
+    if labels.dtype.kind == "U":
+        labels = labels.astype(labels.dtype.str[:2] + str(_width(values)))
     return {"dtype": labels.dtype.str if labels.dtype.kind != "O" else "object", "values": values}
+
+
+def _width(strings: list[str]) -> int:
+    """Return how many characters a label needs: what a file's dtype may ask for."""
+    return max([1, *map(len, strings)])
 
 
 def _decode_labels(data: Any) -> Array:
     dtype, values = _fields(data, "dtype", "values")
-    if not all(isinstance(value, (bool, int, float, str)) for value in values):
-        raise FormatError("labels of an unknown kind")
-    if dtype == "object":
+    kind = "O" if dtype == "object" else np.dtype(dtype).kind
+    if kind not in _LABELS or (kind == "O" and dtype != "object"):
+        raise FormatError(f"labels of the unknown dtype {dtype!r}")
+    if not isinstance(values, list) or not all(type(value) in _LABELS[kind] for value in values):
+        raise FormatError(f"labels that are not of the dtype {dtype!r}")
+    if kind == "U" and np.dtype(dtype).itemsize > 4 * _width(values):
+        raise FormatError(f"labels of the dtype {dtype!r}, which is wider than any of them")
+    if kind == "O":
         labels = np.empty(len(values), object)
         labels[:] = values
         return labels
-    if np.dtype(dtype).kind not in "biufU":
-        raise FormatError(f"labels of the unknown dtype {dtype!r}")
     return np.array(values, dtype=dtype)
 
 
