@@ -239,6 +239,16 @@ def test_slopes_at_zero():
     assert slope("elu", zero, 1.0) == 1
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ["gelu", "gelu_tanh", "silu", "swish"])
+def test_gates_reach_their_limits_at_infinity(name, dtype):
+    z = np.array([-np.inf, np.inf], dtype)
+    slopes, by_parameter = reference.activation_backward(z, np.ones_like(z), name)
+    np.testing.assert_array_equal([reference.activation(z, name), slopes, by_parameter], [[0, np.inf], [0, 1], [0, 0]])
+    assert (reference.activation_backward(z, np.ones_like(z), "swish", parameter=0.0)[0] == 0.5).all()
+
+
 def test_nan_stays_nan_in_that_place_alone():
     for name in set(reference._VALUE) - {"softmax"}:
         z = np.array([1.0, np.nan, -1.0])

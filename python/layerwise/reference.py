@@ -37,6 +37,15 @@ def _sigmoid(z: Array) -> Array:
     return value
 
 
+def _gated(z: Array, gate: Array) -> Array:
+    """``z * gate``; a gate of 0 closes for an infinite ``z`` too, which is the limit of those used here."""
+    return np.asarray(np.where(gate == 0, np.copysign(0, z), z) * gate, z.dtype)
+
+
+def _silu_slope(z: Array) -> Array:
+    return _sigmoid(z) + _gated(z, _sigmoid(z) * _sigmoid(-z))
+
+
 def _normal_cdf(z: Array) -> Array:
     return np.asarray(0.5 * _erfc(-z / math.sqrt(2)), z.dtype)
 
@@ -51,7 +60,7 @@ def _gelu_gate(z: Array) -> Array:
 
 
 def _gelu_gate_slope(z: Array) -> Array:
-    return _gelu_gate(z) * _gelu_gate(-z) * 2 * math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * z**2)
+    return _gated(2 * math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * z**2), _gelu_gate(z) * _gelu_gate(-z))
 
 
 def _above_zero(z: Array, above: Array | float, otherwise: Array | float) -> Array:
@@ -70,10 +79,10 @@ _VALUE: dict[str, Callable[[Array, Array], Array]] = {
     "prelu": lambda z, p: _above_zero(z, z, p * z),  # not max(p z, z), which is wrong for p > 1
     "elu": lambda z, p: _above_zero(z, z, p * np.expm1(np.minimum(z, 0))),
     "softplus": lambda z, p: np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z))),
-    "gelu": lambda z, p: z * _normal_cdf(z),
-    "gelu_tanh": lambda z, p: z * _gelu_gate(z),
-    "silu": lambda z, p: z * _sigmoid(z),
-    "swish": lambda z, p: z * _sigmoid(p * z),
+    "gelu": lambda z, p: _gated(z, _normal_cdf(z)),
+    "gelu_tanh": lambda z, p: _gated(z, _gelu_gate(z)),
+    "silu": lambda z, p: _gated(z, _sigmoid(z)),
+    "swish": lambda z, p: _gated(z, _sigmoid(_gated(z, p))),
     "softmax": lambda z, p: softmax(z),
 }
 _SLOPE: dict[str, Callable[[Array, Array], Array]] = {
@@ -85,14 +94,14 @@ _SLOPE: dict[str, Callable[[Array, Array], Array]] = {
     "prelu": lambda z, p: _above_zero(z, 1, p),
     "elu": lambda z, p: _above_zero(z, 1, p * np.exp(np.minimum(z, 0))),
     "softplus": lambda z, p: _sigmoid(z),
-    "gelu": lambda z, p: _normal_cdf(z) + z * _normal_density(z),
-    "gelu_tanh": lambda z, p: _gelu_gate(z) + z * _gelu_gate_slope(z),
-    "silu": lambda z, p: _sigmoid(z) + z * _sigmoid(z) * _sigmoid(-z),
-    "swish": lambda z, p: _sigmoid(p * z) + p * z * _sigmoid(p * z) * _sigmoid(-p * z),
+    "gelu": lambda z, p: _normal_cdf(z) + _gated(z, _normal_density(z)),
+    "gelu_tanh": lambda z, p: _gelu_gate(z) + _gated(z, _gelu_gate_slope(z)),
+    "silu": lambda z, p: _silu_slope(z),
+    "swish": lambda z, p: _silu_slope(_gated(z, p)),
 }
 _SLOPE_BY_PARAMETER: dict[str, Callable[[Array, Array], Array]] = {  # of those whose parameter can be learned
     "prelu": lambda z, p: _above_zero(z, 0, z),
-    "swish": lambda z, p: z * z * _sigmoid(p * z) * _sigmoid(-p * z),
+    "swish": lambda z, p: _gated(z, _gated(z, _sigmoid(_gated(z, p)) * _sigmoid(-_gated(z, p)))),
 }
 _DEFAULT_PARAMETER = {"leaky_relu": 0.01, "prelu": 0.25, "elu": 1.0, "swish": 1.0}
 
