@@ -1,5 +1,7 @@
 """What cannot be: bad parameters, bad data, divergence, Ctrl-C. Each is named, and the estimator stays whole."""
 
+# ruff: noqa: NPY002  (NumPy's global generator is what one test is about)
+
 from __future__ import annotations
 
 import os
@@ -224,6 +226,23 @@ def test_a_scale_that_cannot_work_is_a_warning() -> None:
     settings = Autoencoder(epochs=1, decoder="sigmoid", loss="squared_error")
     with pytest.warns(ScaleWarning, match=r"targets lie in \[.*MinMaxScaler"):
         make(PretrainedClassifier, pretraining=settings).fit(10 * X, Y)
+
+
+def test_no_random_state_is_a_seed_from_numpys_global_generator() -> None:
+    kept, coefs = np.random.get_state(), []
+    try:
+        for seed in (1, 1, 2):
+            np.random.seed(seed)
+            coefs.append(make(PretrainedClassifier, random_state=None).fit(X, Y).coefs_[0])
+        np.random.seed(5)
+        make(PretrainedClassifier, random_state=0).fit(X, Y)
+        drawn = np.random.uniform()
+        np.random.seed(5)
+        assert drawn == np.random.uniform()
+    finally:
+        np.random.set_state(kept)
+    assert np.array_equal(coefs[0], coefs[1])
+    assert not np.array_equal(coefs[0], coefs[2])
 
 
 # ---- divergence ------------------------------------------------------------------------------------------------------

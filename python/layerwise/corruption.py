@@ -65,7 +65,8 @@ class Gaussian(Corruption):
 class SaltAndPepper(Corruption):
     """Set each input with probability `rate` to its least or its greatest possible value, by a fair coin.
 
-    These are 0 and 1 if all the layer's training inputs lie in [0, 1], and their minimum and maximum otherwise.
+    These are 0 and 1 for a first layer whose training inputs all lie in [0, 1], and above sigmoid or softmax layers;
+    else the minimum and maximum of the layer's training inputs.
 
     Parameters
     ----------
