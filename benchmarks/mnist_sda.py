@@ -3,8 +3,8 @@
     python benchmarks/mnist_sda.py --data FOLDER [--seeds 3]
 
 The papers' protocol: the first 50,000 training rows in file order train, the last 10,000 validate, 10,000 test; three
-hidden layers of 1,000 sigmoid units, masking noise. How many epochs, and at which rate, was chosen by the error on the
-validation rows, which are never trained on; test rows choose nothing. Every finished run is one line in
+hidden layers of 1,000 sigmoid units, masking noise. Settings are to be compared by the error on the validation rows,
+which are never trained on; ``benchmarks/README.md`` says how the recorded ones were. Every finished run is one line in
 ``benchmarks/results/mnist_sda.jsonl``, so that a restart does only what is missing.
 """
 
