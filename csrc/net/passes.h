@@ -1,6 +1,8 @@
-// One batch through the network: gather, forward, loss, backward, weight gradients. Each function is a phase (or a few with
+// One batch through the network: gather, forward, loss, backward. Each function is a phase (or a few with
 // barriers between) that every thread of the team runs; a thread works on whole panels and rows, never on a part of a sum.
 #pragma once
+
+#include <algorithm>
 
 #include "base/parallel.h"
 #include "net/workspace.h"
@@ -35,6 +37,26 @@ struct Batch {
   index_t id(index_t row) const { return ids != nullptr ? ids[row] : first_row + row; }
 };
 
+constexpr std::size_t at(int l) { return static_cast<std::size_t>(l); }
+constexpr index_t width_of(index_t features, index_t panel) { return std::min(kPanel, features - panel * kPanel); }
+inline bool is_frozen(const Recipe& recipe, int l) { return !recipe.frozen.empty() && recipe.frozen[at(l)]; }
+
+template <class T>
+alignas(64) inline constexpr T kZeros[kPanel] = {};
+
+template <class T>
+bool drops_out(const Batch<T>& batch, int l) {
+  return batch.train && batch.room.layers[at(l)].scale.data != nullptr;
+}
+
+// What layer l reads.
+template <class T>
+const Panels<T>& input_of(const Batch<T>& batch, int l) {
+  if (l == batch.first) return batch.room.input;
+  const LayerRoom<T>& below = batch.room.layers[at(l - 1)];
+  return drops_out(batch, l - 1) ? below.output : below.value;
+}
+
 template <class T>
 void gather(Team& team, const Batch<T>& batch, const Data<T>& data);
 template <class T>
@@ -49,25 +71,5 @@ void backward(Team& team, const Batch<T>& batch);
 // The lowest layer with anything to learn.
 template <class T>
 int lowest_learning(const Network<T>& network, const Recipe& recipe);
-
-// The optimiser's memory and this step's scalars; layout of both moments: the network's.
-template <class T>
-struct Update {
-  OptimizerKind kind;
-  UpdateScalars<T> scalars;  // rate without the layer's factor
-  T* first;
-  T* second;
-};
-
-// Gradients of all learning layers. With `gradient` null each 32 x 32 block is handed to the optimiser as soon as it is known and
-// never travels to memory; else it is stored there (`accumulate`: continuing the chains of earlier row blocks), same bits.
-template <class T>
-void learn(Team& team, const Batch<T>& batch, Network<T>& network, const Update<T>* update, T* gradient, bool accumulate);
-// Completes a stored gradient: a shared activation parameter gets the sum over its units. One thread.
-template <class T>
-void share_gradients(const Network<T>& network, T* gradient);
-// The optimiser over a stored gradient.
-template <class T>
-void apply_update(Team& team, const Batch<T>& batch, Network<T>& network, const Update<T>& update, const T* gradient);
 
 }  // namespace layerwise

@@ -3,8 +3,8 @@
 
 #include <functional>
 
+#include "net/learning.h"
 #include "net/pace.h"
-#include "net/passes.h"
 
 namespace layerwise {
 

@@ -1,0 +1,139 @@
+#include "net/learning.h"
+
+#include <algorithm>
+
+namespace layerwise {
+namespace {
+
+// The optimiser's scalars for one kind of number of layer l.
+template <class T>
+UpdateScalars<T> scalars_for(const Update<T>& update, const Recipe& recipe, int l, bool weights) {
+  UpdateScalars<T> s = update.scalars;
+  if (!recipe.rate_scale.empty()) s.rate = static_cast<T>(static_cast<double>(s.rate) * recipe.rate_scale[at(l)]);
+  if (!weights) s.l2 = s.weight_decay = 0;
+  return s;
+}
+
+template <class T>
+void update_range(const Kernels<T>& k, Network<T>& network, const Update<T>& update, const UpdateScalars<T>& s, index_t begin, index_t n,
+                  const T* gradient) {
+  const auto moment = [&](T* m) { return m == nullptr ? nullptr : m + begin; };
+  k.update[static_cast<int>(update.kind)](network.data() + begin, moment(update.first), moment(update.second), gradient, n, s);
+}
+
+// One 32 x 32 block of layer l's weight gradient into `out`: over the batch's rows, then over the tied decoder's.
+template <class T>
+void weight_gradient_block(const Batch<T>& batch, int l, index_t panel, index_t block, const T* init, index_t init_step, T* out) {
+  const Network<T>& network = batch.network;
+  const LayerSpec& spec = network.layer(l);
+  const index_t rows = width_of(spec.n_in, block), width = width_of(spec.n_out, panel);
+  const Panels<T>& x = input_of(batch, l);
+  batch.k.gemm_t(x.at(block, 0), 0, batch.room.layers[at(l)].delta.at(panel, 0), rows, width, batch.rows, init, init_step, out);
+  if (const int tied = network.tied_user(l); tied >= 0) {
+    const Panels<T>& delta = batch.room.layers[at(tied)].delta;
+    const Panels<T>& code = input_of(batch, tied);
+    batch.k.gemm_t(delta.at(block, 0), 0, code.at(panel, 0), rows, width, batch.rows, out, kPanel, out);
+  }
+  // The weights' padding must stay zero; here may be a code's padding, or what an earlier block left.
+  for (index_t r = 0; width < kPanel && r < rows; ++r) std::fill_n(out + r * kPanel + width, kPanel - width, T{0});
+}
+
+// Gives all units of a shared activation parameter the same gradient: the sum over units, in order.
+template <class T>
+void share_gradient(const LayerSpec& spec, T* gradient) {
+  T sum = 0;
+  for (index_t j = 0; j < spec.n_out; ++j) sum += gradient[j];
+  std::fill_n(gradient, panels(spec.n_out) * kPanel, sum);
+}
+
+}  // namespace
+
+template <class T>
+void learn(Team& team, const Batch<T>& batch, Network<T>& network, const Update<T>* update, T* gradient, bool accumulate) {
+  const Recipe& recipe = *batch.recipe;
+  T* local = batch.room.scratch(team.rank()) + kDepthBlock * kPanel;
+  for (int l = 0; l < network.depth(); ++l) {
+    if (is_frozen(recipe, l)) continue;
+    const LayerSpec& spec = network.layer(l);
+    const Window& window = network.window(l);
+    const LayerRoom<T>& room = batch.room.layers[at(l)];
+    if (network.owns_weights(l)) {
+      const index_t blocks = panels(spec.n_in);
+      const Range units = team.share(panels(spec.n_out) * blocks);
+      const UpdateScalars<T> s = gradient == nullptr ? scalars_for(*update, recipe, l, true) : UpdateScalars<T>{};
+      if (gradient == nullptr) std::fill_n(local, kPanel * kPanel, T{0});
+      for (index_t u = units.begin; u < units.end; ++u) {
+        const index_t panel = u / blocks, block = u % blocks;
+        const index_t begin = window.weights + (panel * spec.n_in + block * kPanel) * kPanel;
+        if (gradient != nullptr) {
+          T* out = gradient + begin;
+          weight_gradient_block(batch, l, panel, block, accumulate ? out : kZeros<T>, accumulate ? kPanel : 0, out);
+        } else {
+          weight_gradient_block(batch, l, panel, block, kZeros<T>, 0, local);
+          update_range(batch.k, network, *update, s, begin, width_of(spec.n_in, block) * kPanel, local);
+        }
+      }
+    }
+    // Biases and activation parameters: few numbers, so a panel is the unit, and a shared parameter is thread 0's.
+    const Range units = team.share(panels(spec.n_out));
+    const auto sum_and_update = [&](const Panels<T>& values, index_t offset, index_t panel) {
+      const index_t begin = offset + panel * kPanel;
+      T* sums = gradient != nullptr ? gradient + begin : local;
+      if (!accumulate) std::fill_n(sums, kPanel, T{0});
+      batch.k.column_sums(values.at(panel, 0), batch.rows, sums);
+      if (gradient == nullptr) update_range(batch.k, network, *update, scalars_for(*update, recipe, l, false), begin, kPanel, sums);
+    };
+    for (index_t p = units.begin; p < units.end; ++p) sum_and_update(room.delta, window.bias, p);
+    if (spec.learn == Learn::unit) {
+      for (index_t p = units.begin; p < units.end; ++p) sum_and_update(room.by_parameter, window.parameter, p);
+    } else if (spec.learn == Learn::shared && team.leads()) {
+      T* sums = gradient != nullptr ? gradient + window.parameter : batch.room.shared_gradient.data();
+      const index_t width = panels(spec.n_out) * kPanel;
+      if (!accumulate) std::fill_n(sums, width, T{0});
+      for (index_t p = 0; p < panels(spec.n_out); ++p) batch.k.column_sums(room.by_parameter.at(p, 0), batch.rows, sums + p * kPanel);
+      if (gradient == nullptr) {
+        share_gradient(spec, sums);
+        update_range(batch.k, network, *update, scalars_for(*update, recipe, l, false), window.parameter, width, sums);
+      }
+    }
+  }
+  team.barrier();
+}
+
+template <class T>
+void share_gradients(const Network<T>& network, T* gradient) {
+  for (int l = 0; l < network.depth(); ++l) {
+    if (network.layer(l).learn == Learn::shared) share_gradient(network.layer(l), gradient + network.window(l).parameter);
+  }
+}
+
+template <class T>
+void apply_update(Team& team, const Batch<T>& batch, Network<T>& network, const Update<T>& update, const T* gradient) {
+  const Recipe& recipe = *batch.recipe;
+  for (int l = 0; l < network.depth(); ++l) {
+    if (is_frozen(recipe, l)) continue;
+    const LayerSpec& spec = network.layer(l);
+    const Window& window = network.window(l);
+    if (network.owns_weights(l)) {
+      const Range rows = team.share(panels(spec.n_out) * spec.n_in);
+      const index_t begin = window.weights + rows.begin * kPanel;
+      update_range(batch.k, network, update, scalars_for(update, recipe, l, true), begin, (rows.end - rows.begin) * kPanel,
+                   gradient + begin);
+    }
+    if (!team.leads()) continue;
+    const UpdateScalars<T> s = scalars_for(update, recipe, l, false);
+    const index_t width = panels(spec.n_out) * kPanel;
+    update_range(batch.k, network, update, s, window.bias, width, gradient + window.bias);
+    if (spec.learn != Learn::fixed) update_range(batch.k, network, update, s, window.parameter, width, gradient + window.parameter);
+  }
+  team.barrier();
+}
+
+#define LAYERWISE_INSTANTIATE(T)                                                           \
+  template void learn<T>(Team&, const Batch<T>&, Network<T>&, const Update<T>*, T*, bool); \
+  template void share_gradients<T>(const Network<T>&, T*);                                 \
+  template void apply_update<T>(Team&, const Batch<T>&, Network<T>&, const Update<T>&, const T*);
+LAYERWISE_INSTANTIATE(float)
+LAYERWISE_INSTANTIATE(double)
+
+}  // namespace layerwise
