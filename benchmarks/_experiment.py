@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 import _timing
 from layerwise import Adam, DenoisingAutoencoder, Masking, PretrainedClassifier, StackedAutoencoder, load
 from layerwise.datasets import Dataset
+from layerwise.schedules import BY_NAME as SCHEDULES
+from layerwise.schedules import Schedule
 
 Settings = Mapping[str, Any]
 
@@ -69,10 +71,46 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pretraining-batch-size", type=int, default=100)
     parser.add_argument("--pretraining-rate", type=float, default=1e-3)
     parser.add_argument("--finetuning-epochs", type=int, default=40)
+    parser.add_argument("--schedule", choices=SCHEDULES, default="constant", help="of fine-tuning's rate")
+    parser.add_argument("--warm-up", type=float, default=0.0, metavar="EPOCHS", help="of that schedule")
+    parser.add_argument("--pretraining-schedule", choices=SCHEDULES, default="constant")
     parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--alpha", type=float, default=0.0)
     parser.add_argument("--only-pretrained", action="store_true")
     parser.add_argument("--only-random", action="store_true")
+
+
+def finetuning_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """What the pretrained and the random starts share. A constant rate is not named, as in lines older than that."""
+    found = {
+        "hidden": options.hidden,
+        "activation": options.activation,
+        "finetuning_epochs": options.finetuning_epochs,
+        "batch_size": options.batch_size,
+        "dropout": options.dropout,
+        "alpha": options.alpha,
+    }
+    if options.schedule != "constant" or options.warm_up:
+        found |= {"schedule": options.schedule, "warm_up": options.warm_up}
+    return found
+
+
+def pretraining_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """How the hidden layers are pretrained."""
+    found = {
+        "epochs": options.epochs,
+        "batch_size": options.pretraining_batch_size,
+        "rate": options.pretraining_rate,
+        "masking": options.masking,
+    }
+    if options.pretraining_schedule != "constant":
+        found["schedule"] = options.pretraining_schedule
+    return found
+
+
+def schedule(settings: Settings) -> Schedule:
+    """The schedule that a run's settings name."""
+    return SCHEDULES[settings.get("schedule", "constant")](warm_up=settings.get("warm_up", 0.0))
 
 
 def pretrain(
@@ -96,6 +134,7 @@ def pretrain(
             epochs=settings["epochs"],
             batch_size=settings["batch_size"],
             optimizer=Adam(settings["rate"]),
+            schedule=schedule(settings),
         ),
         n_jobs=options.threads,
         random_state=seed,

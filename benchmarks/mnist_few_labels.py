@@ -29,26 +29,13 @@ STARTS = ("glorot_uniform_sigmoid", "glorot_uniform", "fan_in_uniform", "laroche
 
 def plans(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """The settings to run: one pretrained network, and every random start at every rate."""
-    shared = {
-        "labels": options.labels,
-        "hidden": options.hidden,
-        "activation": options.activation,
-        "finetuning_epochs": options.finetuning_epochs,
-        "batch_size": options.batch_size,
-        "dropout": options.dropout,
-        "alpha": options.alpha,
-    }
+    shared = {"labels": options.labels, **_experiment.finetuning_settings(options)}
     if not options.only_random:
         yield {
             "name": options.name,
             **shared,
             "rate": options.rate,
-            "pretraining": {
-                "epochs": options.epochs,
-                "batch_size": options.pretraining_batch_size,
-                "rate": options.pretraining_rate,
-                "masking": options.masking,
-            },
+            "pretraining": _experiment.pretraining_settings(options),
         }
     if not options.only_pretrained:
         for start in options.starts:
@@ -70,6 +57,7 @@ def work(data: Dataset, plan: Mapping[str, Any], seed: int, options: argparse.Na
             epochs=plan["finetuning_epochs"],
             batch_size=plan["batch_size"],
             optimizer=Adam(plan["rate"]),
+            schedule=_experiment.schedule(plan),
             dropout=plan["dropout"],
             alpha=plan["alpha"],
         ),

@@ -27,27 +27,13 @@ OPTIMIZERS = {"adam": Adam, "momentum": Momentum, "sgd": SGD}
 def plans(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """The settings to run: the pretrained network and the same from its random starts."""
     shared = {
-        "hidden": options.hidden,
-        "activation": options.activation,
-        "finetuning_epochs": options.finetuning_epochs,
-        "batch_size": options.batch_size,
+        **_experiment.finetuning_settings(options),
         "optimizer": options.optimizer,
         "rate": options.rate,
-        "dropout": options.dropout,
-        "alpha": options.alpha,
         "early_stopping": options.early_stopping,
     }
     if not options.only_random:
-        yield {
-            "name": options.name,
-            **shared,
-            "pretraining": {
-                "epochs": options.epochs,
-                "batch_size": options.pretraining_batch_size,
-                "rate": options.pretraining_rate,
-                "masking": options.masking,
-            },
-        }
+        yield {"name": options.name, **shared, "pretraining": _experiment.pretraining_settings(options)}
     if not options.only_pretrained:
         for start in options.starts:
             yield {"name": f"random start, {start}", **shared, "start": start}
@@ -66,6 +52,7 @@ def work(data: Dataset, plan: Mapping[str, Any], seed: int, options: argparse.Na
             epochs=plan["finetuning_epochs"],
             batch_size=plan["batch_size"],
             optimizer=OPTIMIZERS[plan["optimizer"]](plan["rate"]),
+            schedule=_experiment.schedule(plan),
             dropout=plan["dropout"],
             alpha=plan["alpha"],
             early_stopping=plan["early_stopping"],

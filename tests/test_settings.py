@@ -39,13 +39,14 @@ from layerwise import (
     initializers,
     optimizers,
     pretraining,
+    schedules,
 )
 from layerwise.checks import Parameter
 from layerwise.settings import Settings
 
 KINDS = [
     SGD, Momentum, Nesterov, Adagrad, RMSProp, Adam, AdamW, Masking, Gaussian, SaltAndPepper, LeakyReLU, PReLU, ELU,
-    GELU, Swish, Normal, Sparse, Autoencoder, DenoisingAutoencoder, FineTuning,
+    GELU, Swish, Normal, Sparse, Autoencoder, DenoisingAutoencoder, FineTuning, *schedules.BY_NAME.values(),
 ]  # fmt: skip
 WHERE = Parameter("Thing", "setting")
 BAD_NUMBERS = [None, "x", True, [1], np.nan, np.inf, -np.inf, -1.0, 1 + 1j, object()]
@@ -59,7 +60,7 @@ def test_settings_are_values(kind: type[Settings]) -> None:
     assert clone(settings) == settings
     assert copy.deepcopy(settings) == settings
     assert pickle.loads(pickle.dumps(settings)) == settings
-    assert eval(repr(settings)) == settings
+    assert eval(repr(settings), globals() | vars(schedules)) == settings
     assert settings.replace(**settings.get_params(deep=False)) == settings
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(settings, next(iter(settings.get_params())), 1)

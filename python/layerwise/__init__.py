@@ -30,6 +30,14 @@ if TYPE_CHECKING:
     from layerwise.optimizers import SGD, Adagrad, Adam, AdamW, Momentum, Nesterov, RMSProp
     from layerwise.persistence import FormatError
     from layerwise.pretraining import Autoencoder, DenoisingAutoencoder, Stage, pretrain
+    from layerwise.schedules import (
+        ConstantRate,
+        CosineDecay,
+        ExponentialDecay,
+        InverseTimeDecay,
+        LinearDecay,
+        StepDecay,
+    )
     from layerwise.training import EpochRecord, TrainingDiverged
 
 _HOMES = {
@@ -42,6 +50,7 @@ _HOMES = {
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Momentum", "Nesterov", "RMSProp"),
     "persistence": ("FormatError",),
     "pretraining": ("Autoencoder", "DenoisingAutoencoder", "Stage", "pretrain"),
+    "schedules": ("ConstantRate", "CosineDecay", "ExponentialDecay", "InverseTimeDecay", "LinearDecay", "StepDecay"),
     "training": ("EpochRecord", "TrainingDiverged"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -54,13 +63,18 @@ __all__ = [
     "Adam",
     "AdamW",
     "Autoencoder",
+    "ConstantRate",
+    "CosineDecay",
     "DenoisingAutoencoder",
     "EpochRecord",
+    "ExponentialDecay",
     "FineTuning",
     "FormatError",
     "Gaussian",
     "InvalidParameterError",
+    "InverseTimeDecay",
     "LeakyReLU",
+    "LinearDecay",
     "Masking",
     "Momentum",
     "Nesterov",
@@ -74,6 +88,7 @@ __all__ = [
     "Sparse",
     "StackedAutoencoder",
     "Stage",
+    "StepDecay",
     "Swish",
     "TrainingDiverged",
     "load",

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from layerwise import _core, checks, initializers, optimizers, training
+from layerwise import _core, checks, initializers, optimizers, schedules, training
 from layerwise.activations import Activation
 from layerwise.checks import Parameter
 from layerwise.network import DenseLayer, Network, start_layer
 from layerwise.optimizers import Adam, Optimizer
 from layerwise.pretraining import Stage
+from layerwise.schedules import CONSTANT, Schedule
 from layerwise.settings import Settings
 from layerwise.training import Callback, EarlyStopping, EpochRecord
 
@@ -32,6 +33,10 @@ class FineTuning(Settings):
     batch_size : int or "auto", default="auto"
         "auto": rows / 32, but at least 10 and at most 100.
     optimizer : optimizer or its name, default=Adam()
+    schedule : schedule or its name, default=ConstantRate()
+        How the optimizer's learning rate changes from step to step: `ConstantRate`, `InverseTimeDecay`, `StepDecay`,
+        `ExponentialDecay`, `LinearDecay` or `CosineDecay`, each with a warm-up if wanted. The last two end with the
+        last of `epochs`, also if early stopping ends before.
     alpha : float >= 0, default=0.0
         Adds 1/2 * alpha * ||W||^2 to the mean loss (weights only). scikit-learn's MLP divides its alpha by the number
         of rows of the batch besides; papers that write lambda * ||W||^2 mean alpha = 2 * lambda.
@@ -51,6 +56,7 @@ class FineTuning(Settings):
     epochs: int = 50
     batch_size: int | str = "auto"
     optimizer: Optimizer | str = ADAM
+    schedule: Schedule | str = CONSTANT
     alpha: float = 0.0
     dropout: float | Sequence[float] = 0.0
     frozen_layers: int | Sequence[int] = 0
@@ -62,8 +68,12 @@ class FineTuning(Settings):
     def check(self, where: Parameter, n_hidden: int) -> "FineTuning":
         """Check all settings; return them with dropout as one value a hidden layer and the frozen layers by number."""
         checks.boolean(where.child("early_stopping"), self.early_stopping)
+        epochs = checks.integer(where.child("epochs"), self.epochs, 0)
+        schedule = schedules.resolve(where.child("schedule"), self.schedule)
+        schedule.check_length(where.child("schedule"), epochs)
         return self.replace(
-            epochs=checks.integer(where.child("epochs"), self.epochs, 0),
+            epochs=epochs,
+            schedule=schedule,
             batch_size=training.check_batch_size(where.child("batch_size"), self.batch_size),
             optimizer=optimizers.resolve(where.child("optimizer"), self.optimizer),
             alpha=checks.real(where.child("alpha"), self.alpha, 0),
@@ -232,6 +242,7 @@ def finetune(
         epochs=settings.epochs,
         batch_size=batch_size,
         learning_rate=settings.optimizer.learning_rate,
+        schedule=settings.schedule,
         validation=held_out,
         callbacks=[*callbacks, stopper] if stopper else callbacks,
     )

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from layerwise import _core, activations, checks, corruption, initializers, optimizers, training
+from layerwise import _core, activations, checks, corruption, initializers, optimizers, schedules, training
 from layerwise.activations import Activation
 from layerwise.checks import Parameter
 from layerwise.corruption import Corruption, Masking
 from layerwise.network import DenseLayer, Network, start_layer
 from layerwise.optimizers import Adam, Optimizer
+from layerwise.schedules import CONSTANT, Schedule
 from layerwise.settings import Settings
 from layerwise.training import Callback, EpochRecord
 
@@ -40,6 +41,8 @@ class Autoencoder(Settings):
     batch_size : int or "auto", default="auto"
         "auto": rows / 32, but at least 10 and at most 100.
     optimizer : optimizer or its name, default=Adam()
+    schedule : schedule or its name, default=ConstantRate()
+        How the optimizer's learning rate changes from step to step, as in `FineTuning`.
     alpha : float >= 0, default=0.0
         Adds 1/2 * alpha * ||W||^2 to the mean loss (weights only).
     tied : bool, default=True
@@ -58,6 +61,7 @@ class Autoencoder(Settings):
     epochs: int | Sequence[int] = 15
     batch_size: int | str | Sequence[int | str] = "auto"
     optimizer: Optimizer | str | Sequence[Optimizer | str] = ADAM
+    schedule: Schedule | str | Sequence[Schedule | str] = CONSTANT
     alpha: float | Sequence[float] = 0.0
     tied: bool | Sequence[bool] = True
     decoder: str | Sequence[str] = "auto"
@@ -72,6 +76,8 @@ class Autoencoder(Settings):
             for name, check in self._checks().items()
         }
         layers = [self.replace(**{name: values[i] for name, values in columns.items()}) for i in range(n_layers)]
+        for schedule, epochs in zip(columns["schedule"], columns["epochs"], strict=True):
+            schedule.check_length(where.child("schedule"), epochs)
         for layer in layers:
             if layer.loss == "cross_entropy" and layer.decoder not in ("auto", "sigmoid"):
                 raise where.child("decoder").error('"sigmoid" or "auto" with loss="cross_entropy"', layer.decoder)
@@ -82,6 +88,7 @@ class Autoencoder(Settings):
             "epochs": lambda where, value: checks.integer(where, value, 1),
             "batch_size": training.check_batch_size,
             "optimizer": optimizers.resolve,
+            "schedule": schedules.resolve,
             "alpha": lambda where, value: checks.real(where, value, 0),
             "tied": checks.boolean,
             "decoder": lambda where, value: checks.choice(where, value, DECODERS),
@@ -99,7 +106,7 @@ class DenoisingAutoencoder(Autoencoder):
     ----------
     corruption : corruption, its name, or None, default=Masking(0.25)
         `Masking`, `Gaussian` or `SaltAndPepper`; one, or a list with one a layer.
-    epochs, batch_size, optimizer, alpha, tied, decoder, loss, validation_fraction
+    epochs, batch_size, optimizer, schedule, alpha, tied, decoder, loss, validation_fraction
         As in `Autoencoder`.
     """
 
@@ -302,6 +309,7 @@ def _stages(
             epochs=settings.epochs,
             batch_size=batch_size,
             learning_rate=settings.optimizer.learning_rate,
+            schedule=settings.schedule,
             validation=None if held_out is None else (held_out, None),
             callbacks=callbacks,
         )

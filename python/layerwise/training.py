@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from layerwise import _core, checks
 from layerwise.checks import Parameter
+from layerwise.schedules import CONSTANT, Schedule
 
 Array = NDArray[Any]
 
@@ -35,6 +36,7 @@ class EpochRecord:
     validation_loss : float or None
         The same for the validation rows, after the epoch, without corruption and dropout.
     learning_rate : float
+        Of the epoch's last step, as the schedule made it.
     seconds : float
     """
 
@@ -63,6 +65,7 @@ class TrainingDiverged(ValueError):  # noqa: N818 (named for what happened, like
     epoch : int
         Counted from 1.
     learning_rate : float
+        The optimiser's, before the schedule.
     """
 
     def __init__(self, stage: str, layer: int | None, epoch: int, learning_rate: float, what: str) -> None:
@@ -88,6 +91,7 @@ def run(
     epochs: int,
     batch_size: int,
     learning_rate: float,
+    schedule: Schedule = CONSTANT,
     validation: tuple[Array, Array | None] | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Iterator[EpochRecord]:
@@ -106,6 +110,8 @@ def run(
     epochs, batch_size : int
         `batch_size` is the recipe's.
     learning_rate : float
+    schedule : Schedule, default=ConstantRate()
+        What each step's learning rate is multiplied by.
     validation : (X, Y) or None
         Rows to measure after each epoch and never to train on.
     callbacks : sequence of callables on an EpochRecord
@@ -125,11 +131,12 @@ def run(
     plan = plan_for(engine, recipe)
     steps = -(-len(X) // batch_size)
     learning_rate = float(learning_rate)
-    rates = np.full(steps, learning_rate)
 
     for epoch in range(1, epochs + 1):
         start = perf_counter()
-        stats = plan.run(X, Y, (epoch - 1) * steps, steps, rates)
+        first = (epoch - 1) * steps
+        rates = learning_rate * schedule.factors(first, steps, steps_per_epoch=steps, epochs=epochs)
+        stats = plan.run(X, Y, first, steps, rates)
         held_out = None if validation is None else float(plan.evaluate(*validation))
 
         finite = stats.finite and (held_out is None or np.isfinite(held_out))
@@ -137,7 +144,7 @@ def run(
             what = f"the loss is {stats.loss if not stats.finite else held_out}"
             raise TrainingDiverged(stage, layer, epoch, learning_rate, what)
         record = EpochRecord(
-            stage, layer, epoch, epochs, float(stats.loss), held_out, learning_rate, perf_counter() - start
+            stage, layer, epoch, epochs, float(stats.loss), held_out, float(rates[-1]), perf_counter() - start
         )
         answers = [bool(callback(record)) for callback in callbacks]  # each callback sees each epoch
         if (any(answers) or epoch == epochs) and not np.isfinite(engine.parameters()).all():

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 
-from layerwise import activations, corruption, finetuning, initializers, optimizers, pretraining
+from layerwise import activations, corruption, finetuning, initializers, optimizers, pretraining, schedules
 from layerwise.activations import Activation
 from layerwise.network import DenseLayer, Network
 from layerwise.pretraining import Stage
@@ -25,6 +25,7 @@ Tensors = dict[str, Array]
 
 _SETTINGS: list[Any] = [
     *optimizers.BY_NAME.values(),
+    *schedules.BY_NAME.values(),
     *corruption.BY_NAME.values(),
     activations.LeakyReLU,
     activations.PReLU,

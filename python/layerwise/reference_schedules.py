@@ -1,0 +1,38 @@
+"""Learning-rate schedules in plain Python: their definition.
+
+A step is counted from 0 through all epochs. What is returned is the factor on the learning rate in that step.
+"""
+
+from __future__ import annotations
+
+import math
+
+
+def warm_up_factor(step: int, warm_up_steps: int) -> float:
+    """A straight rise that reaches 1 in the first step after the warm-up."""
+    return min(1.0, (step + 1) / (warm_up_steps + 1))
+
+
+def inverse_time(step: int, decay: float) -> float:
+    """Larochelle et al. 2009: the decrease constant, per update."""
+    return 1 / (1 + decay * step)
+
+
+def step_decay(step: int, factor: float, every: int, steps_per_epoch: int) -> float:
+    """A fall by `factor` after every `every` epochs."""
+    return factor ** (step // (every * steps_per_epoch))
+
+
+def exponential(step: int, factor: float, steps_per_epoch: int) -> float:
+    """A fall by `factor` an epoch, spread over its steps."""
+    return math.exp(math.log(factor) * step / steps_per_epoch)
+
+
+def linear(step: int, end: float, steps: int) -> float:
+    """A straight line from 1 in step 0 to `end` in step `steps`, the first that is not done."""
+    return ((steps - step) + end * step) / steps
+
+
+def cosine(step: int, end: float, steps: int) -> float:
+    """Loshchilov & Hutter 2017, equation 5: half a cosine from 1 to `end`."""
+    return end + 0.5 * (1 - end) * (1 + math.cos(math.pi * step / steps))

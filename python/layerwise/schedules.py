@@ -1,0 +1,226 @@
+"""How the learning rate changes while a network trains.
+
+A schedule is a factor on the optimiser's `learning_rate`, one a step, so that the rate and the way it changes can be
+searched apart. It is a function of the step's number, counted from 0, and of the length of the training, and of nothing
+else: a run that is taken up again at any step goes on with the same rates. `layerwise.reference_schedules` states the
+formulas.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layerwise import checks
+from layerwise.checks import Parameter
+from layerwise.settings import Settings
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Schedule(Settings, ABC):
+    """Base of the schedules. Below, s counts the steps since the warm-up and S is how many there are of them in all."""
+
+    warm_up: float = 0.0
+    kind = ""
+
+    def check(self, where: Parameter) -> None:
+        """Raise InvalidParameterError if a setting is not allowed."""
+        checks.real(where.child("warm_up"), self.warm_up, 0)
+
+    def check_length(self, where: Parameter, epochs: int) -> None:
+        """Raise InvalidParameterError if the warm-up does not end before a training of `epochs` epochs."""
+        if 0 < epochs <= self.warm_up:
+            raise where.child("warm_up").error(f"less than the number of epochs, {epochs}", self.warm_up)
+
+    def factors(self, first_step: int, n_steps: int, *, steps_per_epoch: int, epochs: int) -> Vector:
+        """Return what the learning rate is multiplied by in the steps `first_step` to `first_step` + `n_steps` - 1.
+
+        Parameters
+        ----------
+        first_step, n_steps : int
+            Steps are counted from 0 through all epochs.
+        steps_per_epoch, epochs : int
+            The length of the training.
+
+        Returns
+        -------
+        ndarray of shape (n_steps,)
+            The same numbers whichever steps are asked for together.
+        """
+        warm = round(self.warm_up * steps_per_epoch)
+        since = np.arange(first_step - warm, first_step - warm + n_steps, dtype=np.float64)
+        rise = np.minimum((since + (warm + 1)) / (warm + 1), 1.0)
+        total = max(1, epochs * steps_per_epoch - warm)
+        return rise * self._shape(np.maximum(since, 0.0), total, steps_per_epoch)
+
+    @abstractmethod
+    def _shape(self, since: Vector, total: int, steps_per_epoch: int) -> Vector:
+        """Return the factors for `since` steps after the warm-up, of `total` such steps.
+
+        NumPy's own powers and cosines are another code path on another processor; Python's are not, so those serve.
+        """
+
+
+@dataclass(frozen=True, repr=False)
+class ConstantRate(Schedule):
+    """The same rate in every step.
+
+    Parameters
+    ----------
+    warm_up : float >= 0, default=0.0
+        Length of the warm-up in epochs, which need not be whole: W steps, the nearest whole number, in which the rate
+        rises as (t + 1) / (W + 1), t the step counted from 0. Must be less than the number of epochs.
+    """
+
+    kind = "constant"
+
+    def _shape(self, since: Vector, total: int, steps_per_epoch: int) -> Vector:  # noqa: ARG002
+        return np.ones(len(since))
+
+
+@dataclass(frozen=True, repr=False)
+class InverseTimeDecay(Schedule):
+    """1 / (1 + decay * s), per update (Larochelle et al. 2009, where `decay` is the decrease constant).
+
+    Parameters
+    ----------
+    decay : float >= 0, default=1e-4
+        Per step; after 1 / decay steps the rate is half of what it was.
+    warm_up : float >= 0, default=0.0
+        In epochs, as in `ConstantRate`.
+    """
+
+    decay: float = 1e-4
+    kind = "inverse_time"
+
+    def check(self, where: Parameter) -> None:
+        """Raise InvalidParameterError if a setting is not allowed."""
+        super().check(where)
+        checks.real(where.child("decay"), self.decay, 0)
+
+    def _shape(self, since: Vector, total: int, steps_per_epoch: int) -> Vector:  # noqa: ARG002
+        shape: Vector = 1.0 / (1.0 + self.decay * since)
+        return shape
+
+
+@dataclass(frozen=True, repr=False)
+class StepDecay(Schedule):
+    """factor^k, k the number of whole periods of `every` epochs since the warm-up.
+
+    Parameters
+    ----------
+    factor : float in (0, 1], default=0.5
+    every : int, default=10
+        Epochs from one fall of the rate to the next.
+    warm_up : float >= 0, default=0.0
+        In epochs, as in `ConstantRate`.
+    """
+
+    factor: float = 0.5
+    every: int = 10
+    kind = "step"
+
+    def check(self, where: Parameter) -> None:
+        """Raise InvalidParameterError if a setting is not allowed."""
+        super().check(where)
+        checks.real(where.child("factor"), self.factor, 0, 1, open_low=True)
+        checks.integer(where.child("every"), self.every, 1)
+
+    def _shape(self, since: Vector, total: int, steps_per_epoch: int) -> Vector:  # noqa: ARG002
+        falls = since // (int(self.every) * steps_per_epoch)
+        return np.array([math.pow(self.factor, fall) for fall in falls])
+
+
+@dataclass(frozen=True, repr=False)
+class ExponentialDecay(Schedule):
+    """factor^(s / steps per epoch): the rate falls by `factor` in an epoch, by the same share in every step.
+
+    Parameters
+    ----------
+    factor : float in (0, 1], default=0.95
+    warm_up : float >= 0, default=0.0
+        In epochs, as in `ConstantRate`.
+    """
+
+    factor: float = 0.95
+    kind = "exponential"
+
+    def check(self, where: Parameter) -> None:
+        """Raise InvalidParameterError if a setting is not allowed."""
+        super().check(where)
+        checks.real(where.child("factor"), self.factor, 0, 1, open_low=True)
+
+    def _shape(self, since: Vector, total: int, steps_per_epoch: int) -> Vector:  # noqa: ARG002
+        return np.array([math.pow(self.factor, epochs) for epochs in since / steps_per_epoch])
+
+
+@dataclass(frozen=True, repr=False)
+class LinearDecay(Schedule):
+    """1 - (1 - end) * s / S: a straight line from 1 to `end`, which the step after the last would have.
+
+    Parameters
+    ----------
+    end : float in [0, 1], default=0.0
+        As a share of the learning rate.
+    warm_up : float >= 0, default=0.0
+        In epochs, as in `ConstantRate`.
+    """
+
+    end: float = 0.0
+    kind = "linear"
+
+    def check(self, where: Parameter) -> None:
+        """Raise InvalidParameterError if a setting is not allowed."""
+        super().check(where)
+        checks.real(where.child("end"), self.end, 0, 1)
+
+    def _shape(self, since: Vector, total: int, steps_per_epoch: int) -> Vector:  # noqa: ARG002
+        shape: Vector = 1.0 - (1.0 - self.end) * (since / total)
+        return shape
+
+
+@dataclass(frozen=True, repr=False)
+class CosineDecay(Schedule):
+    """end + (1 - end) * (1 + cos(pi * s / S)) / 2 (Loshchilov & Hutter 2017, equation 5, without restarts).
+
+    Parameters
+    ----------
+    end : float in [0, 1], default=0.0
+        As a share of the learning rate.
+    warm_up : float >= 0, default=0.0
+        In epochs, as in `ConstantRate`.
+    """
+
+    end: float = 0.0
+    kind = "cosine"
+
+    def check(self, where: Parameter) -> None:
+        """Raise InvalidParameterError if a setting is not allowed."""
+        super().check(where)
+        checks.real(where.child("end"), self.end, 0, 1)
+
+    def _shape(self, since: Vector, total: int, steps_per_epoch: int) -> Vector:  # noqa: ARG002
+        fall = np.array([(1.0 + math.cos(math.pi * done)) / 2.0 for done in since / total])
+        shape: Vector = self.end + (1.0 - self.end) * fall
+        return shape
+
+
+BY_NAME: dict[str, type[Schedule]] = {
+    kind.kind: kind for kind in (ConstantRate, InverseTimeDecay, StepDecay, ExponentialDecay, LinearDecay, CosineDecay)
+}
+CONSTANT = ConstantRate()  # the default; settings cannot change, so one object serves all
+
+
+def resolve(where: Parameter, value: Any) -> Schedule:
+    """Return the schedule meant by a settings object or by a name such as "cosine"; its settings are checked."""
+    if isinstance(value, str) and value in BY_NAME:
+        value = BY_NAME[value]()
+    if not isinstance(value, Schedule):
+        raise where.error(f"a schedule such as CosineDecay() or one of {list(BY_NAME)}", value)
+    value.check(where)
+    return value
