@@ -85,6 +85,24 @@ def test_a_range_of_sizes_is_a_tuple(tmp_path: Path) -> None:
     assert load(tmp_path / "m").hidden_layer_sizes == (4, 3)
 
 
+def test_what_an_older_file_does_not_have_gets_its_default(tmp_path: Path) -> None:
+    path = tmp_path / "m"
+    make().save(path)
+
+    def forget(config: Any, _: Any) -> None:
+        del config["params"]["unlabeled"]
+        del config["params"]["finetuning"]["values"]["tol"]
+
+    altered(path, forget)
+    model = load(path)
+    assert model.unlabeled == "auto"
+    assert model.finetuning == FineTuning(epochs=1)
+
+    altered(path, lambda config, _: config["params"]["finetuning"]["values"].update(tool=1))
+    with pytest.raises(FormatError, match=r"unknown settings \['tool'\] of FineTuning"):
+        load(path)
+
+
 def test_long_names(tmp_path: Path) -> None:
     path = tmp_path / ("m" * 255)
     make().save(path)

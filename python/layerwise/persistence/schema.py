@@ -81,8 +81,8 @@ def decode_estimator(data: Any, tensors: Tensors) -> Any:
     """Return the estimator; takes the arrays it uses out of `tensors`."""
     name, params, fitted = _fields(data, "estimator", "params", "fitted")
     kind = _known(ESTIMATORS, name, "estimator")
-    if set(params) != set(kind().get_params(deep=False)):
-        raise FormatError(f"unknown or missing parameters of {name}")
+    if unknown := set(params) - set(kind().get_params(deep=False)):  # those that an older file lacks have their defaults
+        raise FormatError(f"unknown parameters {sorted(unknown)} of {name}")
     values = {key: _decode_value(value, tensors) for key, value in params.items()}
     known = {"network_", "stages_", *FITTED[name]}
     if set(fitted) - {"feature_names_in_"} != known:
@@ -187,8 +187,8 @@ def _decode_value(data: Any, tensors: Tensors) -> Any:
         return [_decode_value(one, tensors) for one in data] if isinstance(data, list) else data
     if set(data) == {"settings", "values"}:
         kind = _known(SETTINGS, data["settings"], "settings")
-        if set(data["values"]) != {field.name for field in fields(kind)}:
-            raise FormatError(f"unknown or missing settings of {data['settings']}")
+        if unknown := set(data["values"]) - {field.name for field in fields(kind)}:  # missing ones: as for parameters
+            raise FormatError(f"unknown settings {sorted(unknown)} of {data['settings']}")
         return kind(**{key: _decode_value(value, tensors) for key, value in data["values"].items()})
     if len(data) != 1:
         raise FormatError(f"unknown fields {sorted(data)}")
