@@ -19,6 +19,7 @@ from layerwise import (
     AdamW,
     Autoencoder,
     DenoisingAutoencoder,
+    Emphasis,
     FineTuning,
     Gaussian,
     InvalidParameterError,
@@ -31,6 +32,7 @@ from layerwise import (
     RMSProp,
     SaltAndPepper,
     Sparse,
+    Swap,
     Swish,
     activations,
     checks,
@@ -45,8 +47,8 @@ from layerwise.checks import Parameter
 from layerwise.settings import Settings
 
 KINDS = [
-    SGD, Momentum, Nesterov, Adagrad, RMSProp, Adam, AdamW, Masking, Gaussian, SaltAndPepper, LeakyReLU, PReLU, ELU,
-    GELU, Swish, Normal, Sparse, Autoencoder, DenoisingAutoencoder, FineTuning, *schedules.BY_NAME.values(),
+    SGD, Momentum, Nesterov, Adagrad, RMSProp, Adam, AdamW, Masking, Gaussian, SaltAndPepper, Swap, Emphasis, LeakyReLU,
+    PReLU, ELU, GELU, Swish, Normal, Sparse, Autoencoder, DenoisingAutoencoder, FineTuning, *schedules.BY_NAME.values(),
 ]  # fmt: skip
 WHERE = Parameter("Thing", "setting")
 BAD_NUMBERS = [None, "x", True, [1], np.nan, np.inf, -np.inf, -1.0, 1 + 1j, object()]
@@ -142,9 +144,8 @@ def test_activation_settings() -> None:
         (optimizers.resolve, Adam, "beta_2"),
         (optimizers.resolve, Adam, "epsilon"),
         (optimizers.resolve, AdamW, "weight_decay"),
-        (corruption.resolve, Masking, "rate"),
-        (corruption.resolve, Gaussian, "scale"),
-        (corruption.resolve, SaltAndPepper, "rate"),
+        (corruption.resolve_emphasis, Emphasis, "corrupted"),
+        (corruption.resolve_emphasis, Emphasis, "clean"),
         (initializers.resolve, Normal, "scale"),
         (initializers.resolve, Sparse, "scale"),
         (initializers.resolve, Sparse, "connections"),
@@ -154,6 +155,52 @@ def test_activation_settings() -> None:
 def test_bad_numbers_are_named(resolve: object, settings: type[Settings], name: str, bad: object) -> None:
     with pytest.raises(InvalidParameterError, match=rf"^The 'setting__{name}' parameter of Thing must be .* Got "):
         resolve(WHERE, settings(**{name: bad}))  # type: ignore[operator]
+
+
+LEVELS = [(Masking, "rate"), (Gaussian, "scale"), (SaltAndPepper, "rate"), (Swap, "rate")]
+
+
+@pytest.mark.parametrize(("settings", "name"), LEVELS)
+@pytest.mark.parametrize("bad", [*[b for b in BAD_NUMBERS if b != [1]], [0.1, -1.0], (0.5, "x"), [[0.5]]], ids=repr)
+def test_bad_levels_are_named(settings: type[Settings], name: str, bad: object) -> None:
+    with pytest.raises(InvalidParameterError, match=rf"^The 'setting__{name}' parameter of Thing must be .* Got "):
+        corruption.resolve(WHERE, settings(**{name: bad}))
+
+
+@pytest.mark.parametrize(("settings", "name"), LEVELS)
+def test_levels_are_one_or_one_an_input(settings: type[corruption.Corruption], name: str) -> None:
+    for level in (0.5, [0.5, 0.1, 1], (0.0, 0.0, 0.0), np.array([0.1, 0.2, 0.3])):
+        noise = settings(**{name: level})
+        assert corruption.resolve(WHERE, noise) is noise
+        noise.check_inputs(WHERE, 3)
+        noise.noise(0.0, 1.0)
+    for level in ([0.5, 0.5], [0.5] * 4, []):
+        with pytest.raises(InvalidParameterError, match=rf"'setting__{name}' .* sequence of 3 .one for each input"):
+            settings(**{name: level}).check_inputs(WHERE, 3)
+
+
+def test_exact_masking_has_one_rate() -> None:
+    assert corruption.resolve(WHERE, Masking(0.25, exact=True)) == Masking(0.25, True)
+    with pytest.raises(InvalidParameterError, match=r"'setting__rate' .* one number with exact=True"):
+        corruption.resolve(WHERE, Masking([0.2, 0.3], exact=True))
+    with pytest.raises(InvalidParameterError, match=r"'setting__exact' .* True or False"):
+        corruption.resolve(WHERE, Masking(exact=1))  # type: ignore[arg-type]
+
+
+def test_emphasis() -> None:
+    assert corruption.resolve_emphasis(WHERE, "double") == Emphasis(1.0, 0.5)
+    assert corruption.resolve_emphasis(WHERE, "full") == Emphasis(1.0, 0.0)
+    assert corruption.resolve_emphasis(WHERE, None) is None
+    for bad in ("triple", 0.5, (1, 0.5), Masking()):
+        with pytest.raises(InvalidParameterError, match=r"'setting' parameter of Thing must be None, an Emphasis"):
+            corruption.resolve_emphasis(WHERE, bad)
+    with pytest.raises(InvalidParameterError, match=r"'setting__corrupted' .* positive"):
+        corruption.resolve_emphasis(WHERE, Emphasis(0, 0))
+    for noise in (None, Gaussian(), [Masking(), Gaussian()]):
+        with pytest.raises(InvalidParameterError, match=r"'setting__emphasis' .* None where the corruption is"):
+            DenoisingAutoencoder(corruption=noise, emphasis="full").check(WHERE, 2)
+    first, second = DenoisingAutoencoder(corruption=["swap", None], emphasis=["full", None]).check(WHERE, 2)
+    assert (first.emphasis, second.emphasis) == (Emphasis(1.0, 0.0), None)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("bad", BAD_NUMBERS[:7], ids=repr)

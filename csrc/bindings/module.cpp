@@ -46,10 +46,12 @@ void bind_settings(py::module_& m) {
            py::arg("kind"), py::arg("momentum") = 0.9, py::arg("decay") = 0.999, py::arg("epsilon") = 1e-8, py::arg("weight_decay") = 0.0,
            py::arg("bias_correction") = true, py::arg("epsilon_inside_sqrt") = false);
   py::class_<NoiseSpec>(m, "Noise")
-      .def(py::init([](const std::string& kind, double level, double low, double high) {
-             return NoiseSpec{noise_named(kind), level, low, high};
-           }),
-           py::arg("kind") = "none", py::arg("level") = 0.0, py::arg("low") = 0.0, py::arg("high") = 1.0);
+      .def(py::init([](const std::string& kind, double level, double low, double high, const std::vector<double>& levels, bool exact,
+                       double corrupted,
+                       double clean) { return NoiseSpec{noise_named(kind), level, low, high, levels, exact, corrupted, clean}; }),
+           py::arg("kind") = "none", py::arg("level") = 0.0, py::arg("low") = 0.0, py::arg("high") = 1.0,
+           py::arg("levels") = std::vector<double>{}, py::arg("exact") = false, py::arg("corrupted_weight") = 1.0,
+           py::arg("clean_weight") = 1.0);
   py::class_<Recipe>(m, "Recipe")
       .def(py::init([](const std::string& loss, const OptimizerSpec& optimizer, index_t batch_size, std::uint64_t seed, double alpha,
                        const NoiseSpec& noise, std::vector<double> dropout, std::vector<bool> frozen, std::vector<double> rate_scale,

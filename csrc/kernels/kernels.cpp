@@ -4,6 +4,7 @@
 #include "kernels/activations.h"
 #include "kernels/gemm.h"
 #include "kernels/losses.h"
+#include "kernels/noise.h"
 #include "kernels/optimizers.h"
 #include "kernels/random.h"
 #include "kernels/simd.h"
@@ -19,6 +20,7 @@ constexpr Kernels<T> table() {
   fill_losses(k);
   fill_optimizers(k);
   fill_random(k);
+  fill_noises(k);
   return k;
 }
 

@@ -56,9 +56,8 @@ void check(const Network<T>& network, const Recipe& recipe) {
   share(o.momentum, "momentum (beta_1)");
   share(o.decay, "decay (beta_2)");
   not_negative(o.weight_decay, "weight_decay");
-  const bool probability = recipe.noise.kind == NoiseKind::masking || recipe.noise.kind == NoiseKind::salt_and_pepper;
-  not_negative(recipe.noise.level, "the noise's level");
-  require(!probability || recipe.noise.level <= 1, "the noise's level must be in [0, 1] for masking and salt_and_pepper");
+  require(!recipe.noise.emphasises() || (network.inputs() == network.outputs() && recipe.loss != Loss::softmax_cross_entropy),
+          "corrupted inputs can be emphasised only where the outputs are as many as the inputs, and not with softmax_cross_entropy");
   const Activation output = network.layer(network.depth() - 1).activation;
   require(recipe.loss != Loss::sigmoid_cross_entropy || output == Activation::sigmoid,
           "sigmoid_cross_entropy needs the output activation sigmoid");
@@ -98,6 +97,7 @@ Plan<T>::Plan(Network<T>& network, const Recipe& recipe)
       recipe_((check(network, recipe), recipe)),
       threads_(threads_for(3 * multiply_adds(network, recipe.batch_size), recipe.threads)),
       pace_(threads_, recipe.threads == 0),
+      corruption_(recipe.noise, recipe.seed, network.inputs()),
       room_(network, &recipe_, std::min(recipe.batch_size, kRowBlock), threads_, 0, network.depth()) {
   if (has_first_moment(recipe.optimizer.kind)) first_ = Buffer<T>(network.size(), 3);
   if (has_second_moment(recipe.optimizer.kind)) second_ = Buffer<T>(network.size(), 4);
@@ -109,7 +109,8 @@ Batch<T> Plan<T>::batch_of(const Data<T>& data) {
   batch.last = network_.depth();
   batch.logits = loss_is_in_logits(recipe_);
   batch.train = true;
-  batch.input_is_target = data.y == nullptr && recipe_.noise.kind == NoiseKind::none;
+  batch.corruption = corruption_.any() ? &corruption_ : nullptr;
+  batch.input_is_target = data.y == nullptr && batch.corruption == nullptr;
   return batch;
 }
 

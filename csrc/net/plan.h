@@ -54,6 +54,7 @@ class Plan {
   const Recipe recipe_;
   const int threads_;
   Pace pace_;
+  const Corruption<T> corruption_;
   Workspace<T> room_;
   Buffer<T> first_, second_;
   Buffer<T> gradient_;  // only for batches of several row blocks

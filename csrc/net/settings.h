@@ -33,6 +33,11 @@ struct NoiseSpec {
   NoiseKind kind = NoiseKind::none;
   double level = 0;  // probability, or standard deviation
   double low = 0, high = 1;
+  std::vector<double> levels;  // one a column, or empty: level for all
+  bool exact = false;          // masking: level * columns (rounded, halves up) of each row's columns, no more and no fewer
+  double corrupted_weight = 1, clean_weight = 1;  // of the loss's cells (Vincent 2010: alpha and beta)
+
+  bool emphasises() const { return corrupted_weight != 1 || clean_weight != 1; }
 };
 
 struct Recipe {
@@ -55,6 +60,10 @@ struct Recipe {
 inline bool loss_is_in_logits(const Recipe& recipe) { return recipe.loss != Loss::squared_error; }
 
 // Streams of random numbers: the last word of the Philox counter, so that no two uses share a number.
-enum Stream : std::uint32_t { kShuffleStream = 0, kNoiseStream = 1, kDropoutStream = 16 };
+enum Stream : std::uint32_t {
+  kShuffleStream = 0,
+  kNoiseStream = 1,  // and 2: which rows swap noise takes its values from
+  kDropoutStream = 16,
+};
 
 }  // namespace layerwise

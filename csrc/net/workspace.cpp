@@ -33,6 +33,7 @@ Workspace<T>::Workspace(const Network<T>& network, const Recipe* recipe, index_t
     input = room(network.layer(first).n_in);
     target = input;
     if (recipe != nullptr) target = room(network.outputs());
+    if (recipe != nullptr && recipe->noise.emphasises()) cell_weights = room(network.outputs());
     for (int l = first; l < last; ++l) {
       LayerRoom<T>& layer = layers[static_cast<std::size_t>(l)];
       const LayerSpec& spec = network.layer(l);

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/buffer.h"
+#include "net/data.h"
 #include "net/network.h"
 
 namespace layerwise {
@@ -11,14 +12,6 @@ namespace layerwise {
 // Rows a product reads its accumulators back for: deeper products and larger batches run in blocks, with the same bits.
 inline constexpr index_t kDepthBlock = 1024;
 inline constexpr index_t kRowBlock = 1024;
-
-// A batch of rows in panels: feature f of row r is data[(f / 32) * step + r * 32 + f % 32].
-template <class T>
-struct Panels {
-  T* data = nullptr;
-  index_t step = 0;
-  T* at(index_t panel, index_t row) const { return data + panel * step + row * kPanel; }
-};
 
 template <class T>
 struct LayerRoom {
@@ -36,9 +29,10 @@ class Workspace {
   // `recipe` null: forward passes only, without targets, noise or dropout.
   Workspace(const Network<T>& network, const Recipe* recipe, index_t rows, int threads, int first, int last);
 
-  index_t rows;      // capacity
-  Panels<T> input;   // what the first layer reads, after corruption
-  Panels<T> target;  // the same memory as input when nothing is corrupted and the input is the target
+  index_t rows;            // capacity
+  Panels<T> input;         // what the first layer reads, after corruption
+  Panels<T> target;        // the same memory as input when nothing is corrupted and the input is the target
+  Panels<T> cell_weights;  // of the loss's cells, where the recipe's noise emphasises some
   std::vector<LayerRoom<T>> layers;
   std::vector<T> row_scale;  // weight of a row divided by the sum of weights
   std::vector<double> row_loss;

@@ -22,14 +22,15 @@ finally:
 
 if TYPE_CHECKING:
     from layerwise.activations import ELU, GELU, LeakyReLU, PReLU, Swish
+    from layerwise.autoencoders import Autoencoder, DenoisingAutoencoder
     from layerwise.checks import InvalidParameterError, ScaleWarning
-    from layerwise.corruption import Gaussian, Masking, SaltAndPepper
+    from layerwise.corruption import Emphasis, Gaussian, Masking, SaltAndPepper, Swap
     from layerwise.estimators import PretrainedClassifier, PretrainedRegressor, StackedAutoencoder, load
     from layerwise.finetuning import FineTuning
     from layerwise.initializers import Normal, Sparse
     from layerwise.optimizers import SGD, Adagrad, Adam, AdamW, Momentum, Nesterov, RMSProp
     from layerwise.persistence import FormatError
-    from layerwise.pretraining import Autoencoder, DenoisingAutoencoder, Stage, pretrain
+    from layerwise.pretraining import Stage, pretrain
     from layerwise.schedules import (
         ConstantRate,
         CosineDecay,
@@ -42,14 +43,15 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "activations": ("ELU", "GELU", "LeakyReLU", "PReLU", "Swish"),
+    "autoencoders": ("Autoencoder", "DenoisingAutoencoder"),
     "checks": ("InvalidParameterError", "ScaleWarning"),
-    "corruption": ("Gaussian", "Masking", "SaltAndPepper"),
+    "corruption": ("Emphasis", "Gaussian", "Masking", "SaltAndPepper", "Swap"),
     "estimators": ("PretrainedClassifier", "PretrainedRegressor", "StackedAutoencoder", "load"),
     "finetuning": ("FineTuning",),
     "initializers": ("Normal", "Sparse"),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Momentum", "Nesterov", "RMSProp"),
     "persistence": ("FormatError",),
-    "pretraining": ("Autoencoder", "DenoisingAutoencoder", "Stage", "pretrain"),
+    "pretraining": ("Stage", "pretrain"),
     "schedules": ("ConstantRate", "CosineDecay", "ExponentialDecay", "InverseTimeDecay", "LinearDecay", "StepDecay"),
     "training": ("EpochRecord", "TrainingDiverged"),
 }
@@ -66,6 +68,7 @@ __all__ = [
     "ConstantRate",
     "CosineDecay",
     "DenoisingAutoencoder",
+    "Emphasis",
     "EpochRecord",
     "ExponentialDecay",
     "FineTuning",
@@ -89,6 +92,7 @@ __all__ = [
     "StackedAutoencoder",
     "Stage",
     "StepDecay",
+    "Swap",
     "Swish",
     "TrainingDiverged",
     "load",

@@ -15,7 +15,7 @@ Float = TypeVar("Float", np.float32, np.float64)
 ACTIVATIONS: tuple[str, ...]  # identity sigmoid tanh relu leaky_relu prelu elu softplus gelu gelu_tanh silu swish softmax
 LOSSES: tuple[str, ...]  # squared_error sigmoid_cross_entropy softmax_cross_entropy
 OPTIMIZERS: tuple[str, ...]  # sgd momentum nesterov adagrad rmsprop adam adamw
-NOISES: tuple[str, ...]  # none masking gaussian salt_and_pepper
+NOISES: tuple[str, ...]  # none masking gaussian salt_and_pepper swap
 
 def isa() -> str: ...  # the instruction set in use: "x86-64-v3"
 def supported_isas() -> tuple[str, ...]: ...  # what this processor can run, slowest first
@@ -55,7 +55,17 @@ class Optimizer:
     ) -> None: ...
 
 class Noise:
-    def __init__(self, kind: str = "none", level: float = 0.0, low: float = 0.0, high: float = 1.0) -> None: ...
+    def __init__(
+        self,
+        kind: str = "none",
+        level: float = 0.0,  # probability, or standard deviation
+        low: float = 0.0,  # salt and pepper
+        high: float = 1.0,
+        levels: Sequence[float] = (),  # one a column, instead of level
+        exact: bool = False,  # masking: level * columns of each row's columns, rounded (halves up)
+        corrupted_weight: float = 1.0,  # of the loss's cells (Vincent 2010: alpha)
+        clean_weight: float = 1.0,  # beta
+    ) -> None: ...
 
 class Recipe:
     """Fixed settings of a run. Per-layer lists may be empty (the default for every layer)."""

@@ -12,108 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from layerwise import _core, activations, checks, corruption, initializers, optimizers, schedules, training
+from layerwise import _core, activations, checks, initializers, training
 from layerwise.activations import Activation
+from layerwise.autoencoders import Autoencoder, DenoisingAutoencoder
 from layerwise.checks import Parameter
-from layerwise.corruption import Corruption, Masking
 from layerwise.network import DenseLayer, Network, start_layer
-from layerwise.optimizers import Adam, Optimizer
-from layerwise.schedules import CONSTANT, Schedule
-from layerwise.settings import Settings
 from layerwise.training import Callback, EpochRecord
 
 Array = NDArray[Any]
 
 SKILL_ROWS = 10_000  # the skill is measured on at most so many rows, evenly spaced
-DECODERS = ("auto", "sigmoid", "identity", "tanh", "relu", "softplus")
 DECODER_RANGES = {"sigmoid": (0, 1), "tanh": (-1, 1), "relu": (0, np.inf), "softplus": (0, np.inf)}  # of those bounded
-LOSSES = ("auto", "squared_error", "cross_entropy")
-ADAM, MASKING = Adam(), Masking()  # defaults; settings cannot change, so one object serves all
-
-
-@dataclass(frozen=True, repr=False, kw_only=True)
-class Autoencoder(Settings):
-    """How to pretrain with basic autoencoders. Each setting is one value, or a list with one value a layer.
-
-    Parameters
-    ----------
-    epochs : int, default=15
-    batch_size : int or "auto", default="auto"
-        "auto": rows / 32, but at least 10 and at most 100.
-    optimizer : optimizer or its name, default=Adam()
-    schedule : schedule or its name, default=ConstantRate()
-        How the optimizer's learning rate changes from step to step, as in `FineTuning`.
-    alpha : float >= 0, default=0.0
-        Adds 1/2 * alpha * ||W||^2 to the mean loss (weights only).
-    tied : bool, default=True
-        The decoder uses the transposed weights of the encoder.
-    decoder : {"auto", "sigmoid", "identity", "tanh", "relu", "softplus"}, default="auto"
-        Activation of the decoder. "auto": sigmoid for cross-entropy, identity for the squared error.
-    loss : {"auto", "squared_error", "cross_entropy"}, default="auto"
-        Mean over rows of the sum over inputs. "auto": cross-entropy where the targets lie in [0, 1] (the first layer if
-        all training values do, the others if the layer below is sigmoid or softmax), else squared error; a fixed
-        decoder decides by itself. Searches over settings should fix it, so that losses compare.
-    validation_fraction : float in [0, 1), default=0.0
-        Share of rows (at least one, unless 0) kept out of the training, on which the validation loss of each epoch is
-        measured.
-    """
-
-    epochs: int | Sequence[int] = 15
-    batch_size: int | str | Sequence[int | str] = "auto"
-    optimizer: Optimizer | str | Sequence[Optimizer | str] = ADAM
-    schedule: Schedule | str | Sequence[Schedule | str] = CONSTANT
-    alpha: float | Sequence[float] = 0.0
-    tied: bool | Sequence[bool] = True
-    decoder: str | Sequence[str] = "auto"
-    loss: str | Sequence[str] = "auto"
-    validation_fraction: float = 0.0
-
-    def check(self, where: Parameter, n_layers: int) -> list["Autoencoder"]:
-        """Check all settings; return one settings object a layer, each with single values."""
-        checks.real(where.child("validation_fraction"), self.validation_fraction, 0, 1, open_high=True)
-        columns = {
-            name: checks.per_layer(where.child(name), getattr(self, name), n_layers, check)
-            for name, check in self._checks().items()
-        }
-        layers = [self.replace(**{name: values[i] for name, values in columns.items()}) for i in range(n_layers)]
-        for schedule, epochs in zip(columns["schedule"], columns["epochs"], strict=True):
-            schedule.check_length(where.child("schedule"), epochs)
-        for layer in layers:
-            if layer.loss == "cross_entropy" and layer.decoder not in ("auto", "sigmoid"):
-                raise where.child("decoder").error('"sigmoid" or "auto" with loss="cross_entropy"', layer.decoder)
-        return layers
-
-    def _checks(self) -> dict[str, Callable[[Parameter, Any], Any]]:
-        return {
-            "epochs": lambda where, value: checks.integer(where, value, 1),
-            "batch_size": training.check_batch_size,
-            "optimizer": optimizers.resolve,
-            "schedule": schedules.resolve,
-            "alpha": lambda where, value: checks.real(where, value, 0),
-            "tied": checks.boolean,
-            "decoder": lambda where, value: checks.choice(where, value, DECODERS),
-            "loss": lambda where, value: checks.choice(where, value, LOSSES),
-        }
-
-
-@dataclass(frozen=True, repr=False, kw_only=True)
-class DenoisingAutoencoder(Autoencoder):
-    """How to pretrain with denoising autoencoders (Vincent et al. 2008, 2010).
-
-    The encoder sees a corrupted input, drawn afresh at each presentation; the target is the clean one.
-
-    Parameters
-    ----------
-    corruption : corruption, its name, or None, default=Masking(0.25)
-        `Masking`, `Gaussian` or `SaltAndPepper`; one, or a list with one a layer.
-    epochs, batch_size, optimizer, schedule, alpha, tied, decoder, loss, validation_fraction
-        As in `Autoencoder`.
-    """
-
-    corruption: Corruption | str | Sequence[Corruption | str | None] | None = MASKING
-
-    def _checks(self) -> dict[str, Callable[[Parameter, Any], Any]]:
-        return super()._checks() | {"corruption": corruption.resolve}
 
 
 BY_NAME: dict[str, type[Autoencoder]] = {
@@ -247,6 +156,8 @@ def pretrain(
     starts = checks.per_layer(where.child("initializer"), initializer, len(sizes), initializers.resolve)
     seed = checks.seed_key(seed)
     threads = checks.integer(where.child("threads"), threads, 0)
+    for layer, n_inputs in zip(layer_settings, [X.shape[1], *sizes], strict=False):
+        layer.check_inputs(where.child("pretraining"), n_inputs)
     return _stages(X, sizes, layer_settings, kinds, starts, seed, threads, callbacks, report or (lambda _: None))
 
 
@@ -288,7 +199,6 @@ def _stages(
 
         network = _start(hidden.shape[1], size, activation, decoder, settings.tied, start, key, X.dtype)
         engine = network.engine()
-        noise = getattr(settings, "corruption", None)
         batch_size = training.batch_size_for(settings.batch_size, len(hidden))
         recipe = _core.Recipe(
             _engine_loss(loss),
@@ -296,7 +206,7 @@ def _stages(
             batch_size,
             seed=checks.subkey(key, 2),
             alpha=settings.alpha,
-            noise=_core.Noise() if noise is None else noise.noise(*((0.0, 1.0) if unit else (low, high))),
+            noise=settings.noise(*((0.0, 1.0) if unit else (low, high))),
             threads=threads,
         )
         history = training.run(

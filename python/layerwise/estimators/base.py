@@ -17,10 +17,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from layerwise import activations, checks, finetuning, initializers, pretraining
 from layerwise.activations import Activation
+from layerwise.autoencoders import Autoencoder
 from layerwise.checks import Parameter
 from layerwise.finetuning import FineTuning
 from layerwise.network import Network
-from layerwise.pretraining import Autoencoder, Stage
+from layerwise.pretraining import Stage
 from layerwise.progress import Progress
 from layerwise.settings import Settings, no_settings
 from layerwise.training import EpochRecord

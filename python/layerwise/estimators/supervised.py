@@ -8,12 +8,12 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import _check_feature_names, check_is_fitted
 
 from layerwise import checks, finetuning, pretraining
+from layerwise.autoencoders import Autoencoder
 from layerwise.estimators.autoencoder import StackedAutoencoder
 from layerwise.estimators.base import OUTPUT_KEY, START_KEY, Architecture, LayerwiseEstimator
 from layerwise.estimators.labels import check_unlabeled
 from layerwise.finetuning import FineTuning
 from layerwise.network import DenseLayer
-from layerwise.pretraining import Autoencoder
 from layerwise.progress import Progress
 
 Array = NDArray[Any]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 
-from layerwise import activations, corruption, finetuning, initializers, optimizers, pretraining, schedules
+from layerwise import activations, autoencoders, corruption, finetuning, initializers, optimizers, schedules
 from layerwise.activations import Activation
 from layerwise.network import DenseLayer, Network
 from layerwise.pretraining import Stage
@@ -27,6 +27,7 @@ _SETTINGS: list[Any] = [
     *optimizers.BY_NAME.values(),
     *schedules.BY_NAME.values(),
     *corruption.BY_NAME.values(),
+    corruption.Emphasis,
     activations.LeakyReLU,
     activations.PReLU,
     activations.ELU,
@@ -34,8 +35,8 @@ _SETTINGS: list[Any] = [
     activations.Swish,
     initializers.Normal,
     initializers.Sparse,
-    pretraining.Autoencoder,
-    pretraining.DenoisingAutoencoder,
+    autoencoders.Autoencoder,
+    autoencoders.DenoisingAutoencoder,
     finetuning.FineTuning,
 ]
 SETTINGS: dict[str, Any] = {kind.__name__: kind for kind in _SETTINGS}
@@ -81,7 +82,9 @@ def decode_estimator(data: Any, tensors: Tensors) -> Any:
     """Return the estimator; takes the arrays it uses out of `tensors`."""
     name, params, fitted = _fields(data, "estimator", "params", "fitted")
     kind = _known(ESTIMATORS, name, "estimator")
-    if unknown := set(params) - set(kind().get_params(deep=False)):  # those that an older file lacks have their defaults
+    if unknown := set(params) - set(
+        kind().get_params(deep=False)
+    ):  # those that an older file lacks have their defaults
         raise FormatError(f"unknown parameters {sorted(unknown)} of {name}")
     values = {key: _decode_value(value, tensors) for key, value in params.items()}
     known = {"network_", "stages_", *FITTED[name]}
@@ -280,10 +283,10 @@ def _decode_stage(data: Any, store: "_Store") -> Stage:
     )
     encoder, decoder = _decode_layers(layers, store)
     Network([encoder, decoder]).engine()
-    if loss not in pretraining.LOSSES[1:] or type(layer) is not int or not isinstance(skill, (int, float)):
+    if loss not in autoencoders.LOSSES[1:] or type(layer) is not int or not isinstance(skill, (int, float)):
         raise FormatError("a stage with an unknown loss, layer or skill")
     values = _decode_value(settings, {})
-    if not isinstance(values, pretraining.Autoencoder):
+    if not isinstance(values, autoencoders.Autoencoder):
         raise FormatError("a stage without the settings of its autoencoder")
     return Stage(layer, encoder, decoder, loss, values, tuple(_decode_record(record) for record in history), skill)
 
