@@ -51,14 +51,23 @@ NOISES = {
     "gaussian": {"kind": "gaussian", "level": 0.3},
     "gaussian by column": {"kind": "gaussian", "levels": [0.0, 0.5, 1.0]},
     "swap": {"kind": "swap", "level": 0.5},
+    "input dropout": {"kind": "dropout", "level": 0.4},
     "fully emphasised swap": {"kind": "swap", "level": 0.5, "clean_weight": 0.0},
 }
 # What is added to the objective or to the network's training: settings that _core.Recipe and the reference share.
 REGULARIZERS = {
     "nothing more": {},
     "l2": {"alpha": 0.1},
+    "l1": {"l1": 0.1},
     "dropout": {"dropout": [0.3, 0.0]},
-}
+    "sparse": {"sparsity": [1.5, 0.0], "sparsity_target": 0.1},
+    "sparse by l1": {"activation_l1": [0.3, 0.0]},
+    "contractive": {"contraction": [0.5, 0.0]},
+    "all at once": {
+        "alpha": 0.1, "l1": 0.1, "dropout": [0.3, 0.0], "activation_l1": [0.3, 0.0], "contraction": [0.5, 0.0],
+    },
+}  # fmt: skip
+PENALTIES = {"l1", "activation_l1", "sparsity", "sparsity_target", "contraction"}  # settings of _core.Penalties
 NO_NOISE, NO_REGULARIZER = next(iter(NOISES)), next(iter(REGULARIZERS))
 
 
@@ -74,8 +83,12 @@ class Case:
 
     def fits(self):
         """Whether these may stand together."""
-        emphasised = "emphasised" in self.noise
-        return not (emphasised and self.loss == "softmax_cross_entropy")
+        code, options = self.activation[0], REGULARIZERS[self.regularizer]
+        return not (
+            ("emphasised" in self.noise and self.loss == "softmax_cross_entropy")
+            or ("sparsity" in options and code not in ("sigmoid", "tanh", "softmax"))
+            or ("contraction" in options and code == "softmax")
+        )
 
     def engine_noise(self):
         return _core.Noise(**NOISES[self.noise])
@@ -99,7 +112,8 @@ class Case:
 
     def is_smooth(self, X, layers, margin=0.02):
         trace = zip(reference.forward(X, layers, self.dropout(layers)), layers, strict=True)
-        return all(np.abs(z).min() > margin for (_, z, _), layer in trace if layer.activation in KINKED)
+        kinked = KINKED | (set(self.activation[:1]) if "activation_l1" in REGULARIZERS[self.regularizer] else set())
+        return all(np.abs(z).min() > margin for (_, z, _), layer in trace if layer.activation in kinked)
 
     def corrupted(self, X):
         noise = {"kind": "none", "level": 0.0} | NOISES[self.noise]
@@ -133,7 +147,9 @@ class Case:
 
     def recipe_options(self):
         """The keyword arguments of _core.Recipe."""
-        return REGULARIZERS[self.regularizer] | {
+        options = REGULARIZERS[self.regularizer]
+        return {key: value for key, value in options.items() if key not in PENALTIES} | {
+            "penalties": _core.Penalties(**{key: options[key] for key in PENALTIES & options.keys()}),
             "noise": self.engine_noise(), "seed": SEED, "missing_targets": self.missing,
         }  # fmt: skip
 

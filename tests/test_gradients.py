@@ -81,9 +81,10 @@ def keywords(kind):
 
 # Settings of a run that a gradient does not depend on, or that the other axes of the table stand for.
 ELSEWHERE = {
-    "loss", "noise", "missing_targets", "seed",
+    "loss", "noise", "missing_targets", "seed", "penalties",
     "optimizer", "batch_size", "frozen", "rate_scale", "shuffle", "threads",
 }  # fmt: skip
+BOUNDS = {"clip_value", "clip_norm", "max_norm"}  # of a step, after the gradient: tests/test_penalties.py
 
 
 def test_every_option_has_a_row():
@@ -94,7 +95,8 @@ def test_every_option_has_a_row():
     assert set(LOSSES) == set(_core.LOSSES)
     assert {noise.get("kind", "none") for noise in NOISES.values()} == set(_core.NOISES)
     assert {name for noise in NOISES.values() for name in noise} == keywords(_core.Noise)
-    assert {name for options in REGULARIZERS.values() for name in options} == keywords(_core.Recipe) - ELSEWHERE
+    options = {name for options in REGULARIZERS.values() for name in options}
+    assert options == keywords(_core.Recipe) - ELSEWHERE | keywords(_core.Penalties) - BOUNDS
     cases = all_cases()
     assert len(set(cases)) >= 1500
     for name in NOISES:

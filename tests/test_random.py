@@ -31,6 +31,8 @@ NOISES = [
     ("gaussian", "by column", {}),
     ("salt_and_pepper", 0.4, {}),
     ("salt_and_pepper", "by column", {}),
+    ("dropout", 0, {}),
+    ("dropout", 0.3, {}),
     ("swap", 0.3, {}),
     ("swap", 1, {}),
     ("swap", "by column", {}),
@@ -57,7 +59,8 @@ def test_noise_is_a_function_of_the_rows_position(kind, level, options, columns,
         X.astype(np.float64), kind, level, -1.0, 2.0, seed=9, rows=rows, step=4, **options
     )
     assert got.dtype == dtype
-    np.testing.assert_allclose(got, expected, rtol=0, atol=8 * np.finfo(dtype).eps if kind == "gaussian" else 0)
+    rounded = kind in ("gaussian", "dropout")
+    np.testing.assert_allclose(got, expected, rtol=0, atol=8 * np.finfo(dtype).eps if rounded else 0)
     if kind != "swap":
         np.testing.assert_array_equal(got[3:5], _core.corrupt(X[3:5], noise, rows[3:5], 9, 4))
 
@@ -75,6 +78,13 @@ def hits(step, level, kind="masking", seed=1, **options):
     """Which elements a noise fell on."""
     X = np.full((ROWS, COLUMNS), 0.5)
     return _core.corrupt(X, make_noise(kind, level, low=-1.0, **options), np.arange(ROWS), seed, step) != X
+
+
+def test_input_dropout_keeps_the_mean():
+    X = np.full((ROWS, COLUMNS), 0.5)
+    found = _core.corrupt(X, _core.Noise("dropout", 0.2), np.arange(ROWS), 1, 0)
+    assert near((found == 0).mean(), 0.2, ROWS * COLUMNS)
+    np.testing.assert_allclose(found[found != 0], 0.5 / 0.8)
 
 
 def near(found, expected, n):
@@ -174,6 +184,8 @@ WRONG = [
     ("swap", {"level": 0.5, "exact": True}),
     ("gaussian", {"level": 0.5, "clean_weight": 0.5}),
     ("none", {"clean_weight": 0.5}),
+    ("dropout", {"level": 1.0}),
+    ("dropout", {"levels": [0.5] * 3}),
     ("masking", {"corrupted_weight": -1.0}),
     ("masking", {"corrupted_weight": float("inf")}),
 ]

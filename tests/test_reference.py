@@ -12,7 +12,7 @@ import pytest
 from gradient_cases import KINKED, LOSSES, make_layer, make_targets
 from test_gradients import check_gradient
 
-from layerwise import reference, reference_random
+from layerwise import reference, reference_penalties, reference_random
 from layerwise.reference import Layer
 
 
@@ -184,6 +184,57 @@ def test_losses_do_not_overflow():
     p, t = np.array([[1e4, -1e4]]), np.array([[0.0, 1.0]])
     assert reference.loss(p, t, "sigmoid_cross_entropy")[0] == 2e4
     assert reference.loss(p, t, "softmax_cross_entropy")[0] == 2e4
+
+
+# Penalties.
+
+
+@pytest.mark.parametrize("name", sorted(set(reference._VALUE) - {"softmax"}))
+def test_contraction_is_the_squared_norm_of_the_jacobian(name):
+    rng = np.random.default_rng(0)
+    layer, X, h = make_layer(rng, 3, 4, name, 0.7), rng.normal(size=(5, 3)), 1e-4
+    share = np.array([0.1, 0.2, 0.3, 0.4, 0.0])
+
+    def code(x):
+        return reference.dense_forward(x, layer.W, layer.b, name, parameter=0.7)[1]
+
+    jacobian = np.stack([(code(X + h * e) - code(X - h * e)) / (2 * h) for e in np.eye(3)])
+    z = X @ layer.W + layer.b
+    value = reference_penalties.contraction(layer.W, z, share, name, 0.7)[0]
+    assert math.isclose(value, share @ (jacobian**2).sum(axis=(0, 2)), rel_tol=1e-6)
+
+
+def test_contraction_of_a_sigmoid_is_the_papers_closed_form():
+    rng = np.random.default_rng(1)
+    W, z = rng.normal(size=(3, 4)), rng.normal(size=(1, 4))
+    a = 1 / (1 + np.exp(-z))
+    by_hand = np.sum((a * (1 - a)) ** 2 * (W**2).sum(axis=0))
+    assert math.isclose(reference_penalties.contraction(W, z, np.ones(1), "sigmoid")[0], by_hand, rel_tol=1e-14)
+
+
+def test_sparsity_is_least_at_its_target():
+    share = np.full(4, 0.25)
+    at = lambda mean: reference_penalties.kl_sparsity(np.full((4, 2), mean), share, 0.2)  # noqa: E731
+    assert at(0.2)[0] == 0
+    np.testing.assert_allclose(at(0.2)[1], 0, atol=1e-15)
+    by_hand = 2 * (0.2 * math.log(0.2 / 0.5) + 0.8 * math.log(0.8 / 0.5))
+    assert math.isclose(at(0.5)[0], by_hand, rel_tol=1e-14)
+    assert np.isfinite([at(0.0)[0], at(1.0)[0]]).all()
+    assert (at(0.0)[1] < 0).all()
+    assert (at(1.0)[1] > 0).all()
+
+
+def test_bounds():
+    g = [np.array([3.0, -4.0]), np.array([[12.0]])]
+    reference_penalties.clip_by_norm(g, 20.0)
+    assert g[0].tolist() == [3, -4]
+    reference_penalties.clip_by_norm(g, 6.5)  # the norm is 13
+    np.testing.assert_allclose(np.concatenate([g[0], g[1][0]]), [1.5, -2, 6])
+    reference_penalties.clip_by_value(g, 1.75)
+    np.testing.assert_allclose(np.concatenate([g[0], g[1][0]]), [1.5, -1.75, 1.75])
+    W = np.array([[3.0, 0.3, 0.0], [4.0, 0.4, 0.0]])
+    reference_penalties.bound_norms(W, 1.0)
+    np.testing.assert_allclose(W, [[0.6, 0.3, 0], [0.8, 0.4, 0]])
 
 
 # Optimisers: each step against the published formula, worked out by hand for two steps of one number.

@@ -18,6 +18,7 @@ from layerwise import (
     Adam,
     AdamW,
     Autoencoder,
+    ContractiveAutoencoder,
     DenoisingAutoencoder,
     Emphasis,
     FineTuning,
@@ -32,6 +33,7 @@ from layerwise import (
     RMSProp,
     SaltAndPepper,
     Sparse,
+    SparseAutoencoder,
     Swap,
     Swish,
     activations,
@@ -48,7 +50,8 @@ from layerwise.settings import Settings
 
 KINDS = [
     SGD, Momentum, Nesterov, Adagrad, RMSProp, Adam, AdamW, Masking, Gaussian, SaltAndPepper, Swap, Emphasis, LeakyReLU,
-    PReLU, ELU, GELU, Swish, Normal, Sparse, Autoencoder, DenoisingAutoencoder, FineTuning, *schedules.BY_NAME.values(),
+    PReLU, ELU, GELU, Swish, Normal, Sparse, Autoencoder, DenoisingAutoencoder, SparseAutoencoder,
+    ContractiveAutoencoder, FineTuning, *schedules.BY_NAME.values(),
 ]  # fmt: skip
 WHERE = Parameter("Thing", "setting")
 BAD_NUMBERS = [None, "x", True, [1], np.nan, np.inf, -np.inf, -1.0, 1 + 1j, object()]
@@ -112,7 +115,7 @@ def test_optimizers_by_name_are_those_of_the_engine(name: str) -> None:
 
 def test_every_engine_name_has_settings() -> None:
     assert tuple(optimizers.BY_NAME) == optimizers._core.OPTIMIZERS
-    assert ("none", *corruption.BY_NAME) == corruption._core.NOISES
+    assert ("none", *corruption.BY_NAME, "dropout") == corruption._core.NOISES  # dropout: FineTuning.input_dropout
 
 
 @pytest.mark.parametrize("name", activations.NAMES)
@@ -155,6 +158,44 @@ def test_activation_settings() -> None:
 def test_bad_numbers_are_named(resolve: object, settings: type[Settings], name: str, bad: object) -> None:
     with pytest.raises(InvalidParameterError, match=rf"^The 'setting__{name}' parameter of Thing must be .* Got "):
         resolve(WHERE, settings(**{name: bad}))  # type: ignore[operator]
+
+
+PENALTIES = [
+    (SparseAutoencoder, "sparsity"),
+    (SparseAutoencoder, "sparsity_target"),
+    (SparseAutoencoder, "activation_l1"),
+    (ContractiveAutoencoder, "contraction"),
+]
+
+
+@pytest.mark.parametrize(("settings", "name"), PENALTIES)
+@pytest.mark.parametrize("bad", [*[b for b in BAD_NUMBERS if b != [1]], [0.1, -1.0], [0.1]], ids=repr)
+def test_bad_penalties_are_named(settings: type[Autoencoder], name: str, bad: object) -> None:
+    with pytest.raises(InvalidParameterError, match=rf"^The 'setting__{name}' parameter of Thing must be .* Got "):
+        settings(**{name: bad}).check(WHERE, 2)
+
+
+def test_penalties_must_fit_the_activation() -> None:
+    (sparse,) = SparseAutoencoder().check(WHERE, 1)
+    for name in activations.NAMES:
+        if name in ("sigmoid", "tanh", "softmax"):
+            sparse.check_activation(WHERE, name)
+        else:
+            with pytest.raises(InvalidParameterError, match=rf"'setting__sparsity' .* 0 for {name} units"):
+                sparse.check_activation(WHERE, name)
+            SparseAutoencoder(sparsity=0, activation_l1=0.1).check_activation(WHERE, name)
+    for bad in (0, 1):
+        with pytest.raises(InvalidParameterError, match=r"'setting__sparsity_target' .* \(0, 1\)"):
+            SparseAutoencoder(sparsity_target=bad).check(WHERE, 1)
+    ContractiveAutoencoder().check_activation(WHERE, "gelu_tanh")
+    ContractiveAutoencoder(contraction=0).check_activation(WHERE, "softmax")
+    with pytest.raises(InvalidParameterError, match=r"'setting__contraction' .* 0 for softmax units"):
+        ContractiveAutoencoder().check_activation(WHERE, "softmax")
+
+
+@pytest.mark.parametrize("name", pretraining.BY_NAME)
+def test_pretraining_by_name(name: str) -> None:
+    assert pretraining.resolve(WHERE, name) == pretraining.BY_NAME[name]()
 
 
 LEVELS = [(Masking, "rate"), (Gaussian, "scale"), (SaltAndPepper, "rate"), (Swap, "rate")]

@@ -6,6 +6,7 @@
 #include "kernels/losses.h"
 #include "kernels/noise.h"
 #include "kernels/optimizers.h"
+#include "kernels/penalties.h"
 #include "kernels/random.h"
 #include "kernels/simd.h"
 
@@ -21,6 +22,7 @@ constexpr Kernels<T> table() {
   fill_optimizers(k);
   fill_random(k);
   fill_noises(k);
+  fill_penalties(k);
   return k;
 }
 

@@ -16,8 +16,8 @@ enum class Loss { squared_error, sigmoid_cross_entropy, softmax_cross_entropy };
 inline constexpr int kLosses = 3;
 enum class OptimizerKind { sgd, momentum, nesterov, adagrad, rmsprop, adam, adamw };
 inline constexpr int kOptimizers = 7;
-enum class NoiseKind { none, masking, gaussian, salt_and_pepper, swap };
-inline constexpr int kNoises = 5;
+enum class NoiseKind { none, masking, gaussian, salt_and_pepper, swap, dropout };
+inline constexpr int kNoises = 6;
 
 // One optimiser step's scalars, worked out once per step in double and rounded once.
 template <class T>
@@ -53,6 +53,7 @@ struct NoiseScalars {
   const T* levels;                  // not null: instead of level
   index_t count;                    // not negative: so many columns of each row are chosen, whatever the threshold
   T corrupted_weight, clean_weight;
+  T keep_scale;  // dropout: what the inputs it leaves are multiplied by
 };
 
 // One row to corrupt: feature f is x[(f / 32) * step + f % 32], and its random words are at groups place.group + f / 32.
@@ -115,6 +116,27 @@ struct Kernels {
   void (*dropout)(T* scale, const RandomPlace& place, std::uint64_t threshold, T keep_scale);
   // out[i] = a[i] * b[i].
   void (*multiply)(const T* a, const T* b, T* out, index_t n);
+
+  // Penalties, on `rows` rows of one panel; `by_unit` has 32 numbers, one a column.
+  // curvature: out = f''(z), written with what the slope is written with, and in by_parameter (may be null) the derivative of f' by a
+  // parameter that can be learned; softmax has no entry.
+  void (*curvature[kActivations])(const T* z, const T* a, T* out, index_t rows, const T* parameter, T* by_parameter);
+  // g[r][c] += row_scale[r] * (by_unit[c] + l1[c] * sign(a[r][c])).
+  void (*add_activation_penalty)(const T* a, const T* row_scale, const T* by_unit, const T* l1, index_t rows, T* g);
+  // out[r][c] += row_scale[r] * by_unit[c] * x[r][c] * y[r][c].
+  void (*add_products)(const T* row_scale, const T* by_unit, const T* x, const T* y, index_t rows, T* out);
+  // g[r][c] += by_unit[c] * w[r][c] + l1 * sign(w[r][c]).
+  void (*add_weight_penalty)(const T* w, const T* by_unit, T l1, index_t rows, T* g);
+  // x[r][c] *= by_unit[c].
+  void (*scale_columns)(const T* by_unit, index_t rows, T* x);
+  // x[r][c] to the nearest number in [-limit, limit].
+  void (*clip)(T limit, index_t rows, T* x);
+  // sums[c] += row_scale[r] * x[r][c], the same with x^2, and sums[c] += x[r][c]^2: one chain over r.
+  void (*weighted_sums)(const T* x, const T* row_scale, index_t rows, T* sums);
+  void (*weighted_squares)(const T* x, const T* row_scale, index_t rows, T* sums);
+  void (*column_squares)(const T* x, index_t rows, T* sums);
+  // The sum of all squares, in an order that depends on the number of rows alone.
+  double (*square_sum)(const T* x, index_t rows);
 };
 
 // 32 random 32-bit words of a group, in column order; also what the Python side's streams are made of.

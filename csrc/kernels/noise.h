@@ -73,6 +73,15 @@ void mask(const NoiseRow<T>& row, const NoiseScalars<T>& s) {
   });
 }
 
+// Inverted dropout of the inputs (Srivastava et al. 2014).
+template <class T>
+void drop_inputs(const NoiseRow<T>& row, const NoiseScalars<T>& s) {
+  const T keep = s.keep_scale;
+  corrupt_chosen(row, s, [keep](T* x, const std::uint32_t*, const std::uint32_t* hit, index_t) {
+    for (index_t c = 0; c < kPanel; ++c) x[c] = hit[c] ? T(0) : x[c] * keep;
+  });
+}
+
 // A word below half the threshold is pepper, the other chosen ones are salt.
 template <class T>
 void salt_and_pepper(const NoiseRow<T>& row, const NoiseScalars<T>& s) {
@@ -170,6 +179,7 @@ constexpr void fill_noises(Kernels<T>& table) {
   table.noise[static_cast<int>(NoiseKind::gaussian)] = gaussian<T>;
   table.noise[static_cast<int>(NoiseKind::salt_and_pepper)] = salt_and_pepper<T>;
   table.noise[static_cast<int>(NoiseKind::swap)] = swap_rows<T>;
+  table.noise[static_cast<int>(NoiseKind::dropout)] = drop_inputs<T>;
 }
 
 }  // namespace

@@ -22,6 +22,8 @@ void check(const NoiseSpec& noise, index_t cols) {
   for (const double x : noise.levels) level(x);
   require(noise.levels.empty() || static_cast<index_t>(noise.levels.size()) == cols,
           "the noise's levels must be empty or have one value a column");
+  require(noise.kind != NoiseKind::dropout || (noise.levels.empty() && static_cast<T>(noise.level) < 1),
+          "the noise's level must be one number below 1 for dropout");
   require(!noise.exact || (noise.kind == NoiseKind::masking && noise.levels.empty()), "only masking with one level can be exact");
   for (const double x : {noise.corrupted_weight, noise.clean_weight}) {
     require(x >= 0 && std::isfinite(static_cast<double>(static_cast<T>(x))), "the cells' weights must be finite and not negative");
@@ -47,6 +49,7 @@ Corruption<T>::Corruption(const NoiseSpec& noise, std::uint64_t seed, index_t co
   scalars_.low = static_cast<T>(noise.low);
   scalars_.high = static_cast<T>(noise.high);
   scalars_.count = noise.exact ? static_cast<index_t>(std::floor(noise.level * static_cast<double>(cols) + 0.5)) : -1;
+  scalars_.keep_scale = static_cast<T>(1 / (1 - (kind_ == NoiseKind::dropout ? noise.level : 0)));
   scalars_.corrupted_weight = static_cast<T>(noise.corrupted_weight);
   scalars_.clean_weight = static_cast<T>(noise.clean_weight);
 }

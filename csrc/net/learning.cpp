@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "net/penalties.h"
+
 namespace layerwise {
 namespace {
 
@@ -61,6 +63,7 @@ void learn(Team& team, const Batch<T>& batch, Network<T>& network, const Update<
       const index_t blocks = panels(spec.n_in);
       const Range units = team.share(panels(spec.n_out) * blocks);
       const UpdateScalars<T> s = gradient == nullptr ? scalars_for(*update, recipe, l, true) : UpdateScalars<T>{};
+      const bool penalised = penalizes_weights(batch, l);
       if (gradient == nullptr) std::fill_n(local, kPanel * kPanel, T{0});
       for (index_t u = units.begin; u < units.end; ++u) {
         const index_t panel = u / blocks, block = u % blocks;
@@ -70,6 +73,7 @@ void learn(Team& team, const Batch<T>& batch, Network<T>& network, const Update<
           weight_gradient_block(batch, l, panel, block, accumulate ? out : kZeros<T>, accumulate ? kPanel : 0, out);
         } else {
           weight_gradient_block(batch, l, panel, block, kZeros<T>, 0, local);
+          if (penalised) add_weight_penalty(batch, l, panel, block * kPanel, width_of(spec.n_in, block), 0, local);
           update_range(batch.k, network, *update, s, begin, width_of(spec.n_in, block) * kPanel, local);
         }
       }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/catalog.h"
+#include "net/penalties.h"
 
 namespace layerwise {
 namespace {
@@ -192,6 +193,7 @@ int lowest_learning(const Network<T>& network, const Recipe& recipe) {
 template <class T>
 void backward(Team& team, const Batch<T>& batch) {
   const int lowest = lowest_learning(batch.network, *batch.recipe);
+  const bool penalised = batch.recipe->penalties.of_activations();
   for (int l = batch.last - 1; l > lowest; --l) {
     const LayerSpec& spec = batch.network.layer(l);
     const LayerSpec& below = batch.network.layer(l - 1);
@@ -212,7 +214,9 @@ void backward(Team& team, const Batch<T>& batch) {
         T* g = room.delta.at(panel, row);
         batch.k.multiply(g, room.scale.at(panel, row), g, (row_end - row) * kPanel);
       }
+      if (penalised) add_to_activation_delta(batch, l - 1, panel, row, row_end);
       if (!by_row) slope_of_piece(batch, l - 1, panel, row, row_end);
+      if (penalised) add_to_sum_delta(team, batch, l - 1, panel, row, row_end);
     });
     team.barrier();
     if (by_row) {

@@ -40,6 +40,20 @@ struct NoiseSpec {
   bool emphasises() const { return corrupted_weight != 1 || clean_weight != 1; }
 };
 
+// What is added to the objective besides alpha's term, and the bounds on gradients and weights; 0 means none.
+struct PenaltySpec {
+  double l1 = 0;  // times the sum of all |weights|
+  // One value a layer, or empty; 0 for the output layer.
+  std::vector<double> activation_l1;
+  std::vector<double> sparsity;
+  std::vector<double> contraction;
+  double sparsity_target = 0.05;
+  double clip_value = 0, clip_norm = 0, max_norm = 0;
+
+  bool of_activations() const { return !activation_l1.empty() || !sparsity.empty() || !contraction.empty(); }
+  bool clips() const { return clip_value != 0 || clip_norm != 0; }
+};
+
 struct Recipe {
   Loss loss = Loss::squared_error;
   OptimizerSpec optimizer;
@@ -47,6 +61,7 @@ struct Recipe {
   std::uint64_t seed = 0;
   double alpha = 0;
   NoiseSpec noise;
+  PenaltySpec penalties;
   // One value a layer, or empty for the default everywhere.
   std::vector<double> dropout;
   std::vector<bool> frozen;

@@ -22,7 +22,7 @@ finally:
 
 if TYPE_CHECKING:
     from layerwise.activations import ELU, GELU, LeakyReLU, PReLU, Swish
-    from layerwise.autoencoders import Autoencoder, DenoisingAutoencoder
+    from layerwise.autoencoders import Autoencoder, ContractiveAutoencoder, DenoisingAutoencoder, SparseAutoencoder
     from layerwise.checks import InvalidParameterError, ScaleWarning
     from layerwise.corruption import Emphasis, Gaussian, Masking, SaltAndPepper, Swap
     from layerwise.estimators import PretrainedClassifier, PretrainedRegressor, StackedAutoencoder, load
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "activations": ("ELU", "GELU", "LeakyReLU", "PReLU", "Swish"),
-    "autoencoders": ("Autoencoder", "DenoisingAutoencoder"),
+    "autoencoders": ("Autoencoder", "ContractiveAutoencoder", "DenoisingAutoencoder", "SparseAutoencoder"),
     "checks": ("InvalidParameterError", "ScaleWarning"),
     "corruption": ("Emphasis", "Gaussian", "Masking", "SaltAndPepper", "Swap"),
     "estimators": ("PretrainedClassifier", "PretrainedRegressor", "StackedAutoencoder", "load"),
@@ -66,6 +66,7 @@ __all__ = [
     "AdamW",
     "Autoencoder",
     "ConstantRate",
+    "ContractiveAutoencoder",
     "CosineDecay",
     "DenoisingAutoencoder",
     "Emphasis",
@@ -89,6 +90,7 @@ __all__ = [
     "SaltAndPepper",
     "ScaleWarning",
     "Sparse",
+    "SparseAutoencoder",
     "StackedAutoencoder",
     "Stage",
     "StepDecay",

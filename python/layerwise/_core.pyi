@@ -15,7 +15,7 @@ Float = TypeVar("Float", np.float32, np.float64)
 ACTIVATIONS: tuple[str, ...]  # identity sigmoid tanh relu leaky_relu prelu elu softplus gelu gelu_tanh silu swish softmax
 LOSSES: tuple[str, ...]  # squared_error sigmoid_cross_entropy softmax_cross_entropy
 OPTIMIZERS: tuple[str, ...]  # sgd momentum nesterov adagrad rmsprop adam adamw
-NOISES: tuple[str, ...]  # none masking gaussian salt_and_pepper swap
+NOISES: tuple[str, ...]  # none masking gaussian salt_and_pepper swap dropout
 
 def isa() -> str: ...  # the instruction set in use: "x86-64-v3"
 def supported_isas() -> tuple[str, ...]: ...  # what this processor can run, slowest first
@@ -67,6 +67,21 @@ class Noise:
         clean_weight: float = 1.0,  # beta
     ) -> None: ...
 
+class Penalties:
+    """What is added to the objective besides alpha's term, and the bounds on gradients and weights; 0 means none."""
+
+    def __init__(
+        self,
+        l1: float = 0.0,  # times the sum of all |weights|
+        activation_l1: Sequence[float] = (),  # one a layer, 0 for the last: times the sum of the layer's |outputs|
+        sparsity: Sequence[float] = (),  # one a layer: times the sum of KL(sparsity_target || mean output) over its units
+        contraction: Sequence[float] = (),  # one a layer: times the squared norm of its Jacobian
+        sparsity_target: float = 0.05,
+        clip_value: float = 0.0,  # of the gradient of the objective
+        clip_norm: float = 0.0,
+        max_norm: float = 0.0,  # of each unit's incoming weights, after each step
+    ) -> None: ...
+
 class Recipe:
     """Fixed settings of a run. Per-layer lists may be empty (the default for every layer)."""
 
@@ -84,6 +99,7 @@ class Recipe:
         shuffle: bool = True,
         missing_targets: bool = False,  # NaN targets count nothing
         threads: int = 0,  # 0: by the cost model, at most default_threads()
+        penalties: Penalties = ...,
     ) -> None: ...
 
 class RunStats:

@@ -70,6 +70,13 @@ class Autoencoder(Settings):
     def check_inputs(self, where: Parameter, n_inputs: int) -> None:
         """Raise InvalidParameterError if a layer's settings do not fit its number of inputs."""
 
+    def check_activation(self, where: Parameter, activation: str) -> None:
+        """Raise InvalidParameterError if a layer's settings do not fit its activation."""
+
+    def penalties(self) -> dict[str, Any]:
+        """Return what `_core.Penalties` takes, for a layer and its decoder."""
+        return {}
+
     def noise(self, low: float, high: float) -> _core.Noise:  # noqa: ARG002 (for the kinds that corrupt)
         """Return the engine's noise for a layer's inputs, which can take values from `low` to `high`."""
         return _core.Noise()
@@ -129,3 +136,86 @@ class DenoisingAutoencoder(Autoencoder):
         super()._check_together(where)
         if self.emphasis is not None and (self.corruption is None or isinstance(self.corruption, Gaussian)):
             raise where.child("emphasis").error("None where the corruption is None or Gaussian", self.emphasis)
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class SparseAutoencoder(DenoisingAutoencoder):
+    """How to pretrain with sparse autoencoders, whose codes have few active units.
+
+    Two penalties, of which either may be 0: of the Kullback-Leibler divergence from `sparsity_target` to each unit's
+    mean code over the batch (Ng 2011, after Lee et al. 2008), and of the sum of the code's absolute values (Glorot et
+    al. 2011). A batch should be large enough that a unit's mean means something: 100 rows or more.
+
+    Parameters
+    ----------
+    sparsity : float >= 0, default=1.0
+        Adds sparsity * sum_j KL(sparsity_target || mean of code j) to the mean loss. For sigmoid, tanh and softmax
+        layers; 0 for others, whose codes have no bounds. A tanh unit, inactive at -1, counts as (1 + code) / 2. Ng's
+        notes write half the squared error, so that their beta of 3 is 6 here.
+    sparsity_target : float in (0, 1), default=0.05
+    activation_l1 : float >= 0, default=0.0
+        Adds activation_l1 * sum_j |code j| to each row's loss, whatever the activation.
+    corruption : corruption, its name, or None, default=None
+        As in `DenoisingAutoencoder`, which has one by default.
+    emphasis, epochs, batch_size, optimizer, schedule, alpha, tied, decoder, loss, validation_fraction
+        As in `DenoisingAutoencoder`.
+    """
+
+    sparsity: float | Sequence[float] = 1.0
+    sparsity_target: float | Sequence[float] = 0.05
+    activation_l1: float | Sequence[float] = 0.0
+    corruption: Corruption | str | Sequence[Corruption | str | None] | None = None
+
+    def check_activation(self, where: Parameter, activation: str) -> None:
+        """Raise InvalidParameterError if a layer's settings do not fit its activation."""
+        if self.sparsity != 0 and activation not in ("sigmoid", "tanh", "softmax"):
+            raise where.child("sparsity").error(
+                f"0 for {activation} units, whose codes have no bounds: use activation_l1", self.sparsity
+            )
+
+    def penalties(self) -> dict[str, Any]:
+        """Return what `_core.Penalties` takes, for a layer and its decoder."""
+        return super().penalties() | {
+            "sparsity": [self.sparsity, 0.0] if self.sparsity else [],
+            "sparsity_target": self.sparsity_target,
+            "activation_l1": [self.activation_l1, 0.0] if self.activation_l1 else [],
+        }
+
+    def _checks(self) -> dict[str, Callable[[Parameter, Any], Any]]:
+        return super()._checks() | {
+            "sparsity": lambda where, value: checks.real(where, value, 0),
+            "sparsity_target": lambda where, value: checks.real(where, value, 0, 1, open_low=True, open_high=True),
+            "activation_l1": lambda where, value: checks.real(where, value, 0),
+        }
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class ContractiveAutoencoder(DenoisingAutoencoder):
+    """How to pretrain with contractive autoencoders (Rifai et al. 2011), whose codes change little with their inputs.
+
+    Parameters
+    ----------
+    contraction : float >= 0, default=0.1
+        Adds contraction * ||J||^2 to each row's loss, J being the derivatives of the codes by the (corrupted) inputs
+        and ||J||^2 the sum of their squares. Any activation but softmax; a piecewise linear one such as ReLU is
+        contracted through its weights alone.
+    corruption : corruption, its name, or None, default=None
+        As in `DenoisingAutoencoder`, which has one by default.
+    emphasis, epochs, batch_size, optimizer, schedule, alpha, tied, decoder, loss, validation_fraction
+        As in `DenoisingAutoencoder`.
+    """
+
+    contraction: float | Sequence[float] = 0.1
+    corruption: Corruption | str | Sequence[Corruption | str | None] | None = None
+
+    def check_activation(self, where: Parameter, activation: str) -> None:
+        """Raise InvalidParameterError if a layer's settings do not fit its activation."""
+        if self.contraction != 0 and activation == "softmax":
+            raise where.child("contraction").error("0 for softmax units", self.contraction)
+
+    def penalties(self) -> dict[str, Any]:
+        """Return what `_core.Penalties` takes, for a layer and its decoder."""
+        return super().penalties() | {"contraction": [self.contraction, 0.0] if self.contraction else []}
+
+    def _checks(self) -> dict[str, Callable[[Parameter, Any], Any]]:
+        return super()._checks() | {"contraction": lambda where, value: checks.real(where, value, 0)}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from layerwise import _core, activations, checks, initializers, training
 from layerwise.activations import Activation
-from layerwise.autoencoders import Autoencoder, DenoisingAutoencoder
+from layerwise.autoencoders import Autoencoder, ContractiveAutoencoder, DenoisingAutoencoder, SparseAutoencoder
 from layerwise.checks import Parameter
 from layerwise.network import DenseLayer, Network, start_layer
 from layerwise.training import Callback, EpochRecord
@@ -29,6 +29,8 @@ BY_NAME: dict[str, type[Autoencoder]] = {
     "auto": DenoisingAutoencoder,
     "autoencoder": Autoencoder,
     "denoising_autoencoder": DenoisingAutoencoder,
+    "sparse_autoencoder": SparseAutoencoder,
+    "contractive_autoencoder": ContractiveAutoencoder,
 }
 
 
@@ -46,7 +48,7 @@ class Stage:
         Its `tied_to` is 0 if it shares the encoder's weights, else -1.
     loss : str
         "squared_error" or "cross_entropy".
-    settings : Autoencoder or DenoisingAutoencoder
+    settings : Autoencoder, or a kind of it
         This layer's settings, each a single value.
     history : tuple of EpochRecord
     skill : float
@@ -112,7 +114,7 @@ def pretrain(
     ----------
     X : ndarray of shape (n_rows, n_inputs)
     hidden_layer_sizes : sequence of int
-    settings : Autoencoder or DenoisingAutoencoder, default=None
+    settings : Autoencoder, DenoisingAutoencoder, SparseAutoencoder, ContractiveAutoencoder, a name, default=None
         None: `DenoisingAutoencoder` with its defaults.
     activation, initializer : one, or a list with one a layer
     seed : int, default=0
@@ -156,8 +158,9 @@ def pretrain(
     starts = checks.per_layer(where.child("initializer"), initializer, len(sizes), initializers.resolve)
     seed = checks.seed_key(seed)
     threads = checks.integer(where.child("threads"), threads, 0)
-    for layer, n_inputs in zip(layer_settings, [X.shape[1], *sizes], strict=False):
+    for layer, n_inputs, kind in zip(layer_settings, [X.shape[1], *sizes[:-1]], kinds, strict=True):
         layer.check_inputs(where.child("pretraining"), n_inputs)
+        layer.check_activation(where.child("pretraining"), kind.name)
     return _stages(X, sizes, layer_settings, kinds, starts, seed, threads, callbacks, report or (lambda _: None))
 
 
@@ -166,7 +169,9 @@ def resolve(where: Parameter, value: Any) -> Autoencoder:
     if isinstance(value, str) and value in BY_NAME:
         return BY_NAME[value]()
     if not isinstance(value, Autoencoder):
-        raise where.error(f"None, an Autoencoder, a DenoisingAutoencoder, or one of {list(BY_NAME)}", value)
+        raise where.error(
+            f"None, settings such as Autoencoder() or DenoisingAutoencoder(), or one of {list(BY_NAME)}", value
+        )
     return value
 
 
@@ -208,6 +213,7 @@ def _stages(
             alpha=settings.alpha,
             noise=settings.noise(*((0.0, 1.0) if unit else (low, high))),
             threads=threads,
+            penalties=_core.Penalties(**settings.penalties()),
         )
         history = training.run(
             engine,

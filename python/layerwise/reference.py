@@ -2,7 +2,8 @@
 
 Read this file first. What the compiled engine does stands here once more as formulas; the tests hold this file to
 finite differences and the engine to this file. Nothing else in the package imports it. Its other pages are
-`reference_activations.py` and `reference_random.py`: the random numbers behind noise, dropout and shuffling.
+`reference_activations.py`, `reference_penalties.py` (all but ``alpha``) and `reference_random.py`: the random numbers
+behind noise, dropout and shuffling.
 
 Conventions. Rows are examples. A layer computes ``z = x @ W + b`` with ``W`` of shape (n_in, n_out), then ``a = f(z)``.
 A loss is the mean over rows of the *sum* over outputs, the squared error without the factor 1/2; ``alpha`` adds
@@ -28,6 +29,9 @@ from layerwise.reference_activations import _parameter, _sigmoid
 from layerwise.reference_activations import activation as activation
 from layerwise.reference_activations import activation_backward as activation_backward
 from layerwise.reference_activations import softmax as softmax
+from layerwise.reference_penalties import activation_l1 as _activation_l1
+from layerwise.reference_penalties import bound_norms, clip_by_norm, clip_by_value, kl_sparsity
+from layerwise.reference_penalties import contraction as _contraction
 
 Array = NDArray[Any]
 
@@ -207,14 +211,18 @@ def forward(X: Array, layers: Sequence[Layer], dropout: Sequence[Any] = ()) -> l
 def loss_and_gradients(
     X: Array, T: Array, layers: Sequence[Layer], loss_name: str, *, alpha: float = 0.0,
     row_weights: Array | None = None, missing_targets: bool = False, dropout: Sequence[Any] = (),
-    cell_weights: Array | None = None,
+    cell_weights: Array | None = None, l1: float = 0.0, activation_l1: Sequence[float] = (),
+    sparsity: Sequence[float] = (), sparsity_target: float = 0.05, contraction: Sequence[float] = (),
 ) -> tuple[float, float, list[Layer]]:
     """Backpropagation (Rumelhart, Hinton and Williams 1986).
 
-    Returns the loss, the objective (the loss and alpha's term) and the objective's gradient in the shape of the layers.
+    Returns the loss, the objective (loss and penalties) and the objective's gradient in the shape of the layers.
     A cross-entropy needs the activation it is named after in the last layer. With ``missing_targets`` a NaN target
     counts nothing (with softmax, nor does the rest of its row), and the mean is still over all rows. ``cell_weights``
     multiply the loss of each output of each row: a denoising autoencoder's emphasis (Vincent et al. 2010, 3.4).
+
+    ``l1`` adds ``l1 * sum(|W|)``. ``activation_l1``, ``sparsity`` and ``contraction`` have one value a layer, 0 for the
+    last: the factors of the penalties of that name in `reference_penalties.py`.
     """
     trace, last = forward(X, layers, dropout), len(layers) - 1
     in_logits = loss_name != "squared_error"  # the derivative is by z, past the activation
@@ -233,14 +241,28 @@ def loss_and_gradients(
     share = np.ones(len(X), X.dtype) if row_weights is None else row_weights
     share = share / share.sum()
     value = float(share @ cells.sum(axis=1))
-    penalty = sum(float(np.sum(layer.W**2)) for layer in layers if layer.tied_to < 0)
+    own = [layer.W for layer in layers if layer.tied_to < 0]
+    penalty = sum(0.5 * alpha * float(np.sum(W**2)) + l1 * float(np.abs(W).sum()) for W in own)
 
-    gradient = [replace(layer, W=None if layer.tied_to >= 0 else alpha * layer.W) for layer in layers]
+    gradient = [
+        replace(layer, W=None if layer.tied_to >= 0 else alpha * layer.W + l1 * np.sign(layer.W)) for layer in layers
+    ]
     G = G * share[:, None]
     for i in range(last, -1, -1):
-        x, z, _ = trace[i]
+        x, z, a = trace[i]
+        if activation_l1 and activation_l1[i]:
+            term, by_a = _activation_l1(a, share)
+            penalty, G = penalty + activation_l1[i] * term, G + activation_l1[i] * by_a
+        if sparsity and sparsity[i]:
+            term, by_a = kl_sparsity(a, share, sparsity_target, layers[i].activation)
+            penalty, G = penalty + sparsity[i] * term, G + sparsity[i] * by_a
         if not (in_logits and i == last):
             G, by_parameter = activation_backward(z, G, layers[i].activation, parameter=layers[i].parameter)
+            if contraction and contraction[i]:
+                term, by_z, by_W, by_p = _contraction(layers[i].W, z, share, layers[i].activation, layers[i].parameter)
+                penalty, G = penalty + contraction[i] * term, G + contraction[i] * by_z
+                gradient[i].W += contraction[i] * by_W
+                by_parameter = by_parameter + contraction[i] * by_p
             by_unit = by_parameter.sum(axis=0)
             gradient[i].parameter = by_unit.sum(keepdims=True) if layers[i].learn == "shared" else by_unit
         gradient[i].b = G.sum(axis=0)
@@ -252,7 +274,7 @@ def loss_and_gradients(
             G = G @ weights(layers, i).T
             if dropout and dropout[i - 1] is not None:
                 G = G * dropout[i - 1]
-    return value, value + 0.5 * alpha * penalty, gradient
+    return value, value + penalty, gradient
 
 
 _STEPS: dict[str, tuple[Callable[..., None], int]] = {  # the function and how many moments it keeps
@@ -272,13 +294,15 @@ def train(
     missing_targets: bool = False, noise: Callable[[Array, Array, int], Array] | None = None,
     dropout: Callable[[Array, int], Sequence[Any]] | None = None, frozen: Sequence[bool] = (),
     rate_scale: Sequence[float] = (), cell_weights: Callable[[Array, int], Array] | None = None,
+    clip_value: float = 0.0, clip_norm: float = 0.0, max_norm: float = 0.0, **penalties: Any,
 ) -> list[float]:
     """One optimiser step on each batch of row numbers, in place; returns each batch's loss before its step.
 
     ``settings`` gives the keyword arguments of the optimiser's step for each batch; ``noise(x, rows, t)`` corrupts the
     input of step t (the targets stay clean); ``dropout(rows, t)`` gives the factors of the layers' outputs and
     ``cell_weights(rows, t)`` those of the loss's cells. ``frozen`` and ``rate_scale`` (a factor of the learning rate)
-    have one value a layer.
+    have one value a layer. ``penalties`` are those of `loss_and_gradients`. The gradient of the whole objective is
+    clipped, and after the step the norms of each unit's incoming weights are bounded, where a bound is not 0.
     """
     update, n_moments = _STEPS[optimizer]
     moments = [[np.zeros_like(array) for _ in range(n_moments)] for _, _, array in learned_arrays(layers)]
@@ -288,9 +312,14 @@ def train(
             X[rows] if noise is None else noise(X[rows], rows, t), T[rows], layers, loss_name, alpha=alpha,
             row_weights=None if row_weights is None else row_weights[rows], missing_targets=missing_targets,
             dropout=() if dropout is None else dropout(rows, t),
-            cell_weights=None if cell_weights is None else cell_weights(rows, t),
+            cell_weights=None if cell_weights is None else cell_weights(rows, t), **penalties,
         )
         losses.append(value)
+        learned = [array for i, _, array in learned_arrays(gradient) if not (frozen and frozen[i])]
+        if clip_value:
+            clip_by_value(learned, clip_value)
+        if clip_norm:
+            clip_by_norm(learned, clip_norm)
         counter = {"step": t + 1} if optimizer in ("adam", "adamw") else {}
         for (i, name, w), mv, (_, _, g) in zip(learned_arrays(layers), moments, learned_arrays(gradient), strict=True):
             if frozen and frozen[i]:
@@ -299,4 +328,6 @@ def train(
             if optimizer == "adamw" and name != "W":
                 own["weight_decay"] = 0.0
             update(w, *mv, g, **{**chosen, **counter, **own})
+            if max_norm and name == "W":
+                bound_norms(w, max_norm)
     return losses

@@ -107,8 +107,9 @@ def corrupt(
 
     Masking sets an element to 0 with probability ``level``; salt-and-pepper noise sets it to ``low`` or ``high``, each
     with half that probability; Gaussian noise adds ``level`` times a standard normal number; swap noise takes the same
-    column's value in another row of ``data`` (by default X), any of the others alike. ``level`` is one number or one a
-    column. With ``exact``, masking hits the same number of elements in each row (see `chosen`).
+    column's value in another row of ``data`` (by default X), any of the others alike; dropout masks, and divides the
+    rest by ``1 - level`` (Srivastava et al. 2014). ``level`` is one number or one a column. With ``exact``, masking
+    hits the same number of elements in each row (see `chosen`).
     """
     columns = X.shape[1]
     if kind == "none":
@@ -118,6 +119,8 @@ def corrupt(
     hit = chosen(columns, level, seed=seed, rows=rows, step=step, exact=exact)
     if kind == "masking":
         return np.where(hit, 0, X).astype(X.dtype)
+    if kind == "dropout":
+        return np.where(hit, 0, X * X.dtype.type(1 / (1 - level))).astype(X.dtype)
     if kind == "salt_and_pepper":
         pepper = row_words(seed, rows, columns, step, NOISE) < _threshold(level) // 2
         return np.where(hit, np.where(pepper, low, high), X).astype(X.dtype)

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 
-from layerwise import activations, autoencoders, corruption, finetuning, initializers, optimizers, schedules
+from layerwise import activations, corruption, finetuning, initializers, optimizers, pretraining, schedules
 from layerwise.activations import Activation
+from layerwise.autoencoders import LOSSES, Autoencoder
 from layerwise.network import DenseLayer, Network
 from layerwise.pretraining import Stage
 from layerwise.settings import Settings
@@ -35,8 +36,7 @@ _SETTINGS: list[Any] = [
     activations.Swish,
     initializers.Normal,
     initializers.Sparse,
-    autoencoders.Autoencoder,
-    autoencoders.DenoisingAutoencoder,
+    *pretraining.BY_NAME.values(),
     finetuning.FineTuning,
 ]
 SETTINGS: dict[str, Any] = {kind.__name__: kind for kind in _SETTINGS}
@@ -283,10 +283,10 @@ def _decode_stage(data: Any, store: "_Store") -> Stage:
     )
     encoder, decoder = _decode_layers(layers, store)
     Network([encoder, decoder]).engine()
-    if loss not in autoencoders.LOSSES[1:] or type(layer) is not int or not isinstance(skill, (int, float)):
+    if loss not in LOSSES[1:] or type(layer) is not int or not isinstance(skill, (int, float)):
         raise FormatError("a stage with an unknown loss, layer or skill")
     values = _decode_value(settings, {})
-    if not isinstance(values, autoencoders.Autoencoder):
+    if not isinstance(values, Autoencoder):
         raise FormatError("a stage without the settings of its autoencoder")
     return Stage(layer, encoder, decoder, loss, values, tuple(_decode_record(record) for record in history), skill)
 
