@@ -175,7 +175,7 @@ def imports(path: Path) -> set[str]:
 FLOORS = [
     {"_core", "reference_random", "reference_schedules", "reference"},
     {"checks", "settings", "kernels"},
-    {"activations", "corruption", "initializers", "optimizers", "schedules"},
+    {"activations", "corruption", "initializers", "optimizers", "momentum_schedules", "schedules"},
     {"network"},
     {"training"},
     {"pretraining", "finetuning", "progress"},

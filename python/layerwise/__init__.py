@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from layerwise.estimators import PretrainedClassifier, PretrainedRegressor, StackedAutoencoder, load
     from layerwise.finetuning import FineTuning
     from layerwise.initializers import Normal, Sparse
+    from layerwise.momentum_schedules import MomentumRamp, MomentumSwitch
     from layerwise.optimizers import SGD, Adagrad, Adam, AdamW, Momentum, Nesterov, RMSProp
     from layerwise.persistence import FormatError
     from layerwise.pretraining import Autoencoder, DenoisingAutoencoder, Stage, pretrain
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         ExponentialDecay,
         InverseTimeDecay,
         LinearDecay,
+        ReduceOnPlateau,
         StepDecay,
     )
     from layerwise.training import EpochRecord, TrainingDiverged
@@ -47,10 +49,19 @@ _HOMES = {
     "estimators": ("PretrainedClassifier", "PretrainedRegressor", "StackedAutoencoder", "load"),
     "finetuning": ("FineTuning",),
     "initializers": ("Normal", "Sparse"),
+    "momentum_schedules": ("MomentumRamp", "MomentumSwitch"),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Momentum", "Nesterov", "RMSProp"),
     "persistence": ("FormatError",),
     "pretraining": ("Autoencoder", "DenoisingAutoencoder", "Stage", "pretrain"),
-    "schedules": ("ConstantRate", "CosineDecay", "ExponentialDecay", "InverseTimeDecay", "LinearDecay", "StepDecay"),
+    "schedules": (
+        "ConstantRate",
+        "CosineDecay",
+        "ExponentialDecay",
+        "InverseTimeDecay",
+        "LinearDecay",
+        "ReduceOnPlateau",
+        "StepDecay",
+    ),
     "training": ("EpochRecord", "TrainingDiverged"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -77,12 +88,15 @@ __all__ = [
     "LinearDecay",
     "Masking",
     "Momentum",
+    "MomentumRamp",
+    "MomentumSwitch",
     "Nesterov",
     "Normal",
     "PReLU",
     "PretrainedClassifier",
     "PretrainedRegressor",
     "RMSProp",
+    "ReduceOnPlateau",
     "SaltAndPepper",
     "ScaleWarning",
     "Sparse",

@@ -35,8 +35,8 @@ class FineTuning(Settings):
     optimizer : optimizer or its name, default=Adam()
     schedule : schedule or its name, default=ConstantRate()
         How the optimizer's learning rate changes from step to step: `ConstantRate`, `InverseTimeDecay`, `StepDecay`,
-        `ExponentialDecay`, `LinearDecay` or `CosineDecay`, each with a warm-up if wanted. The last two end with the
-        last of `epochs`, also if early stopping ends before.
+        `ExponentialDecay`, `LinearDecay`, `CosineDecay` or `ReduceOnPlateau`, each with a warm-up if wanted. The linear
+        and the cosine one are as long as `epochs`, also if early stopping ends before.
     alpha : float >= 0, default=0.0
         Adds 1/2 * alpha * ||W||^2 to the mean loss (weights only). scikit-learn's MLP divides its alpha by the number
         of rows of the batch besides; papers that write lambda * ||W||^2 mean alpha = 2 * lambda.
@@ -243,6 +243,7 @@ def finetune(
         batch_size=batch_size,
         learning_rate=settings.optimizer.learning_rate,
         schedule=settings.schedule,
+        momentum_schedule=settings.optimizer.momentum_schedule,
         validation=held_out,
         callbacks=[*callbacks, stopper] if stopper else callbacks,
     )

@@ -310,6 +310,7 @@ def _stages(
             batch_size=batch_size,
             learning_rate=settings.optimizer.learning_rate,
             schedule=settings.schedule,
+            momentum_schedule=settings.optimizer.momentum_schedule,
             validation=None if held_out is None else (held_out, None),
             callbacks=callbacks,
         )

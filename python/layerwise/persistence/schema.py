@@ -1,8 +1,8 @@
 """What a model file's JSON holds, and nothing else: estimators, settings, layers, stages, epochs, labels.
 
 Each kind has an encoder and a decoder side by side. Arrays go into `tensors` by name; a decoder takes out what it
-uses, so that what nobody refers to is noticed. Classes are found by name: settings in the list below, estimators among
-those that this package has registered.
+uses, so that what nobody refers to is noticed. Classes are found by name: settings in the list of `known`, estimators
+among those that this package has registered.
 """
 
 from dataclasses import asdict, fields
@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 
-from layerwise import activations, corruption, finetuning, initializers, optimizers, pretraining, schedules
+from layerwise import activations, pretraining
 from layerwise.activations import Activation
 from layerwise.network import DenseLayer, Network
+from layerwise.persistence.known import SETTINGS
 from layerwise.pretraining import Stage
 from layerwise.settings import Settings
 from layerwise.training import EpochRecord
@@ -23,22 +24,6 @@ from layerwise.training import EpochRecord
 Array = NDArray[Any]
 Tensors = dict[str, Array]
 
-_SETTINGS: list[Any] = [
-    *optimizers.BY_NAME.values(),
-    *schedules.BY_NAME.values(),
-    *corruption.BY_NAME.values(),
-    activations.LeakyReLU,
-    activations.PReLU,
-    activations.ELU,
-    activations.GELU,
-    activations.Swish,
-    initializers.Normal,
-    initializers.Sparse,
-    pretraining.Autoencoder,
-    pretraining.DenoisingAutoencoder,
-    finetuning.FineTuning,
-]
-SETTINGS: dict[str, Any] = {kind.__name__: kind for kind in _SETTINGS}
 ESTIMATORS: dict[str, Any] = {}
 FITTED: dict[str, dict[str, str]] = {}  # their fitted attributes beside network_ and stages_, with what each holds
 
