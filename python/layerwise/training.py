@@ -96,6 +96,7 @@ def run(
     momentum_schedule: MomentumSchedule | None = None,
     validation: tuple[Array, Array | None] | None = None,
     callbacks: Sequence[Callback] = (),
+    plan: Any = None,
 ) -> Iterator[EpochRecord]:
     """Train an engine network in place, epoch by epoch.
 
@@ -120,6 +121,8 @@ def run(
         Rows to measure after each epoch and never to train on.
     callbacks : sequence of callables on an EpochRecord
         Each sees each epoch; training ends after an epoch for which one returned True.
+    plan : object with the engine's `run` and `evaluate`, default=None
+        What trains; None: the engine's plan for `recipe`.
 
     Yields
     ------
@@ -132,7 +135,7 @@ def run(
     KeyboardInterrupt
         After the step that was running.
     """
-    plan = plan_for(engine, recipe)
+    plan = plan_for(engine, recipe) if plan is None else plan
     steps = -(-len(X) // batch_size)
     learning_rate = float(learning_rate)
     losses: list[float] = []  # of the epochs so far: of the validation rows where there are some

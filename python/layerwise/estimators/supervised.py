@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import _check_feature_names, check_is_fitted
 
-from layerwise import checks, finetuning, pretraining
+from layerwise import checks, finetuning, initializers, pretraining, restarts
 from layerwise.estimators.autoencoder import StackedAutoencoder
 from layerwise.estimators.base import OUTPUT_KEY, START_KEY, Architecture, LayerwiseEstimator
 from layerwise.estimators.labels import check_unlabeled
@@ -37,6 +37,8 @@ class PretrainedEstimator(LayerwiseEstimator):
             before.check(where, len(shape.sizes))
         where = self._where("finetuning")
         settings = finetuning.resolve(where, self.finetuning).check(where, len(shape.sizes))
+        if before is None and set(settings.start) != {"pretrained"}:
+            raise where.child("start").error('"pretrained" with pretraining=None', settings.start)
         check_unlabeled(self._where("unlabeled"), self.unlabeled)
         self._threads()
         return shape, before, settings
@@ -67,7 +69,8 @@ class PretrainedEstimator(LayerwiseEstimator):
                 raise self._where(name).error(allowed, value)
         if not (isinstance(self.initializer, str) and self.initializer == "auto"):
             raise self._where("initializer").error('"auto" with a StackedAutoencoder as pretraining', self.initializer)
-        return Architecture(sizes, kinds, ["auto"] * len(sizes))
+        rules = checks.per_layer(self._where("initializer"), autoencoder.initializer, len(sizes), initializers.resolve)
+        return Architecture(sizes, kinds, rules)
 
     def _matrix(self, X: Any, before: Any) -> Any:
         """Return X for fit; with a fitted autoencoder, in its dtype and with its features."""
@@ -113,6 +116,7 @@ class PretrainedEstimator(LayerwiseEstimator):
         """Do the three steps: pretrain, stack, fine-tune."""
         shape, before, finetuning_settings = settings
         hidden = self._hidden_layers(fitted, X, before, shape, seed, show)
+        hidden = restarts.restarted(hidden, finetuning_settings.start, shape.starts, checks.subkey(seed, START_KEY))
         network = finetuning.stack(hidden, Y.shape[1], output, seed=checks.subkey(seed, OUTPUT_KEY))
         show.report(f"fine-tuning on {len(Y)} labelled rows of {len(X)}")
         rows = X if labelled.all() else np.ascontiguousarray(X[labelled])
