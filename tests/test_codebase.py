@@ -179,7 +179,7 @@ FLOORS = [
     {"network"},
     {"restarts", "training"},
     {"thawing"},
-    {"pretraining", "finetuning", "progress"},
+    {"pretraining", "finetuning", "progress", "supervised_pretraining"},
     {"persistence"},
     {"estimators"},
     {"datasets", "plots"},

@@ -32,6 +32,7 @@ from layerwise import (
     RMSProp,
     SaltAndPepper,
     Sparse,
+    SupervisedPretraining,
     Swish,
     activations,
     checks,
@@ -50,6 +51,7 @@ KINDS = [
     SGD, Momentum, Nesterov, Adagrad, RMSProp, Adam, AdamW, Masking, Gaussian, SaltAndPepper, LeakyReLU, PReLU, ELU,
     GELU, Swish, Normal, Sparse, Autoencoder, DenoisingAutoencoder, FineTuning, *schedules.BY_NAME.values(),
     *momentum_schedules.MOMENTUM_SCHEDULES,
+    SupervisedPretraining,
 ]  # fmt: skip
 WHERE = Parameter("Thing", "setting")
 BAD_NUMBERS = [None, "x", True, [1], np.nan, np.inf, -np.inf, -1.0, 1 + 1j, object()]

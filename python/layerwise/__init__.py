@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         ReduceOnPlateau,
         StepDecay,
     )
+    from layerwise.supervised_pretraining import SupervisedPretraining, pretrain_supervised
     from layerwise.training import EpochRecord, TrainingDiverged
 
 _HOMES = {
@@ -62,6 +63,7 @@ _HOMES = {
         "ReduceOnPlateau",
         "StepDecay",
     ),
+    "supervised_pretraining": ("SupervisedPretraining", "pretrain_supervised"),
     "training": ("EpochRecord", "TrainingDiverged"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -103,10 +105,12 @@ __all__ = [
     "StackedAutoencoder",
     "Stage",
     "StepDecay",
+    "SupervisedPretraining",
     "Swish",
     "TrainingDiverged",
     "load",
     "pretrain",
+    "pretrain_supervised",
 ]
 
 

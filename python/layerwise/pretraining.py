@@ -137,7 +137,7 @@ class Stage:
         Its `tied_to` is 0 if it shares the encoder's weights, else -1.
     loss : str
         "squared_error" or "cross_entropy".
-    settings : Autoencoder or DenoisingAutoencoder
+    settings : Autoencoder, DenoisingAutoencoder or SupervisedPretraining
         This layer's settings, each a single value.
     history : tuple of EpochRecord
     skill : float
@@ -150,7 +150,7 @@ class Stage:
     encoder: DenseLayer
     decoder: DenseLayer
     loss: str
-    settings: Autoencoder
+    settings: Settings
     history: tuple[EpochRecord, ...]
     skill: float
 

@@ -11,6 +11,7 @@ from layerwise import (
     optimizers,
     pretraining,
     schedules,
+    supervised_pretraining,
 )
 
 _SETTINGS: list[Any] = [
@@ -27,6 +28,7 @@ _SETTINGS: list[Any] = [
     initializers.Sparse,
     pretraining.Autoencoder,
     pretraining.DenoisingAutoencoder,
+    supervised_pretraining.SupervisedPretraining,
     finetuning.FineTuning,
 ]
 SETTINGS: dict[str, Any] = {kind.__name__: kind for kind in _SETTINGS}

@@ -19,6 +19,7 @@ from layerwise.network import DenseLayer, Network
 from layerwise.persistence.known import SETTINGS
 from layerwise.pretraining import Stage
 from layerwise.settings import Settings
+from layerwise.supervised_pretraining import SupervisedPretraining
 from layerwise.training import EpochRecord
 
 Array = NDArray[Any]
@@ -269,8 +270,8 @@ def _decode_stage(data: Any, store: "_Store") -> Stage:
     if loss not in pretraining.LOSSES[1:] or type(layer) is not int or not isinstance(skill, (int, float)):
         raise FormatError("a stage with an unknown loss, layer or skill")
     values = _decode_value(settings, {})
-    if not isinstance(values, pretraining.Autoencoder):
-        raise FormatError("a stage without the settings of its autoencoder")
+    if not isinstance(values, (pretraining.Autoencoder, SupervisedPretraining)):
+        raise FormatError("a stage without the settings of its pretraining")
     return Stage(layer, encoder, decoder, loss, values, tuple(_decode_record(record) for record in history), skill)
 
 
