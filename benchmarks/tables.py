@@ -7,6 +7,7 @@ python benchmarks/tables.py --write  put them between their marks in README.md
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any
 
 import _experiment
 import _timing
+from peers import CONTENDERS
 
 Line = dict[str, Any]
 
@@ -48,21 +50,30 @@ def origin(lines: list[Line]) -> str:
     )
 
 
+def duration(seconds: float) -> str:
+    """Three digits and a unit."""
+    units = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
+    unit, size = next((known for known in units if seconds >= known[1]), units[-1])
+    value = seconds / size
+    return f"{value:.{max(0, 2 - int(math.log10(max(value, 1))))}f} {unit}"
+
+
 def training() -> str:
-    """Milliseconds of an epoch and how many times ours, by workload and contender."""
+    """Time of an epoch (or a prediction) and how many times ours, by workload and contender."""
     lines = latest(_timing.records("training"), "workload")
     took_part = {name for line in lines for name in line["results"]}
-    names = [name for name in ("layerwise", "layerwise tied", "numpy", "torch", "jax") if name in took_part]
+    names = [name for name in CONTENDERS if name in took_part]
     rows = [["workload", *names, "ours, GFLOP/s", "of the limit"]]
     for line in lines:
         results = line["results"]
+        calls = line["rows"] // line["batch_size"] if line.get("predicts") else 1  # of a prediction: the time of a call
         cells = []
         for name in names:
             if name not in results:
                 cells.append("")
                 continue
-            times = "" if name.startswith("layerwise") else f", **{results[name]['times_layerwise']:.2f}×**"
-            cells.append(f"{results[name]['median'] * 1e3:.0f} ms{times}")
+            times = "" if name == "layerwise" else f", **{results[name]['times_layerwise']:.2f}×**"
+            cells.append(duration(results[name]["median"] / calls) + times)
         limit = max(max(probe.values()) for probe in line["probes"])
         speed = results["layerwise"]["gflops"]
         label = f"`{line['workload']}` {'-'.join(map(str, line['sizes']))}, {line['batch_size']}"
