@@ -81,7 +81,9 @@ def decode_estimator(data: Any, tensors: Tensors) -> Any:
     """Return the estimator; takes the arrays it uses out of `tensors`."""
     name, params, fitted = _fields(data, "estimator", "params", "fitted")
     kind = _known(ESTIMATORS, name, "estimator")
-    if unknown := set(params) - set(kind().get_params(deep=False)):  # those that an older file lacks have their defaults
+    if unknown := set(params) - set(
+        kind().get_params(deep=False)
+    ):  # those that an older file lacks have their defaults
         raise FormatError(f"unknown parameters {sorted(unknown)} of {name}")
     values = {key: _decode_value(value, tensors) for key, value in params.items()}
     known = {"network_", "stages_", *FITTED[name]}
