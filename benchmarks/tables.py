@@ -91,6 +91,65 @@ def kernels() -> str:
     return f"{markdown(rows)}\n\n{origin(lines)}"
 
 
+def growth() -> str:
+    """Time, operations and speed along each axis; draws the plot where matplotlib is."""
+    lines = latest(_timing.records("growth"), "axis")
+    rows = [["setting", "value", "GFLOP", "an epoch", "GFLOP/s", "time grows as operations to the power of"]]
+    for line in lines:
+        for place, point in enumerate(line["points"]):
+            power = f"{line['exponent']:.2f}" if place == 0 and line["exponent"] is not None else ""
+            numbers = [f"{point['value']:,}", f"{point['gflop']:.3g}", duration(point["median"])]
+            rows.append([line["axis"], *numbers, f"{point['gflops']:.0f}", power])
+    plotted = "\n\n![time of an epoch against the count of operations](growth.svg)" if plot_growth(lines) else ""
+    return f"{markdown(rows)}{plotted}\n\n{origin(lines)}"
+
+
+def plot_growth(lines: list[Line]) -> bool:
+    """Draw the axes along which the work grows into growth.svg; says whether the plot is there."""
+    picture = _timing.HERE / "growth.svg"
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        print("matplotlib is not installed: no plot", file=sys.stderr)
+        return picture.exists()
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for line in lines:
+        if line["exponent"] is not None:
+            points = line["points"]
+            axes.loglog([p["gflop"] for p in points], [p["median"] for p in points], "o-", label=line["axis"])
+    axes.set(xlabel="operations of an epoch's products, GFLOP", ylabel="seconds an epoch")
+    axes.grid(visible=True, which="major", alpha=0.3)
+    axes.legend()
+    figure.savefig(picture, metadata={"Date": None})
+    return True
+
+
+def neighbours() -> str:
+    """Fits beside one another, and calls of other libraries between ours."""
+    lines = _timing.records("neighbours")
+    fits = latest([line for line in lines if "fits" in line], "fits")
+    calls = latest([line for line in lines if "calls" in line], "calls")
+    rows = [["", "measured", "bar"]]
+    for line in fits:
+        for way, ratio in line["ratios"].items():
+            rows.append(
+                [f"{line['count']} fits of `{line['fits']}` in {way}, beside one on one core", f"{ratio:.2f}×", "1.15×"]
+            )
+    for line in calls:
+        rows.append(
+            [
+                f"a product of {line['calls']} after ours, more than alone",
+                f"{line['costs']['theirs'] * 1e3:.3f} ms",
+                "0.3 ms",
+            ]
+        )
+        rows.append(
+            [f"ours after one of {line['calls']}, more than alone", f"{line['costs']['ours'] * 1e3:.3f} ms", ""]
+        )
+    return f"{markdown(rows)}\n\n{origin(fits + calls)}"
+
+
 def experiment(name: str) -> str:
     """Errors of an MNIST experiment: mean ± standard deviation over the seeds."""
     lines = _timing.records(name)
@@ -106,6 +165,8 @@ def experiment(name: str) -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "training": training,
     "kernels": kernels,
+    "growth": growth,
+    "neighbours": neighbours,
     "mnist_few_labels": lambda: experiment("mnist_few_labels"),
     "mnist_sda": lambda: experiment("mnist_sda"),
 }

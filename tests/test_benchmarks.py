@@ -12,6 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 _timing, peers, workloads = (importlib.import_module(name) for name in ("_timing", "peers", "workloads"))
+growth, tables = (importlib.import_module(name) for name in ("growth", "tables"))
 sys.path.pop(0)
 
 HERE = ["layerwise", "layerwise network", "numpy", "numpy reference", "scikit-learn"]  # what the test extra has
@@ -65,3 +66,29 @@ def test_the_peak_is_measured() -> None:
     one = _timing.peak(1)
     assert np.isfinite(one)
     assert one > 0.1
+
+
+def test_growth_is_measured_against_the_operations() -> None:
+    for axis in growth.AXES:
+        of_axis = growth.points(axis, cores=6)
+        assert all(workload.rows % workload.batch_size == 0 for workload, _ in of_axis.values())
+    assert list(growth.points("threads", cores=6)) == [1, 2, 4, 6]
+    assert growth.exponent([1, 10, 100], [2, 40, 800]) == pytest.approx(1.301, abs=1e-3)
+    assert np.isnan(growth.exponent([5, 5], [1, 2]))
+
+
+def test_tables_are_made_from_the_lines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    machine = {"cpu": "a", "cores": 2, "isa": "b", "python": "3", "versions": {"numpy": "2"}, "commit": "c+"}
+    same = {"machine": machine, "command": "python x.py"}
+    line = {**same, "axis": "rows", "exponent": 0.9}
+    line["points"] = [{"value": 1000 * n, "gflop": n, "median": n / 50, "gflops": 50} for n in (1, 2)]
+    calls = {**same, "calls": "numpy", "costs": {"theirs": 1e-4, "ours": 2e-3}}
+    fits = {**same, "fits": "dae", "count": 2, "ratios": {"processes": 1.1, "threads": 1.2}}
+    stored = {"growth": [line], "neighbours": [calls, fits]}
+    monkeypatch.setattr(_timing, "records", lambda name: stored.get(name, []))
+    monkeypatch.setattr(_timing, "HERE", tmp_path)
+    made = tables.growth()
+    assert "| rows | 1,000 | 1 | 20.0 ms | 50 | 0.90 |" in made
+    assert (tmp_path / "growth.svg").exists() == ("growth.svg" in made)
+    assert "0.100 ms | 0.3 ms" in tables.neighbours()
+    assert [tables.duration(s) for s in (12.34, 0.1, 1.5e-3, 2e-8)] == ["12.3 s", "100 ms", "1.50 ms", "0.02 µs"]
