@@ -378,8 +378,8 @@ def _least_and_blind(X: Array, loss: str) -> tuple[float, float]:
 
 
 def _blocks(X: Array) -> Iterator[NDArray[np.float64]]:
-    for first in range(0, len(X), 1024):  # float64 copies of a part at a time
-        yield X[first : first + 1024].astype(np.float64)
+    for first in range(0, len(X), 128):  # float64 copies of a part at a time
+        yield X[first : first + 128].astype(np.float64)
 
 
 def _entropy(p: NDArray[np.float64]) -> NDArray[np.float64]:
