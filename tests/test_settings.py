@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
+import layerwise
 from layerwise import (
     ELU,
     GELU,
@@ -34,6 +35,7 @@ from layerwise import (
     SaltAndPepper,
     Sparse,
     SparseAutoencoder,
+    SupervisedPretraining,
     Swap,
     Swish,
     activations,
@@ -41,6 +43,7 @@ from layerwise import (
     corruption,
     finetuning,
     initializers,
+    momentum_schedules,
     optimizers,
     pretraining,
     schedules,
@@ -52,6 +55,7 @@ KINDS = [
     SGD, Momentum, Nesterov, Adagrad, RMSProp, Adam, AdamW, Masking, Gaussian, SaltAndPepper, Swap, Emphasis, LeakyReLU,
     PReLU, ELU, GELU, Swish, Normal, Sparse, Autoencoder, DenoisingAutoencoder, SparseAutoencoder,
     ContractiveAutoencoder, FineTuning, *schedules.BY_NAME.values(),
+    *momentum_schedules.MOMENTUM_SCHEDULES, SupervisedPretraining,
 ]  # fmt: skip
 WHERE = Parameter("Thing", "setting")
 BAD_NUMBERS = [None, "x", True, [1], np.nan, np.inf, -np.inf, -1.0, 1 + 1j, object()]
@@ -65,7 +69,10 @@ def test_settings_are_values(kind: type[Settings]) -> None:
     assert clone(settings) == settings
     assert copy.deepcopy(settings) == settings
     assert pickle.loads(pickle.dumps(settings)) == settings
-    assert eval(repr(settings), globals() | vars(schedules)) == settings
+    assert (
+        eval(repr(settings), vars(layerwise) | {name: getattr(layerwise, name) for name in layerwise.__all__})
+        == settings
+    )
     assert settings.replace(**settings.get_params(deep=False)) == settings
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(settings, next(iter(settings.get_params())), 1)

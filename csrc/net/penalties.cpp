@@ -23,7 +23,7 @@ double mean_activity(Activation f, T mean) {
 template <class T>
 T* slopes_of_piece(Team& team, const Batch<T>& batch, int l, index_t panel, index_t row, index_t row_end) {
   const LayerRoom<T>& room = batch.room.layers[at(l)];
-  T* slopes = batch.room.scratch(team.rank());
+  T* slopes = batch.room.curves(team.rank(), 0);
   std::fill_n(slopes, (row_end - row) * kPanel, T{1});
   batch.k.slope[static_cast<int>(batch.network.layer(l).activation)](
       room.z.at(panel, row), room.value.at(panel, row), slopes, (row_end - row) * kPanel,
@@ -150,7 +150,7 @@ void add_to_sum_delta(Team& team, const Batch<T>& batch, int l, index_t panel, i
   const LayerRoom<T>& room = batch.room.layers[at(l)];
   const LayerSpec& spec = batch.network.layer(l);
   const T* slopes = slopes_of_piece(team, batch, l, panel, row, row_end);
-  T *curvature = batch.room.curvature(team.rank()), *by_parameter = curvature + batch.room.rows * kPanel;
+  T *curvature = batch.room.curves(team.rank(), 1), *by_parameter = batch.room.curves(team.rank(), 2);
   batch.k.curvature[static_cast<int>(spec.activation)](room.z.at(panel, row), room.value.at(panel, row), curvature, row_end - row,
                                                        batch.network.data() + batch.network.window(l).parameter + panel * kPanel,
                                                        spec.learn == Learn::fixed ? nullptr : by_parameter);

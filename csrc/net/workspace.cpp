@@ -50,7 +50,7 @@ Workspace<T>::Workspace(const Network<T>& network, const Recipe* recipe, index_t
   memory_ = Buffer<T>(end, 1);
   place(memory_.data());
   const bool curved = recipe != nullptr && !recipe->penalties.contraction.empty();
-  scratch_step_ = kScratch + (curved ? (2 * (capacity | 1) + 8) * kPanel : 0);
+  scratch_step_ = kScratch + (curved ? (3 * capacity + 8) * kPanel : 0);
   scratch_ = Buffer<T>(scratch_step_ * threads, 2);
   if (recipe != nullptr) reserve_penalties(network, recipe->penalties);
 }

@@ -10,7 +10,7 @@
 namespace layerwise {
 
 // Rows a product reads its accumulators back for: deeper products and larger batches run in blocks, with the same bits.
-inline constexpr index_t kDepthBlock = 1024;
+inline constexpr index_t kDepthBlock = 256;
 inline constexpr index_t kRowBlock = 1024;
 
 template <class T>
@@ -50,8 +50,8 @@ class Workspace {
   std::vector<double> row_loss;
   std::vector<T> shared_gradient;  // of a layer whose units share one activation parameter
   T* scratch(int thread) { return scratch_.data() + thread * scratch_step_; }
-  // Where there is contraction: 2 * rows * 32 numbers more.
-  T* curvature(int thread) { return scratch(thread) + kScratch; }
+  // Where there is contraction, three rooms for a panel's rows: slopes, curvature, and its derivative by the activation's parameter.
+  T* curves(int thread, int which) { return scratch(thread) + kScratch + which * rows * kPanel; }
 
  private:
   // A transposed block of weights (32 columns of kDepthBlock rows) and a 32 x 32 block of the gradient.

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from layerwise.estimators import PretrainedClassifier, PretrainedRegressor, StackedAutoencoder, load
     from layerwise.finetuning import FineTuning
     from layerwise.initializers import Normal, Sparse
+    from layerwise.momentum_schedules import MomentumRamp, MomentumSwitch
     from layerwise.optimizers import SGD, Adagrad, Adam, AdamW, Momentum, Nesterov, RMSProp
     from layerwise.persistence import FormatError
     from layerwise.pretraining import Stage, pretrain
@@ -37,8 +38,10 @@ if TYPE_CHECKING:
         ExponentialDecay,
         InverseTimeDecay,
         LinearDecay,
+        ReduceOnPlateau,
         StepDecay,
     )
+    from layerwise.supervised_pretraining import SupervisedPretraining, pretrain_supervised
     from layerwise.training import EpochRecord, TrainingDiverged
 
 _HOMES = {
@@ -49,10 +52,20 @@ _HOMES = {
     "estimators": ("PretrainedClassifier", "PretrainedRegressor", "StackedAutoencoder", "load"),
     "finetuning": ("FineTuning",),
     "initializers": ("Normal", "Sparse"),
+    "momentum_schedules": ("MomentumRamp", "MomentumSwitch"),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Momentum", "Nesterov", "RMSProp"),
     "persistence": ("FormatError",),
     "pretraining": ("Stage", "pretrain"),
-    "schedules": ("ConstantRate", "CosineDecay", "ExponentialDecay", "InverseTimeDecay", "LinearDecay", "StepDecay"),
+    "schedules": (
+        "ConstantRate",
+        "CosineDecay",
+        "ExponentialDecay",
+        "InverseTimeDecay",
+        "LinearDecay",
+        "ReduceOnPlateau",
+        "StepDecay",
+    ),
+    "supervised_pretraining": ("SupervisedPretraining", "pretrain_supervised"),
     "training": ("EpochRecord", "TrainingDiverged"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -81,12 +94,15 @@ __all__ = [
     "LinearDecay",
     "Masking",
     "Momentum",
+    "MomentumRamp",
+    "MomentumSwitch",
     "Nesterov",
     "Normal",
     "PReLU",
     "PretrainedClassifier",
     "PretrainedRegressor",
     "RMSProp",
+    "ReduceOnPlateau",
     "SaltAndPepper",
     "ScaleWarning",
     "Sparse",
@@ -94,11 +110,13 @@ __all__ = [
     "StackedAutoencoder",
     "Stage",
     "StepDecay",
+    "SupervisedPretraining",
     "Swap",
     "Swish",
     "TrainingDiverged",
     "load",
     "pretrain",
+    "pretrain_supervised",
 ]
 
 

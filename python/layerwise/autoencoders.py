@@ -23,11 +23,11 @@ class Autoencoder(Settings):
     Parameters
     ----------
     epochs : int, default=15
+        0 leaves a layer at its random start: ``[15, 15, 0]`` pretrains the two lowest of three.
     batch_size : int or "auto", default="auto"
         "auto": rows / 32, but at least 10 and at most 100.
-    optimizer : optimizer or its name, default=Adam()
-    schedule : schedule or its name, default=ConstantRate()
-        How the optimizer's learning rate changes from step to step, as in `FineTuning`.
+    optimizer, schedule : settings or their names, default=Adam() and ConstantRate()
+        As in `FineTuning`.
     alpha : float >= 0, default=0.0
         Adds 1/2 * alpha * ||W||^2 to the mean loss (weights only).
     tied : bool, default=True
@@ -87,7 +87,7 @@ class Autoencoder(Settings):
 
     def _checks(self) -> dict[str, Callable[[Parameter, Any], Any]]:
         return {
-            "epochs": lambda where, value: checks.integer(where, value, 1),
+            "epochs": lambda where, value: checks.integer(where, value, 0),
             "batch_size": training.check_batch_size,
             "optimizer": optimizers.resolve,
             "schedule": schedules.resolve,

@@ -17,6 +17,7 @@ from layerwise.activations import Activation
 from layerwise.autoencoders import Autoencoder, ContractiveAutoencoder, DenoisingAutoencoder, SparseAutoencoder
 from layerwise.checks import Parameter
 from layerwise.network import DenseLayer, Network, start_layer
+from layerwise.settings import Settings
 from layerwise.training import Callback, EpochRecord
 
 Array = NDArray[Any]
@@ -48,7 +49,7 @@ class Stage:
         Its `tied_to` is 0 if it shares the encoder's weights, else -1.
     loss : str
         "squared_error" or "cross_entropy".
-    settings : Autoencoder, or a kind of it
+    settings : Autoencoder or a kind of it, or SupervisedPretraining
         This layer's settings, each a single value.
     history : tuple of EpochRecord
     skill : float
@@ -61,7 +62,7 @@ class Stage:
     encoder: DenseLayer
     decoder: DenseLayer
     loss: str
-    settings: Autoencoder
+    settings: Settings
     history: tuple[EpochRecord, ...]
     skill: float
 
@@ -226,6 +227,7 @@ def _stages(
             batch_size=batch_size,
             learning_rate=settings.optimizer.learning_rate,
             schedule=settings.schedule,
+            momentum_schedule=settings.optimizer.momentum_schedule,
             validation=None if held_out is None else (held_out, None),
             callbacks=callbacks,
         )
@@ -233,7 +235,8 @@ def _stages(
 
         trained = network.trained(engine)
         skill = _skill(engine, recipe, hidden, loss)
-        report(f"layer {layer}: loss {records[-1].loss:.5g}, skill {skill:.3f}")
+        reached = f"loss {records[-1].loss:.5g}" if records else "left at its random start"
+        report(f"layer {layer}: {reached}, skill {skill:.3f}")
         yield Stage(layer, trained.layers[0], trained.layers[1], loss, settings, records, skill)
 
         if layer < len(sizes):  # the next layer learns from the codes of the clean inputs
@@ -292,8 +295,8 @@ def _least_and_blind(X: Array, loss: str) -> tuple[float, float]:
 
 
 def _blocks(X: Array) -> Iterator[NDArray[np.float64]]:
-    for first in range(0, len(X), 1024):  # float64 copies of a part at a time
-        yield X[first : first + 1024].astype(np.float64)
+    for first in range(0, len(X), 128):  # float64 copies of a part at a time
+        yield X[first : first + 128].astype(np.float64)
 
 
 def _entropy(p: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from layerwise import _core, checks
 from layerwise.checks import Parameter
+from layerwise.momentum_schedules import MomentumSchedule
 from layerwise.schedules import CONSTANT, Schedule
 
 Array = NDArray[Any]
@@ -92,8 +93,10 @@ def run(
     batch_size: int,
     learning_rate: float,
     schedule: Schedule = CONSTANT,
+    momentum_schedule: MomentumSchedule | None = None,
     validation: tuple[Array, Array | None] | None = None,
     callbacks: Sequence[Callback] = (),
+    plan: Any = None,
 ) -> Iterator[EpochRecord]:
     """Train an engine network in place, epoch by epoch.
 
@@ -112,10 +115,14 @@ def run(
     learning_rate : float
     schedule : Schedule, default=ConstantRate()
         What each step's learning rate is multiplied by.
+    momentum_schedule : MomentumSchedule or None, default=None
+        Each step's momentum; None: that of the recipe. For the optimisers `Momentum` and `Nesterov`.
     validation : (X, Y) or None
         Rows to measure after each epoch and never to train on.
     callbacks : sequence of callables on an EpochRecord
         Each sees each epoch; training ends after an epoch for which one returned True.
+    plan : object with the engine's `run` and `evaluate`, default=None
+        What trains; None: the engine's plan for `recipe`.
 
     Yields
     ------
@@ -128,15 +135,20 @@ def run(
     KeyboardInterrupt
         After the step that was running.
     """
-    plan = plan_for(engine, recipe)
+    plan = plan_for(engine, recipe) if plan is None else plan
     steps = -(-len(X) // batch_size)
     learning_rate = float(learning_rate)
+    losses: list[float] = []  # of the epochs so far: of the validation rows where there are some
 
     for epoch in range(1, epochs + 1):
         start = perf_counter()
         first = (epoch - 1) * steps
         rates = learning_rate * schedule.factors(first, steps, steps_per_epoch=steps, epochs=epochs)
-        stats = plan.run(X, Y, first, steps, rates)
+        rates *= schedule.reduction(losses)
+        momenta = None
+        if momentum_schedule is not None:
+            momenta = momentum_schedule.momenta(first, steps, steps_per_epoch=steps)
+        stats = plan.run(X, Y, first, steps, rates, momenta)
         held_out = None if validation is None else float(plan.evaluate(*validation))
 
         finite = stats.finite and (held_out is None or np.isfinite(held_out))
@@ -146,6 +158,7 @@ def run(
         record = EpochRecord(
             stage, layer, epoch, epochs, float(stats.loss), held_out, float(rates[-1]), perf_counter() - start
         )
+        losses.append(record.loss if held_out is None else held_out)
         answers = [bool(callback(record)) for callback in callbacks]  # each callback sees each epoch
         if (any(answers) or epoch == epochs) and not np.isfinite(engine.parameters()).all():
             raise TrainingDiverged(stage, layer, epoch, learning_rate, "a weight is not a finite number")

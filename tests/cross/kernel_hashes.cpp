@@ -105,8 +105,16 @@ void all(const Kernels<T>& k, const std::string& type) {
       for (const index_t count : {index_t{-1}, index_t{20}}) {
         auto x = numbers<T>(3 * kPanel);
         std::vector<T> weights(3 * kPanel);
-        const NoiseScalars<T> s{std::uint64_t{1} << 30, T(0.3), T(0), T(1), by_column ? thresholds.data() : nullptr,
-                                by_column ? levels.data() : nullptr, count, T(1), T(0.5)};
+        const NoiseScalars<T> s{std::uint64_t{1} << 30,
+                                T(0.3),
+                                T(0),
+                                T(1),
+                                by_column ? thresholds.data() : nullptr,
+                                by_column ? levels.data() : nullptr,
+                                count,
+                                T(1),
+                                T(0.5),
+                                T(1.25)};
         k.noise[n]({x.data(), kPanel, 70, place, weights.data(), kPanel, data.data(), 5, 2}, s);
         const std::string kind = std::to_string(n) + (by_column ? " by column " : " ") + std::to_string(count);
         show(type + " noise " + kind, x);
@@ -114,6 +122,24 @@ void all(const Kernels<T>& k, const std::string& type) {
       }
     }
   }
+  std::vector<T> grown = numbers<T>(kStep), bent(kStep), sum(kPanel);
+  const T* x = a.data();
+  for (int f = 0; f < kActivations; ++f) {
+    if (k.curvature[f] == nullptr) continue;
+    k.curvature[f](x, x, bent.data(), kRows, parameter.data(), grown.data());
+    show(type + " curvature " + std::to_string(f), bent);
+  }
+  k.add_activation_penalty(x, scale.data(), bias.data(), parameter.data(), kRows, grown.data());
+  k.add_products(scale.data(), bias.data(), x, bent.data(), kRows, grown.data());
+  k.add_weight_penalty(x, bias.data(), T(0.3), kRows, grown.data());
+  k.scale_columns(parameter.data(), kRows, grown.data());
+  k.clip(T(2), kRows, grown.data());
+  show(type + " penalties", grown);
+  k.weighted_sums(x, scale.data(), kRows, sum.data());
+  k.weighted_squares(x, scale.data(), kRows, sum.data());
+  k.column_squares(x, kRows, sum.data());
+  show(type + " sums", sum);
+  show(type + " square_sum", std::vector<double>{k.square_sum(x, kRows)});
   std::vector<T> mask(kPanel);
   k.dropout(mask.data(), place, std::uint64_t{1} << 31, T(2));
   show(type + " dropout", mask);

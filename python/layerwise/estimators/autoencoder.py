@@ -110,6 +110,8 @@ class StackedAutoencoder(LayerwiseEstimator):
             if self.finetuning is not None:
                 where = self._where("finetuning")
                 unrolled = finetuning.resolve(where, self.finetuning).check(where, len(shape.sizes))
+                if set(unrolled.start) != {"pretrained"}:
+                    raise where.child("start").error('"pretrained" for an autoencoder', unrolled.start)
             self._threads()
             X = self._checked(X, reset=True)
             seed = self._seed()

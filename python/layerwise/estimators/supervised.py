@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import _check_feature_names, check_is_fitted
 
-from layerwise import checks, finetuning, pretraining
-from layerwise.autoencoders import Autoencoder
+from layerwise import checks, finetuning, initializers, restarts, supervised_pretraining
 from layerwise.estimators.autoencoder import StackedAutoencoder
-from layerwise.estimators.base import OUTPUT_KEY, START_KEY, Architecture, LayerwiseEstimator
+from layerwise.estimators.base import OUTPUT_KEY, PRETRAINING_KEY, START_KEY, Architecture, LayerwiseEstimator
 from layerwise.estimators.labels import check_unlabeled
 from layerwise.finetuning import FineTuning
 from layerwise.network import DenseLayer
 from layerwise.progress import Progress
+from layerwise.supervised_pretraining import SupervisedPretraining, pretrain_supervised
 
 Array = NDArray[Any]
 
@@ -27,16 +27,18 @@ class PretrainedEstimator(LayerwiseEstimator):
     def _n_hidden(self) -> int:
         return len(self.network_.layers) - 1
 
-    def _settings(self) -> tuple[Architecture, Autoencoder | StackedAutoencoder | None, FineTuning]:
+    def _settings(self) -> tuple[Architecture, Any, FineTuning]:
         """Check every parameter before any work; return the architecture and the settings of both stages."""
         before: Any = self._pretrained()
         shape = self._architecture() if before is None else self._architecture_of(before)
         if before is None and self.pretraining is not None:
             where = self._where("pretraining")
-            before = pretraining.resolve(where, self.pretraining)
+            before = supervised_pretraining.resolve(where, self.pretraining)
             before.check(where, len(shape.sizes))
         where = self._where("finetuning")
         settings = finetuning.resolve(where, self.finetuning).check(where, len(shape.sizes))
+        if before is None and set(settings.start) != {"pretrained"}:
+            raise where.child("start").error('"pretrained" with pretraining=None', settings.start)
         check_unlabeled(self._where("unlabeled"), self.unlabeled)
         self._threads()
         return shape, before, settings
@@ -67,7 +69,8 @@ class PretrainedEstimator(LayerwiseEstimator):
                 raise self._where(name).error(allowed, value)
         if not (isinstance(self.initializer, str) and self.initializer == "auto"):
             raise self._where("initializer").error('"auto" with a StackedAutoencoder as pretraining', self.initializer)
-        return Architecture(sizes, kinds, ["auto"] * len(sizes))
+        rules = checks.per_layer(self._where("initializer"), autoencoder.initializer, len(sizes), initializers.resolve)
+        return Architecture(sizes, kinds, rules)
 
     def _matrix(self, X: Any, before: Any) -> Any:
         """Return X for fit; with a fitted autoencoder, in its dtype and with its features."""
@@ -96,6 +99,37 @@ class PretrainedEstimator(LayerwiseEstimator):
         self._pretrain(fitted, X, before, shape, seed, show)
         return [stage.encoder for stage in fitted["stages_"]]
 
+    def _pretrain_supervised(
+        self,
+        fitted: dict[str, Any],
+        X: Array,
+        Y: Array,
+        settings: SupervisedPretraining,
+        shape: Architecture,
+        output: str,
+        seed: int,
+        show: Progress,
+    ) -> list[DenseLayer]:
+        """Pretrain all layers on the targets of the labelled rows; return the hidden layers to stack."""
+        fitted |= {"stages_": [], "history_": []}
+        for stage in pretrain_supervised(
+            X,
+            Y,
+            shape.sizes,
+            settings,
+            output=output,
+            activation=shape.kinds,
+            initializer=shape.starts,
+            seed=checks.subkey(seed, PRETRAINING_KEY),
+            threads=self._threads(),
+            callbacks=[show],
+            report=show.report,
+            owner=self._where(),
+        ):
+            fitted["stages_"].append(stage)
+            fitted["history_"].extend(stage.history)
+        return [stage.encoder for stage in fitted["stages_"]]
+
     def _learn(
         self,
         fitted: dict[str, Any],
@@ -112,10 +146,14 @@ class PretrainedEstimator(LayerwiseEstimator):
     ) -> None:
         """Do the three steps: pretrain, stack, fine-tune."""
         shape, before, finetuning_settings = settings
-        hidden = self._hidden_layers(fitted, X, before, shape, seed, show)
+        rows = X if labelled.all() else np.ascontiguousarray(X[labelled])
+        if isinstance(before, SupervisedPretraining):
+            hidden = self._pretrain_supervised(fitted, rows, Y, before, shape, output, seed, show)
+        else:
+            hidden = self._hidden_layers(fitted, X, before, shape, seed, show)
+        hidden = restarts.restarted(hidden, finetuning_settings.start, shape.starts, checks.subkey(seed, START_KEY))
         network = finetuning.stack(hidden, Y.shape[1], output, seed=checks.subkey(seed, OUTPUT_KEY))
         show.report(f"fine-tuning on {len(Y)} labelled rows of {len(X)}")
-        rows = X if labelled.all() else np.ascontiguousarray(X[labelled])
         self._finetune(
             fitted, network, rows, Y, finetuning_settings, seed, show, loss=loss, n_hidden=len(hidden), groups=groups
         )
