@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from layerwise.optimizers import SGD, Adagrad, Adam, AdamW, Momentum, Nesterov, RMSProp
     from layerwise.persistence import FormatError
     from layerwise.pretraining import Autoencoder, DenoisingAutoencoder, Stage, pretrain
+    from layerwise.rbm import RestrictedBoltzmannMachine
     from layerwise.schedules import (
         ConstantRate,
         CosineDecay,
@@ -50,6 +51,7 @@ _HOMES = {
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Momentum", "Nesterov", "RMSProp"),
     "persistence": ("FormatError",),
     "pretraining": ("Autoencoder", "DenoisingAutoencoder", "Stage", "pretrain"),
+    "rbm": ("RestrictedBoltzmannMachine",),
     "schedules": ("ConstantRate", "CosineDecay", "ExponentialDecay", "InverseTimeDecay", "LinearDecay", "StepDecay"),
     "training": ("EpochRecord", "TrainingDiverged"),
 }
@@ -83,6 +85,7 @@ __all__ = [
     "PretrainedClassifier",
     "PretrainedRegressor",
     "RMSProp",
+    "RestrictedBoltzmannMachine",
     "SaltAndPepper",
     "ScaleWarning",
     "Sparse",

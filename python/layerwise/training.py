@@ -94,6 +94,7 @@ def run(
     schedule: Schedule = CONSTANT,
     validation: tuple[Array, Array | None] | None = None,
     callbacks: Sequence[Callback] = (),
+    plan: Any = None,
 ) -> Iterator[EpochRecord]:
     """Train an engine network in place, epoch by epoch.
 
@@ -116,6 +117,8 @@ def run(
         Rows to measure after each epoch and never to train on.
     callbacks : sequence of callables on an EpochRecord
         Each sees each epoch; training ends after an epoch for which one returned True.
+    plan : object with `run` and `evaluate`, default=None
+        What does the steps; None: the engine's plan of `engine` and `recipe`.
 
     Yields
     ------
@@ -128,7 +131,7 @@ def run(
     KeyboardInterrupt
         After the step that was running.
     """
-    plan = plan_for(engine, recipe)
+    plan = plan or plan_for(engine, recipe)
     steps = -(-len(X) // batch_size)
     learning_rate = float(learning_rate)
 

@@ -13,7 +13,7 @@ from layerwise.estimators.base import OUTPUT_KEY, START_KEY, Architecture, Layer
 from layerwise.estimators.labels import check_unlabeled
 from layerwise.finetuning import FineTuning
 from layerwise.network import DenseLayer
-from layerwise.pretraining import Autoencoder
+from layerwise.pretraining import Pretraining
 from layerwise.progress import Progress
 
 Array = NDArray[Any]
@@ -27,7 +27,7 @@ class PretrainedEstimator(LayerwiseEstimator):
     def _n_hidden(self) -> int:
         return len(self.network_.layers) - 1
 
-    def _settings(self) -> tuple[Architecture, Autoencoder | StackedAutoencoder | None, FineTuning]:
+    def _settings(self) -> tuple[Architecture, Pretraining | StackedAutoencoder | None, FineTuning]:
         """Check every parameter before any work; return the architecture and the settings of both stages."""
         before: Any = self._pretrained()
         shape = self._architecture() if before is None else self._architecture_of(before)

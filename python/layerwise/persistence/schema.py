@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 
-from layerwise import activations, corruption, finetuning, initializers, optimizers, pretraining, schedules
+from layerwise import activations, corruption, finetuning, initializers, optimizers, pretraining, rbm, schedules
 from layerwise.activations import Activation
 from layerwise.network import DenseLayer, Network
 from layerwise.pretraining import Stage
@@ -36,6 +36,7 @@ _SETTINGS: list[Any] = [
     initializers.Sparse,
     pretraining.Autoencoder,
     pretraining.DenoisingAutoencoder,
+    rbm.RestrictedBoltzmannMachine,
     finetuning.FineTuning,
 ]
 SETTINGS: dict[str, Any] = {kind.__name__: kind for kind in _SETTINGS}
@@ -283,8 +284,8 @@ def _decode_stage(data: Any, store: "_Store") -> Stage:
     if loss not in pretraining.LOSSES[1:] or type(layer) is not int or not isinstance(skill, (int, float)):
         raise FormatError("a stage with an unknown loss, layer or skill")
     values = _decode_value(settings, {})
-    if not isinstance(values, pretraining.Autoencoder):
-        raise FormatError("a stage without the settings of its autoencoder")
+    if not isinstance(values, (pretraining.Autoencoder, rbm.RestrictedBoltzmannMachine)):
+        raise FormatError("a stage without the settings of its pretraining")
     return Stage(layer, encoder, decoder, loss, values, tuple(_decode_record(record) for record in history), skill)
 
 

@@ -1,0 +1,155 @@
+"""What a trained Boltzmann machine says, and machines in the estimators and their files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.model_selection import GridSearchCV
+from test_rbm_pretraining import binary_data, digits, machine
+
+from layerwise import (
+    Autoencoder,
+    FineTuning,
+    InvalidParameterError,
+    Momentum,
+    PretrainedClassifier,
+    PretrainedRegressor,
+    RestrictedBoltzmannMachine,
+    StackedAutoencoder,
+    boltzmann,
+    load,
+    pretrain,
+    reference_rbm,
+)
+
+KINDS = {
+    "binary-binary": ("binary", "binary"),
+    "gaussian-binary": ("gaussian", "binary"),
+    "binary-gaussian": ("binary", "gaussian"),
+}
+
+
+def trained(kind: tuple[str, str], dtype: type = np.float64) -> tuple[object, np.ndarray]:
+    X = binary_data() if kind[0] == "binary" else binary_data() * 2 - 0.7
+    activation = "sigmoid" if kind[1] == "binary" else "identity"
+    settings = RestrictedBoltzmannMachine(epochs=40, optimizer=Momentum(0.02))
+    return next(iter(pretrain(X.astype(dtype), [5], settings, activation=activation))), X.astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_free_energy_is_the_references(kind: str, dtype: type) -> None:
+    stage, X = trained(KINDS[kind], dtype)
+    expected = reference_rbm.free_energy(machine(stage, *KINDS[kind]), X.astype(np.float64))
+    np.testing.assert_allclose(boltzmann.free_energy(stage, X), expected, rtol=1e-5 if dtype == np.float32 else 1e-11)
+    many = np.tile(X, (40, 1))  # several blocks
+    np.testing.assert_array_equal(boltzmann.free_energy(stage, many), np.tile(boltzmann.free_energy(stage, X), 40))
+
+
+@pytest.mark.parametrize("kind", ["binary-binary", "binary-gaussian"])
+def test_the_pseudo_likelihood_is_the_references_on_average(kind: str) -> None:
+    stage, X = trained(KINDS[kind])
+    expected = reference_rbm.pseudo_log_likelihood(machine(stage, *KINDS[kind]), X)
+    draws = np.array([boltzmann.pseudo_likelihood(stage, X, seed=seed) for seed in range(400)])
+    spread = draws.std(axis=0) / 20
+    assert (np.abs(draws.mean(axis=0) - expected) < 4.5 * spread).all()
+    one = boltzmann.pseudo_likelihood(stage, np.clip(X * 0.8 + 0.1, 0, 1))  # rounded
+    np.testing.assert_array_equal(one, boltzmann.pseudo_likelihood(stage, X))
+    long = boltzmann.pseudo_likelihood(stage, np.tile(X, (40, 1)))
+    np.testing.assert_allclose(long.mean(), expected.mean(), rtol=0.1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gibbs_sampling_is_the_references(kind: str) -> None:
+    stage, X = trained(KINDS[kind])
+    for means in (False, True):
+        expected = reference_rbm.gibbs(machine(stage, *KINDS[kind]), X, 3, 7, means=means)
+        np.testing.assert_allclose(boltzmann.gibbs(stage, X, 3, means=means, seed=7), expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_array_equal(boltzmann.gibbs(stage, X, 2, threads=1), boltzmann.gibbs(stage, X, 2, threads=2))
+
+
+def test_what_is_no_machine_is_refused() -> None:
+    (stage,) = pretrain(binary_data(), [3], Autoencoder(epochs=1))
+    for function in (boltzmann.free_energy, boltzmann.pseudo_likelihood, boltzmann.gibbs):
+        with pytest.raises(TypeError, match="RestrictedBoltzmannMachine"):
+            function(stage, binary_data())
+    stage, X = trained(KINDS["gaussian-binary"])
+    with pytest.raises(TypeError, match="binary visible units"):
+        boltzmann.pseudo_likelihood(stage, X)
+    for name, value in (("n_steps", -1), ("threads", -1), ("means", 1)):
+        with pytest.raises(InvalidParameterError, match=f"'{name}' parameter of gibbs"):
+            boltzmann.gibbs(stage, X, **{name: value})
+    with pytest.raises(ValueError, match="NaN"):
+        boltzmann.free_energy(stage, np.full((2, 8), np.nan))
+
+
+# --- in the estimators ----------------------------------------------------------------------------------------------
+
+
+def test_pretraining_beats_the_random_start_with_few_labels() -> None:
+    X, y = digits(np.float32), load_digits().target
+    scores = {"rbm": [], None: []}
+    for seed in range(2):
+        order = np.random.default_rng(seed).permutation(len(X))
+        labels = np.where(np.isin(np.arange(len(X)), order[:100]), y, -1)
+        test = order[1000:]
+        labels[test] = -1
+        for name in scores:
+            settings = RestrictedBoltzmannMachine(epochs=30) if name else None
+            model = PretrainedClassifier(
+                (100, 100),
+                pretraining=settings,
+                activation="sigmoid",
+                finetuning=FineTuning(epochs=50),
+                random_state=seed,
+            ).fit(X, labels)
+            scores[name].append(model.score(X[test], y[test]))
+    assert np.mean(scores["rbm"]) > np.mean(scores[None]) + 0.01, scores
+    assert np.mean(scores["rbm"]) > 0.85, scores
+
+
+@pytest.mark.parametrize("estimator", [PretrainedClassifier, PretrainedRegressor, StackedAutoencoder])
+def test_every_estimator_takes_them_by_name_and_in_files(estimator: type, tmp_path: object) -> None:
+    X = digits()[:200]
+    y = load_digits().target[:200].astype(float if estimator is PretrainedRegressor else int)
+    model = estimator((20, 10), pretraining="rbm", random_state=0).fit(X, y)
+    assert [stage.encoder.activation.name for stage in model.stages_] == ["sigmoid", "sigmoid"]
+    assert all(isinstance(stage.settings, RestrictedBoltzmannMachine) for stage in model.stages_)
+    model.save(tmp_path / "model")
+    again = load(tmp_path / "model")
+    assert again.pretraining == "rbm"
+    assert [stage.settings for stage in again.stages_] == [stage.settings for stage in model.stages_]
+    np.testing.assert_array_equal(again.transform(X), model.transform(X))
+    np.testing.assert_array_equal(
+        boltzmann.free_energy(again.stages_[0], X), boltzmann.free_energy(model.stages_[0], X)
+    )
+
+
+def test_a_deep_autoencoder_of_machines_with_a_gaussian_code(tmp_path: object) -> None:
+    X = digits(np.float32)
+    settings = RestrictedBoltzmannMachine(epochs=[20, 20], optimizer=["auto", Momentum(0.01)])
+    model = StackedAutoencoder(
+        (64, 8),
+        pretraining=settings,
+        activation=["sigmoid", "identity"],
+        finetuning=FineTuning(epochs=5),
+        random_state=0,
+    ).fit(X)
+    errors = ((model.reconstruct(X) - X) ** 2).sum(axis=1).mean()
+    assert errors < 0.4 * X.var(axis=0).sum()
+    model.save(tmp_path / "model")
+    assert load(tmp_path / "model").pretraining == settings
+
+
+def test_searches_reach_their_settings() -> None:
+    X, y = digits()[:120], load_digits().target[:120]
+    model = PretrainedClassifier(10, pretraining=RestrictedBoltzmannMachine(epochs=1), finetuning=FineTuning(epochs=1))
+    assert clone(model).get_params()["pretraining__k"] == 1
+    search = GridSearchCV(model, {"pretraining__k": [1, 2]}, cv=2).fit(X, y)
+    assert search.best_params_["pretraining__k"] in (1, 2)
+    with pytest.raises(InvalidParameterError, match="'pretraining__k' parameter of PretrainedClassifier"):
+        model.set_params(pretraining__k=0).fit(X, y)
+    with pytest.raises(InvalidParameterError, match="'activation' parameter of PretrainedClassifier"):
+        PretrainedClassifier(10, pretraining="rbm", activation="tanh").fit(X, y)
