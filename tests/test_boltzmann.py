@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -70,6 +72,34 @@ def test_gibbs_sampling_is_the_references(kind: str) -> None:
     np.testing.assert_array_equal(boltzmann.gibbs(stage, X, 2, threads=1), boltzmann.gibbs(stage, X, 2, threads=2))
 
 
+def test_a_monitored_machine_has_its_measures_in_the_history(tmp_path: Path) -> None:
+    X = digits(np.float32)
+    settings = RestrictedBoltzmannMachine(epochs=[2, 1], monitor=[True, False], validation_fraction=0.2)
+    model = StackedAutoencoder((30, 10), pretraining=settings, random_state=0).fit(X)
+    stage, record = model.stages_[0], model.stages_[0].history[-1]
+    plain = StackedAutoencoder((30, 10), pretraining=settings.replace(monitor=False), random_state=0).fit(X)
+    np.testing.assert_array_equal(plain.stages_[0].weights, stage.weights)
+    assert {plain.history_[0].free_energy, model.stages_[1].history[0].free_energy} == {None}
+
+    energies = boltzmann.free_energy(stage, X)
+    for found in (record.free_energy, record.validation_free_energy):
+        assert found == pytest.approx(energies.mean(), abs=4 * energies.std() / np.sqrt(300))
+    assert record.free_energy != record.validation_free_energy
+    likelihood = boltzmann.pseudo_likelihood(stage, X)
+    assert record.pseudo_likelihood == pytest.approx(likelihood.mean(), abs=5 * likelihood.std() / np.sqrt(700))
+    assert record.pseudo_likelihood > model.history_[0].pseudo_likelihood
+    model.save(tmp_path / "model")
+    assert load(tmp_path / "model").history_ == model.history_
+
+
+def test_a_gaussian_machine_has_no_pseudo_likelihood_in_its_history() -> None:
+    settings = RestrictedBoltzmannMachine(epochs=1, monitor=True)
+    (stage,) = pretrain(binary_data() * 2 - 0.7, [5], settings)
+    expected = boltzmann.free_energy(stage, binary_data() * 2 - 0.7).mean()
+    assert stage.history[0].free_energy == pytest.approx(expected, rel=1e-12)
+    assert (stage.history[0].validation_free_energy, stage.history[0].pseudo_likelihood) == (None, None)
+
+
 def test_what_is_no_machine_is_refused() -> None:
     (stage,) = pretrain(binary_data(), [3], Autoencoder(epochs=1))
     for function in (boltzmann.free_energy, boltzmann.pseudo_likelihood, boltzmann.gibbs):
@@ -111,7 +141,7 @@ def test_pretraining_beats_the_random_start_with_few_labels() -> None:
 
 
 @pytest.mark.parametrize("estimator", [PretrainedClassifier, PretrainedRegressor, StackedAutoencoder])
-def test_every_estimator_takes_them_by_name_and_in_files(estimator: type, tmp_path: object) -> None:
+def test_every_estimator_takes_them_by_name_and_in_files(estimator: type, tmp_path: Path) -> None:
     X = digits()[:200]
     y = load_digits().target[:200].astype(float if estimator is PretrainedRegressor else int)
     model = estimator((20, 10), pretraining="rbm", random_state=0).fit(X, y)
@@ -127,7 +157,7 @@ def test_every_estimator_takes_them_by_name_and_in_files(estimator: type, tmp_pa
     )
 
 
-def test_a_deep_autoencoder_of_machines_with_a_gaussian_code(tmp_path: object) -> None:
+def test_a_deep_autoencoder_of_machines_with_a_gaussian_code(tmp_path: Path) -> None:
     X = digits(np.float32)
     settings = RestrictedBoltzmannMachine(epochs=[20, 20], optimizer=["auto", Momentum(0.01)])
     model = StackedAutoencoder(

@@ -236,6 +236,7 @@ def test_settings_are_one_a_layer() -> None:
         ({"persistent": 1}, "persistent"),
         ({"sample_visible": "yes"}, "sample_visible"),
         ({"visible": "linear"}, "visible"),
+        ({"monitor": 1}, "monitor"),
         ({"alpha": -0.1}, "alpha"),
         ({"alpha": np.inf}, "alpha"),
         ({"sparsity_target": 0.0}, "sparsity_target"),

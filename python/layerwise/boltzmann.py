@@ -4,7 +4,7 @@ The functions take a `Stage` that was pretrained with `RestrictedBoltzmannMachin
 formulas.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from layerwise.stage import Stage
 Array = NDArray[Any]
 
 BLOCK = 1024  # rows whose hidden inputs are in memory together
+MONITORED = 1000  # rows that are measured after each epoch
 
 
 def free_energy(stage: Stage, X: Array) -> NDArray[np.float64]:
@@ -123,6 +124,39 @@ def gibbs(stage: Stage, X: Array, n_steps: int = 1, *, means: bool = False, seed
     means = checks.boolean(where.child("means"), means)
     X = checks.as_engine(X, stage.encoder.bias.dtype)
     return _core.gibbs(stage.network().engine(), X, n_steps, means, checks.seed_key(seed), threads)
+
+
+def monitor(
+    network: Network, engine: Any, settings: RestrictedBoltzmannMachine, X: Array, held_out: Array | None, seed: int
+) -> Callable[[], dict[str, float]]:
+    """Return a function that measures the machine in `engine` at the time it is called.
+
+    Parameters
+    ----------
+    network : Network
+        Of the machine's shape.
+    engine : Network of the engine
+    settings : RestrictedBoltzmannMachine
+    X, held_out : ndarray of shape (n_rows, n_in)
+        At most 1,000 rows of each, evenly spaced, are measured. None: no held-out rows.
+    seed : int
+        The same inputs are drawn for the pseudo-likelihood each time.
+    """
+    rows = X[:: -(-len(X) // MONITORED)]
+    apart = None if held_out is None else held_out[:: -(-len(held_out) // MONITORED)]
+
+    def measure() -> dict[str, float]:
+        encoder, decoder = network.trained(engine).layers
+        stage = Stage(1, encoder, decoder, "", settings, (), 0.0)
+        with np.errstate(all="ignore"):  # a machine that has diverged is the training loop's business
+            found = {"free_energy": float(free_energy(stage, rows).mean())}
+            if apart is not None:
+                found["validation_free_energy"] = float(free_energy(stage, apart).mean())
+            if decoder.activation.name == BINARY:
+                found["pseudo_likelihood"] = float(pseudo_likelihood(stage, rows, seed=seed).mean())
+        return found
+
+    return measure
 
 
 def _check_machine(stage: Stage) -> None:

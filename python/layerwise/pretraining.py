@@ -12,7 +12,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from layerwise import _core, activations, checks, corruption, initializers, optimizers, rbm, schedules, training
+from layerwise import (
+    _core,
+    activations,
+    boltzmann,
+    checks,
+    corruption,
+    initializers,
+    optimizers,
+    rbm,
+    schedules,
+    training,
+)
 from layerwise.activations import Activation
 from layerwise.checks import Parameter
 from layerwise.corruption import Corruption, Masking
@@ -269,6 +280,9 @@ def _stages(
             validation=None if held_out is None else (held_out, None),
             callbacks=callbacks,
             plan=rbm.Plan(engine, recipe, settings, -(-len(hidden) // batch_size)) if machine else None,
+            measure=boltzmann.monitor(network, engine, settings, hidden, held_out, checks.subkey(key, 3))
+            if machine and settings.monitor
+            else None,
         )
         records = tuple(history)
 

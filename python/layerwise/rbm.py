@@ -40,7 +40,7 @@ class RestrictedBoltzmannMachine(Settings):
 
     The loss of an epoch is that of the reconstructions on the way: cross-entropy where the visible units are binary,
     squared error where they are Gaussian. Contrastive divergence descends another thing, so the loss may rise for a
-    while; `free_energy` and `pseudo_likelihood` tell more.
+    while; `monitor` tells more.
 
     Parameters
     ----------
@@ -80,6 +80,11 @@ class RestrictedBoltzmannMachine(Settings):
         Share of rows (at least one, unless 0) kept out of the training, on which the validation loss of each epoch is
         measured: that of rebuilding from the hidden probabilities.
 
+    monitor : bool, default=False
+        After each epoch, measure the mean free energy of at most 1,000 training rows and, with a `validation_fraction`,
+        of as many held-out ones (a growing gap means overfitting), and the mean pseudo-likelihood of the former if the
+        visible units are binary (see `layerwise.boltzmann`). They stand in the epochs' records.
+
     Examples
     --------
     >>> from layerwise import PretrainedClassifier, RestrictedBoltzmannMachine
@@ -101,6 +106,7 @@ class RestrictedBoltzmannMachine(Settings):
     sparsity_cost: float | Sequence[float] = 0.1
     sparsity_decay: float | Sequence[float] = 0.9
     validation_fraction: float = 0.0
+    monitor: bool | Sequence[bool] = False
 
     tied: ClassVar[bool] = True  # both directions share the weights
 
@@ -176,6 +182,7 @@ _CHECKS: dict[str, Callable[[Parameter, Any], Any]] = {
     "alpha": lambda where, value: checks.real(where, value, 0),
     "sparsity_target": _sparsity_target,
     "sparsity_cost": lambda where, value: checks.real(where, value, 0),
+    "monitor": checks.boolean,
     "sparsity_decay": lambda where, value: checks.real(where, value, 0, 1, open_high=True),
 }
 
@@ -296,15 +303,23 @@ class Plan:
         self._initial = settings.initial_momentum
         self._final: Any = getattr(settings.optimizer, "momentum", None)  # Momentum and Nesterov alone have one
 
-    def run(self, X: Array, Y: None, first_step: int, steps: int, rates: Array) -> _core.RunStats:  # noqa: ARG002
+    def run(
+        self,
+        X: Array,
+        Y: None,  # noqa: ARG002 (the data are the target)
+        first_step: int,
+        steps: int,
+        rates: Array,
+        momenta: Array | None = None,
+        row_weights: Array | None = None,
+    ) -> _core.RunStats:
         """Do the steps `first_step` to `first_step` + `steps` - 1."""
-        momenta = None
-        if self._initial is not None:
+        if momenta is None and self._initial is not None:
             early = np.arange(first_step, first_step + steps) < self._initial_steps
             momenta = np.where(early, float(self._initial), float(self._final))
-        stats: _core.RunStats = self._plan.run(X, first_step, steps, rates, momenta)
+        stats: _core.RunStats = self._plan.run(X, first_step, steps, rates, momenta, row_weights)
         return stats
 
-    def evaluate(self, X: Array, Y: None = None) -> float:
+    def evaluate(self, X: Array, Y: None = None, row_weights: Array | None = None) -> float:
         """Return the loss of rebuilding X from the hidden units' means."""
-        return float(self._reader.evaluate(X, Y))
+        return float(self._reader.evaluate(X, Y, row_weights))

@@ -298,7 +298,11 @@ _RECORD = {
     "validation_loss": (float, int, type(None)),
     "learning_rate": (float, int),
     "seconds": (float, int),
+    "free_energy": (float, int, type(None)),
+    "validation_free_energy": (float, int, type(None)),
+    "pseudo_likelihood": (float, int, type(None)),
 }
+_FIRST_FIELDS = 8  # what a record had at first; those that an older file lacks have their defaults
 
 
 def _encode_record(record: EpochRecord) -> list[Any]:
@@ -306,9 +310,9 @@ def _encode_record(record: EpochRecord) -> list[Any]:
 
 
 def _decode_record(data: Any) -> EpochRecord:
-    if not isinstance(data, list) or len(data) != len(_RECORD):
+    if not isinstance(data, list) or not _FIRST_FIELDS <= len(data) <= len(_RECORD):
         raise FormatError("an epoch with unknown or missing fields")
-    for value, kinds in zip(data, _RECORD.values(), strict=True):
+    for value, kinds in zip(data, _RECORD.values(), strict=False):
         if type(value) not in kinds:
             raise FormatError(f"an epoch with {value!r} in the wrong place")
     return EpochRecord(*data)
