@@ -13,7 +13,9 @@ from test_rbm_pretraining import binary_data, digits, machine
 
 from layerwise import (
     Autoencoder,
+    EpochRecord,
     FineTuning,
+    FormatError,
     InvalidParameterError,
     Momentum,
     PretrainedClassifier,
@@ -21,10 +23,12 @@ from layerwise import (
     RestrictedBoltzmannMachine,
     StackedAutoencoder,
     boltzmann,
+    checks,
     load,
     pretrain,
     reference_rbm,
 )
+from layerwise.persistence import schema
 
 KINDS = {
     "binary-binary": ("binary", "binary"),
@@ -72,6 +76,35 @@ def test_gibbs_sampling_is_the_references(kind: str) -> None:
     np.testing.assert_array_equal(boltzmann.gibbs(stage, X, 2, threads=1), boltzmann.gibbs(stage, X, 2, threads=2))
 
 
+def test_a_deep_belief_network_generates_what_it_learned() -> None:
+    X = binary_data(500)
+    settings = RestrictedBoltzmannMachine(epochs=60, optimizer=Momentum(0.02), batch_size=20)
+    stages = list(pretrain(X, (8, 6, 4), settings, seed=1))
+    start = np.full((3000, 8), 0.5)
+    found = boltzmann.generate(stages, start, 200, seed=3)
+    assert found.shape == (3000, 8)
+    assert 0 < found.min() < 0.5 < found.max() < 1
+    np.testing.assert_allclose(found.mean(axis=0), X.mean(axis=0), atol=0.15)
+    correlation = np.corrcoef(found.T)
+    assert correlation[0, 1:4].min() > 0.5  # one cause
+    assert np.abs(correlation[0, 4:]).max() < 0.3  # the other
+    np.testing.assert_array_equal(found, boltzmann.generate(stages, start, 200, seed=3, threads=2))
+    assert not np.array_equal(found, boltzmann.generate(stages, start, 200, seed=4))
+
+
+def test_a_machine_alone_generates_by_its_own_chains() -> None:
+    stage, X = trained(KINDS["binary-binary"])
+    expected = boltzmann.gibbs(stage, X, 5, means=True, seed=checks.subkey(2, 0))
+    np.testing.assert_array_equal(boltzmann.generate([stage], X, 5, seed=2), expected)
+
+
+def test_two_machines_generate_by_the_upper_ones_chains_and_a_step_down() -> None:
+    first, second = pretrain(binary_data(), (6, 4), RestrictedBoltzmannMachine(epochs=2))
+    states = reference_rbm.gibbs(machine(second), first.encode(binary_data()), 3, checks.subkey(2, 0))
+    expected = reference_rbm.visible_mean(machine(first), states)
+    np.testing.assert_allclose(boltzmann.generate([first, second], binary_data(), 3, seed=2), expected, rtol=1e-10)
+
+
 def test_a_monitored_machine_has_its_measures_in_the_history(tmp_path: Path) -> None:
     X = digits(np.float32)
     settings = RestrictedBoltzmannMachine(epochs=[2, 1], monitor=[True, False], validation_fraction=0.2)
@@ -92,6 +125,14 @@ def test_a_monitored_machine_has_its_measures_in_the_history(tmp_path: Path) -> 
     assert load(tmp_path / "model").history_ == model.history_
 
 
+def test_epochs_of_older_files_lack_the_measures() -> None:
+    data = ["pretraining", 1, 2, 3, 0.5, None, 0.1, 0.2]
+    assert schema._decode_record(data) == EpochRecord(*data)
+    for wrong in (data[:7], [*data, None, None, None, None], [*data, "x"]):
+        with pytest.raises(FormatError):
+            schema._decode_record(wrong)
+
+
 def test_a_gaussian_machine_has_no_pseudo_likelihood_in_its_history() -> None:
     settings = RestrictedBoltzmannMachine(epochs=1, monitor=True)
     (stage,) = pretrain(binary_data() * 2 - 0.7, [5], settings)
@@ -108,6 +149,12 @@ def test_what_is_no_machine_is_refused() -> None:
     stage, X = trained(KINDS["gaussian-binary"])
     with pytest.raises(TypeError, match="binary visible units"):
         boltzmann.pseudo_likelihood(stage, X)
+    with pytest.raises(TypeError, match="RestrictedBoltzmannMachine"):
+        boltzmann.generate([stage, *pretrain(binary_data(), [3], Autoencoder(epochs=1))], X)
+    with pytest.raises(ValueError, match="no stage"):
+        boltzmann.generate([], X)
+    with pytest.raises(InvalidParameterError, match="'n_steps' parameter of generate"):
+        boltzmann.generate([stage], X, 0)
     for name, value in (("n_steps", -1), ("threads", -1), ("means", 1)):
         with pytest.raises(InvalidParameterError, match=f"'{name}' parameter of gibbs"):
             boltzmann.gibbs(stage, X, **{name: value})

@@ -1,10 +1,10 @@
-"""What a trained Boltzmann machine says about data: free energy, pseudo-likelihood, Gibbs sampling.
+"""What a trained Boltzmann machine is good for: free energy, pseudo-likelihood, Gibbs sampling, deep belief networks.
 
 The functions take a `Stage` that was pretrained with `RestrictedBoltzmannMachine`. `layerwise.reference_rbm` states the
 formulas.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -124,6 +124,61 @@ def gibbs(stage: Stage, X: Array, n_steps: int = 1, *, means: bool = False, seed
     means = checks.boolean(where.child("means"), means)
     X = checks.as_engine(X, stage.encoder.bias.dtype)
     return _core.gibbs(stage.network().engine(), X, n_steps, means, checks.seed_key(seed), threads)
+
+
+def generate(stages: Sequence[Stage], X: Array, n_steps: int = 1000, *, seed: int = 0, threads: int = 0) -> Array:
+    """Draw inputs from the deep belief network that a stack of machines makes (Hinton, Osindero & Teh 2006).
+
+    Gibbs chains run in the top machine, one a row of X; the layers below are then drawn downwards, each from the states
+    above it. The last step to the inputs gives their means, which show more than states.
+
+    Parameters
+    ----------
+    stages : sequence of Stage
+        Pretrained with RestrictedBoltzmannMachine, the lowest first: a fitted estimator's `stages_`.
+    X : ndarray of shape (n_rows, n_in)
+        What the chains start from: its codes below the top machine.
+    n_steps : int >= 1, default=1000
+        Rounds in the top machine.
+    seed : int, default=0
+        64 bits.
+    threads : int, default=0
+        0: chosen by the size of the work. The result does not depend on it.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_in)
+
+    Raises
+    ------
+    TypeError
+        If a stage is no Boltzmann machine.
+    ValueError
+        If there is no stage.
+    InvalidParameterError
+        If an argument is not allowed.
+    """
+    if len(stages) == 0:
+        raise ValueError("There is no stage to generate from.")
+    for stage in stages:
+        _check_machine(stage)
+    n_steps = checks.integer(Parameter("generate", "n_steps"), n_steps, 1)
+    seed = checks.seed_key(seed)
+    *lower, top = stages
+    for stage in lower:
+        X = stage.encode(X)
+    X = gibbs(top, X, n_steps, means=not lower, seed=checks.subkey(seed, 0), threads=threads)
+    for depth, stage in enumerate(reversed(lower), 1):
+        X = stage.decode(X)
+        if depth < len(lower):
+            X = _states(X, stage.decoder.activation.name, checks.subkey(seed, depth))
+    return X
+
+
+def _states(mean: Array, kind: str, key: int) -> Array:
+    if kind == BINARY:
+        return (_core.random_uniform(key, 0, mean.size).reshape(mean.shape) < mean).astype(mean.dtype)
+    return (mean + _core.random_normal(key, 0, mean.size).reshape(mean.shape)).astype(mean.dtype)
 
 
 def monitor(
