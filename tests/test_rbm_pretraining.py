@@ -15,7 +15,7 @@ from layerwise import (
     ConstantRate,
     InvalidParameterError,
     Momentum,
-    Nesterov,
+    MomentumSwitch,
     Normal,
     RestrictedBoltzmannMachine,
     ScaleWarning,
@@ -63,16 +63,16 @@ def binary_data(n: int = 60) -> np.ndarray:
         {"persistent": True},
         {"sparsity_target": 0.2, "sparsity_cost": 0.5, "sparsity_decay": 0.7},
         {"optimizer": SGD(0.2)},
-        {"initial_momentum": 0.3, "initial_epochs": 1},
-        {"initial_momentum": None},
+        {"optimizer": Momentum(0.2, MomentumSwitch(0.3, 0.7, 1))},
         {"schedule": StepDecay(factor=0.5, every=1)},
     ],
     ids=str,
 )
 def test_a_layer_is_the_references_machine(changes: dict) -> None:
     X, seed, batch = binary_data(), 9, 16
-    settings = RestrictedBoltzmannMachine(epochs=3, batch_size=batch, **{"optimizer": Momentum(0.2, 0.8)} | changes)
-    settings = settings.replace(initial_epochs=changes.get("initial_epochs", 2), alpha=0.01)
+    settings = RestrictedBoltzmannMachine(
+        epochs=3, batch_size=batch, **{"optimizer": Momentum(0.2, 0.8), "alpha": 0.01} | changes
+    )
     (stage,) = pretrain(X, [5], settings, seed=seed, initializer=Normal(0.1))
 
     key = checks.subkey(seed, 1)
@@ -86,14 +86,15 @@ def test_a_layer_is_the_references_machine(changes: dict) -> None:
     engine_seed, steps = checks.subkey(key, 2), 12
     batches = [rows for epoch in range(3) for rows in reference_random.batches(engine_seed, 60, batch, epoch)]
     rates = 0.2 * 0.5 ** (np.arange(steps) // 4) if "schedule" in changes else np.full(steps, 0.2)
-    early = {None: 0.8}.get(changes.get("initial_momentum", 0.5), changes.get("initial_momentum", 0.5))
-    momenta = np.where(np.arange(steps) < 4 * changes.get("initial_epochs", 2), early, 0.8)
+    momenta = np.full(steps, 0.8)
+    if isinstance(settings.optimizer, Momentum) and settings.optimizer.momentum_schedule:
+        momenta = np.where(np.arange(steps) < 4, 0.3, 0.7)
     sparse = {name: changes[f"sparsity_{name}"] for name in ("target", "cost", "decay")} if target else None
     losses = reference_rbm.train(
         start, X, batches, rates, momenta, seed=engine_seed, alpha=0.01, k=changes.get("k", 1),
         n_chains=batch if "persistent" in changes else 0, sample_visible="k" in changes or "persistent" in changes,
         activity=None if sparse is None else Activity(**sparse),
-        optimizer="sgd" if "optimizer" in changes else "momentum",
+        optimizer=settings.optimizer.kind,
     )  # fmt: skip
     np.testing.assert_allclose(stage.weights, start.W, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(stage.bias, start.c, rtol=1e-9, atol=1e-12)
@@ -148,8 +149,9 @@ def test_a_gaussian_code_layer_under_identity() -> None:
 def test_the_starting_biases_are_the_inputs_odds() -> None:
     X = binary_data()
     X[:, 0] = 0
-    settings = RestrictedBoltzmannMachine(epochs=1, batch_size=60, optimizer=SGD(1e-12), sparsity_target=0.1)
+    settings = RestrictedBoltzmannMachine(epochs=0, sparsity_target=0.1)
     (stage,) = pretrain(X, [3], settings)
+    assert stage.history == ()
     p = (X.sum(axis=0) + 0.5) / 61
     np.testing.assert_allclose(stage.decoder.bias, np.log(p / (1 - p)), rtol=1e-9)
     np.testing.assert_allclose(stage.bias, np.log(1 / 9), rtol=1e-9)
@@ -189,46 +191,38 @@ def test_auto_is_what_the_documentation_says() -> None:
     machines = fitted(REAL, RestrictedBoltzmannMachine(), SIGMOID, SIGMOID, IDENTITY)
     assert [m.visible for m in machines] == ["gaussian", "binary", "binary"]
     assert [m.optimizer.learning_rate for m in machines] == [0.001, 0.1, 0.001]
-    assert [(m.initial_momentum, m.optimizer.momentum, m.sample_visible) for m in machines] == [(0.5, 0.9, False)] * 3
+    assert [(m.optimizer.momentum, m.sample_visible) for m in machines] == [(MomentumSwitch(0.5, 0.9, 5), False)] * 3
     assert fitted(UNIT, RestrictedBoltzmannMachine(), SIGMOID)[0].visible == "binary"
     with pytest.warns(ScaleWarning):
         assert fitted(UNIT, RestrictedBoltzmannMachine(visible="gaussian"), SIGMOID)[0].visible == "gaussian"
     (m,) = fitted(UNIT, RestrictedBoltzmannMachine(persistent=True), SIGMOID)
-    assert (m.optimizer, m.sample_visible) == (Momentum(0.01), True)
+    assert (m.optimizer, m.sample_visible) == (Momentum(0.01, MomentumSwitch()), True)
     assert fitted(UNIT, RestrictedBoltzmannMachine(k=2), SIGMOID)[0].sample_visible is True
     assert fitted(UNIT, RestrictedBoltzmannMachine(k=2, sample_visible=False), SIGMOID)[0].sample_visible is False
-    assert fitted(UNIT, RestrictedBoltzmannMachine(optimizer=Adam()), SIGMOID)[0].initial_momentum is None
-    assert fitted(UNIT, RestrictedBoltzmannMachine(optimizer="nesterov"), SIGMOID)[0].initial_momentum == 0.5
-    (m,) = fitted(UNIT, RestrictedBoltzmannMachine(optimizer=Nesterov(), initial_momentum=None), SIGMOID)
-    assert m.initial_momentum is None
+    assert fitted(UNIT, RestrictedBoltzmannMachine(optimizer="adam"), SIGMOID)[0].optimizer == Adam()
 
 
 def test_settings_are_one_a_layer() -> None:
     settings = RestrictedBoltzmannMachine(
         epochs=[1, 2], k=[1, 3], batch_size=[10, "auto"], optimizer=[SGD(0.1), "auto"], alpha=[0, 0.1],
-        persistent=[False, True], sample_visible=[True, "auto"], visible=["auto", "binary"], initial_epochs=[0, 1],
-        initial_momentum=[None, 0.2], sparsity_target=[0.1, None], sparsity_cost=[1, 2], sparsity_decay=[0.5, 0.6],
+        persistent=[False, True], sample_visible=[True, "auto"], visible=["auto", "binary"],
+        sparsity_target=[0.1, None], sparsity_cost=[1, 2], sparsity_decay=[0.5, 0.6],
     )  # fmt: skip
     first, second = pretrain(binary_data(), (4, 3), settings)
     assert (len(first.history), len(second.history)) == (1, 2)
     assert (first.settings.k, second.settings.k) == (1, 3)
-    assert (first.settings.optimizer, second.settings.optimizer) == (SGD(0.1), Momentum(0.01))
+    assert (first.settings.optimizer, second.settings.optimizer) == (SGD(0.1), Momentum(0.01, MomentumSwitch()))
     assert (first.settings.sparsity_target, second.settings.sparsity_target) == (0.1, None)
 
 
 @pytest.mark.parametrize(
     ("settings", "name"),
     [
-        ({"epochs": 0}, "epochs"),
+        ({"epochs": -1}, "epochs"),
         ({"batch_size": 0}, "batch_size"),
         ({"optimizer": "newton"}, "optimizer"),
         ({"optimizer": Momentum(-1)}, "optimizer__learning_rate"),
-        ({"initial_momentum": 1.0}, "initial_momentum"),
-        ({"initial_momentum": "no"}, "initial_momentum"),
-        ({"initial_momentum": True}, "initial_momentum"),
-        ({"initial_momentum": 0.5, "optimizer": Adam()}, "initial_momentum"),
-        ({"initial_momentum": 0.5, "optimizer": "sgd"}, "initial_momentum"),
-        ({"initial_epochs": -1}, "initial_epochs"),
+        ({"optimizer": Momentum(0.1, MomentumSwitch(then=1))}, "optimizer__momentum__then"),
         ({"schedule": "sometimes"}, "schedule"),
         ({"schedule": ConstantRate(warm_up=2), "epochs": 2}, "schedule__warm_up"),
         ({"k": 0}, "k"),

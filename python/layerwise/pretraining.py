@@ -280,7 +280,7 @@ def _stages(
             momentum_schedule=settings.optimizer.momentum_schedule,
             validation=None if held_out is None else (held_out, None),
             callbacks=callbacks,
-            plan=rbm.Plan(engine, recipe, settings, -(-len(hidden) // batch_size)) if machine else None,
+            plan=rbm.Plan(engine, recipe, settings) if machine else None,
             measure=boltzmann.monitor(network, engine, settings, hidden, held_out, checks.subkey(key, 3))
             if machine and settings.monitor
             else None,

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from layerwise import _core, checks, initializers, optimizers, schedules, training
 from layerwise.activations import Activation
 from layerwise.checks import Parameter
+from layerwise.momentum_schedules import MomentumSwitch
 from layerwise.network import DenseLayer, Network
-from layerwise.optimizers import Momentum, Nesterov, Optimizer
+from layerwise.optimizers import Momentum, Optimizer
 from layerwise.schedules import CONSTANT, Schedule
 from layerwise.settings import Settings
 
@@ -45,17 +46,15 @@ class RestrictedBoltzmannMachine(Settings):
     Parameters
     ----------
     epochs : int, default=15
+        0 leaves a layer at its random start.
     batch_size : int or "auto", default="auto"
         "auto": rows / 32, but at least 10 and at most 100.
     optimizer : optimizer or its name, default="auto"
-        "auto": `Momentum` 0.9 with a learning rate of 0.1, or 0.01 if persistent (whose chains must keep up with the
-        weights), or 0.001 where the units of one side are Gaussian.
+        "auto": `Momentum(rate, MomentumSwitch())`, whose momentum is 0.5 in the first 5 epochs and 0.9 afterwards. The
+        rate is 0.1, or 0.01 if persistent (the chains must keep up with the weights), or 0.001 where the units of one
+        side are Gaussian.
     schedule : schedule or its name, default=ConstantRate()
         How the optimizer's learning rate changes from step to step, as in `FineTuning`.
-    initial_momentum : float in [0, 1), None or "auto", default="auto"
-        Momentum in the first `initial_epochs` epochs; later it is the optimizer's. "auto": 0.5 if the optimizer is
-        Momentum or Nesterov, which alone can change theirs. None: the optimizer's from the start.
-    initial_epochs : int >= 0, default=5
     k : int >= 1, default=1
         Rounds of Gibbs sampling in the negative phase: CD-k.
     persistent : bool, default=False
@@ -95,8 +94,6 @@ class RestrictedBoltzmannMachine(Settings):
     batch_size: int | str | Sequence[int | str] = "auto"
     optimizer: Optimizer | str | Sequence[Optimizer | str] = "auto"
     schedule: Schedule | str | Sequence[Schedule | str] = CONSTANT
-    initial_momentum: float | str | Sequence[float | str | None] | None = "auto"
-    initial_epochs: int | Sequence[int] = 5
     k: int | Sequence[int] = 1
     persistent: bool | Sequence[bool] = False
     sample_visible: bool | str | Sequence[bool | str] = "auto"
@@ -118,17 +115,9 @@ class RestrictedBoltzmannMachine(Settings):
             for name, check in _CHECKS.items()
         }
         layers = [self.replace(**{name: values[i] for name, values in columns.items()}) for i in range(n_layers)]
-        for layer, schedule, epochs in zip(layers, columns["schedule"], columns["epochs"], strict=True):
+        for schedule, epochs in zip(columns["schedule"], columns["epochs"], strict=True):
             schedule.check_length(where.child("schedule"), epochs)
-            initial = layer.initial_momentum
-            if not (initial is None or _is(initial, "auto") or _has_momentum(layer.optimizer)):
-                allowed = '"auto" or None with an optimizer other than Momentum and Nesterov'
-                raise where.child("initial_momentum").error(allowed, initial)
         return layers
-
-
-def _has_momentum(optimizer: Any) -> bool:
-    return _is(optimizer, "auto") or isinstance(optimizer, (Momentum, Nesterov))
 
 
 def _is(value: Any, word: str) -> bool:
@@ -146,14 +135,6 @@ def _optimizer(where: Parameter, value: Any) -> Any:
     return optimizers.resolve(where, value)
 
 
-def _initial_momentum(where: Parameter, value: Any) -> Any:
-    if value is None or _is(value, "auto"):
-        return value
-    if not checks.is_number(value, Real) or not 0 <= value < 1:
-        raise where.error('"auto", None or a number in [0, 1)', value)
-    return float(value)
-
-
 def _sample_visible(where: Parameter, value: Any) -> Any:
     if not _is(value, "auto") and not isinstance(value, (bool, np.bool_)):
         raise where.error('"auto", True or False', value)
@@ -169,12 +150,10 @@ def _sparsity_target(where: Parameter, value: Any) -> Any:
 
 
 _CHECKS: dict[str, Callable[[Parameter, Any], Any]] = {
-    "epochs": lambda where, value: checks.integer(where, value, 1),
+    "epochs": lambda where, value: checks.integer(where, value, 0),
     "batch_size": training.check_batch_size,
     "optimizer": _optimizer,
     "schedule": schedules.resolve,
-    "initial_momentum": _initial_momentum,
-    "initial_epochs": lambda where, value: checks.integer(where, value, 0),
     "k": lambda where, value: checks.integer(where, value, 1, 10**6),
     "persistent": checks.boolean,
     "sample_visible": _sample_visible,
@@ -229,10 +208,7 @@ def fit_to_layers(
         choices: dict[str, Any] = {"visible": visible}
         if layer.optimizer == "auto":
             gaussian = visible == "gaussian" or kind.name == GAUSSIAN
-            choices["optimizer"] = Momentum(0.001 if gaussian else 0.01 if layer.persistent else 0.1)
-        if layer.initial_momentum == "auto":
-            scheduled = isinstance(layer.optimizer, Optimizer) and layer.optimizer.momentum_schedule is not None
-            choices["initial_momentum"] = 0.5 if _has_momentum(layer.optimizer) and not scheduled else None
+            choices["optimizer"] = Momentum(0.001 if gaussian else 0.01 if layer.persistent else 0.1, MomentumSwitch())
         if layer.sample_visible == "auto":
             choices["sample_visible"] = layer.k > 1 or layer.persistent
         fitted.append(layer.replace(**choices))
@@ -279,7 +255,7 @@ def start(
 
 
 class Plan:
-    """The engine's RbmPlan as `training.run` uses a plan, with the momentum of each step.
+    """The engine's RbmPlan as `training.run` uses a plan.
 
     Parameters
     ----------
@@ -288,10 +264,9 @@ class Plan:
     recipe : Recipe of the engine
     settings : RestrictedBoltzmannMachine
         As `fit_to_layers` returns it.
-    steps_per_epoch : int
     """
 
-    def __init__(self, engine: Any, recipe: _core.Recipe, settings: Any, steps_per_epoch: int) -> None:
+    def __init__(self, engine: Any, recipe: _core.Recipe, settings: Any) -> None:
         kind = _core.RbmPlan_float32 if isinstance(engine, _core.Network_float32) else _core.RbmPlan_float64
         sparse = {} if settings.sparsity_target is None else {
             "sparsity_target": settings.sparsity_target,
@@ -300,9 +275,6 @@ class Plan:
         }  # fmt: skip
         self._plan: Any = kind(engine, recipe, settings.k, settings.persistent, settings.sample_visible, **sparse)
         self._reader = training.plan_for(engine, recipe)
-        self._initial_steps = settings.initial_epochs * steps_per_epoch
-        self._initial = settings.initial_momentum
-        self._final: Any = getattr(settings.optimizer, "momentum", None)  # Momentum and Nesterov alone have one
 
     def run(
         self,
@@ -315,9 +287,6 @@ class Plan:
         row_weights: Array | None = None,
     ) -> _core.RunStats:
         """Do the steps `first_step` to `first_step` + `steps` - 1."""
-        if momenta is None and self._initial is not None:
-            early = np.arange(first_step, first_step + steps) < self._initial_steps
-            momenta = np.where(early, float(self._initial), float(self._final))
         stats: _core.RunStats = self._plan.run(X, first_step, steps, rates, momenta, row_weights)
         return stats
 
