@@ -31,6 +31,7 @@ from layerwise import (
     Nesterov,
     Normal,
     PReLU,
+    RestrictedBoltzmannMachine,
     RMSProp,
     SaltAndPepper,
     Sparse,
@@ -54,7 +55,7 @@ from layerwise.settings import Settings
 KINDS = [
     SGD, Momentum, Nesterov, Adagrad, RMSProp, Adam, AdamW, Masking, Gaussian, SaltAndPepper, Swap, Emphasis, LeakyReLU,
     PReLU, ELU, GELU, Swish, Normal, Sparse, Autoencoder, DenoisingAutoencoder, SparseAutoencoder,
-    ContractiveAutoencoder, FineTuning, *schedules.BY_NAME.values(),
+    ContractiveAutoencoder, RestrictedBoltzmannMachine, FineTuning, *schedules.BY_NAME.values(),
     *momentum_schedules.MOMENTUM_SCHEDULES, SupervisedPretraining,
 ]  # fmt: skip
 WHERE = Parameter("Thing", "setting")

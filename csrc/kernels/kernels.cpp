@@ -8,6 +8,7 @@
 #include "kernels/optimizers.h"
 #include "kernels/penalties.h"
 #include "kernels/random.h"
+#include "kernels/sampling.h"
 #include "kernels/simd.h"
 
 namespace layerwise {
@@ -23,6 +24,7 @@ constexpr Kernels<T> table() {
   fill_random(k);
   fill_noises(k);
   fill_penalties(k);
+  fill_sampling(k);
   return k;
 }
 

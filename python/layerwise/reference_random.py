@@ -19,6 +19,7 @@ _MASK = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 
 SHUFFLE, NOISE, SWAP, DROPOUT = 0, 1, 2, 16  # streams; a layer's dropout has stream DROPOUT + layer
+GIBBS = 1 << 31  # the first of the streams of Boltzmann machines
 
 
 def philox4x32(counter: ArrayLike, key: ArrayLike) -> NDArray[np.uint32]:
@@ -115,7 +116,7 @@ def corrupt(
     if kind == "none":
         return X.copy()
     if kind == "gaussian":
-        return np.asarray(X + level * _normal_numbers(seed, rows, columns, step), X.dtype)
+        return np.asarray(X + level * normal_numbers(seed, rows, columns, step), X.dtype)
     hit = chosen(columns, level, seed=seed, rows=rows, step=step, exact=exact)
     if kind == "masking":
         return np.where(hit, 0, X).astype(X.dtype)
@@ -154,10 +155,10 @@ def _threshold(level: Any) -> NDArray[np.uint64]:
     return (np.asarray(level, np.float64) * 2.0**32).astype(np.uint64)
 
 
-def _normal_numbers(seed: int, rows: Array, columns: int, step: int) -> NDArray[np.float64]:
+def normal_numbers(seed: int, rows: Array, columns: int, step: int, stream: int = NOISE) -> NDArray[np.float64]:
     """Box and Muller: words 0 and 1 of a block give the numbers of their two columns, words 2 and 3 theirs."""
     whole = -(-columns // 32) * 32
-    words = row_words(seed, rows, whole, step, NOISE).reshape(len(rows), -1, 2, 2, 8)  # panel, pair, word, block
+    words = row_words(seed, rows, whole, step, stream).reshape(len(rows), -1, 2, 2, 8)  # panel, pair, word, block
     u = (words + 0.5) / 2.0**32
     radius, angle = np.sqrt(-2 * np.log(u[..., 0, :])), 2 * np.pi * u[..., 1, :]
     numbers = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-2)

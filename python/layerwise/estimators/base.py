@@ -17,11 +17,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from layerwise import activations, checks, finetuning, initializers, pretraining
 from layerwise.activations import Activation
-from layerwise.autoencoders import Autoencoder
 from layerwise.checks import Parameter
 from layerwise.finetuning import FineTuning
 from layerwise.network import Network
-from layerwise.pretraining import Stage
+from layerwise.pretraining import Pretraining, Stage
 from layerwise.progress import Progress
 from layerwise.settings import Settings, no_settings
 from layerwise.training import EpochRecord
@@ -162,7 +161,10 @@ class LayerwiseEstimator(HiddenOutputs, ClassNamePrefixFeaturesOutMixin, Transfo
         )
         auto = isinstance(self.activation, str) and self.activation == "auto"
         kinds = checks.per_layer(
-            self._where("activation"), DEFAULT_ACTIVATION if auto else self.activation, len(sizes), activations.resolve
+            self._where("activation"),
+            pretraining.usual_activation(self.pretraining, DEFAULT_ACTIVATION) if auto else self.activation,
+            len(sizes),
+            activations.resolve,
         )
         starts = checks.per_layer(self._where("initializer"), self.initializer, len(sizes), initializers.resolve)
         return Architecture(sizes, kinds, starts)
@@ -228,7 +230,7 @@ class LayerwiseEstimator(HiddenOutputs, ClassNamePrefixFeaturesOutMixin, Transfo
         self.__dict__.update(fitted)
 
     def _pretrain(
-        self, fitted: dict[str, Any], X: Array, settings: Autoencoder, shape: Architecture, seed: int, show: Progress
+        self, fitted: dict[str, Any], X: Array, settings: Pretraining, shape: Architecture, seed: int, show: Progress
     ) -> None:
         """Pretrain all layers, collecting each stage and its history as soon as it is finished."""
         fitted |= {"stages_": [], "history_": []}
