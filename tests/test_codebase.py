@@ -183,7 +183,7 @@ FLOORS = [
         "reference",
     },
     {"checks", "settings", "kernels"},
-    {"activations", "corruption", "initializers", "optimizers", "momentum_schedules", "schedules"},
+    {"activations", "corruption", "initializers", "optimizers", "momentum_schedules", "penalties", "schedules"},
     {"network"},
     {"restarts", "training"},
     {"autoencoders", "stage", "rbm", "boltzmann", "thawing"},

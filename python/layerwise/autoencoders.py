@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from layerwise import _core, checks, corruption, optimizers, schedules, training
+from layerwise import _core, checks, corruption, optimizers, penalties, schedules, training
 from layerwise.checks import Parameter
 from layerwise.corruption import Corruption, Emphasis, Gaussian, Masking
 from layerwise.optimizers import Adam, Optimizer
@@ -30,6 +30,8 @@ class Autoencoder(Settings):
         As in `FineTuning`.
     alpha : float >= 0, default=0.0
         Adds 1/2 * alpha * ||W||^2 to the mean loss (weights only).
+    l1, clip_value, clip_norm, max_norm : float, default=0.0 and None
+        As in `FineTuning`.
     tied : bool, default=True
         The decoder uses the transposed weights of the encoder.
     decoder : {"auto", "sigmoid", "identity", "tanh", "relu", "softplus"}, default="auto"
@@ -48,6 +50,10 @@ class Autoencoder(Settings):
     optimizer: Optimizer | str | Sequence[Optimizer | str] = ADAM
     schedule: Schedule | str | Sequence[Schedule | str] = CONSTANT
     alpha: float | Sequence[float] = 0.0
+    l1: float | Sequence[float] = 0.0
+    clip_value: float | Sequence[float | None] | None = None
+    clip_norm: float | Sequence[float | None] | None = None
+    max_norm: float | Sequence[float | None] | None = None
     tied: bool | Sequence[bool] = True
     decoder: str | Sequence[str] = "auto"
     loss: str | Sequence[str] = "auto"
@@ -75,13 +81,14 @@ class Autoencoder(Settings):
 
     def penalties(self) -> dict[str, Any]:
         """Return what `_core.Penalties` takes, for a layer and its decoder."""
-        return {}
+        return penalties.of_weights(self)
 
     def noise(self, low: float, high: float) -> _core.Noise:  # noqa: ARG002 (for the kinds that corrupt)
         """Return the engine's noise for a layer's inputs, which can take values from `low` to `high`."""
         return _core.Noise()
 
     def _check_together(self, where: Parameter) -> None:
+        penalties.check_together(where, self)
         if self.loss == "cross_entropy" and self.decoder not in ("auto", "sigmoid"):
             raise where.child("decoder").error('"sigmoid" or "auto" with loss="cross_entropy"', self.decoder)
 
@@ -92,6 +99,7 @@ class Autoencoder(Settings):
             "optimizer": optimizers.resolve,
             "schedule": schedules.resolve,
             "alpha": lambda where, value: checks.real(where, value, 0),
+            **penalties.CHECKS,
             "tied": checks.boolean,
             "decoder": lambda where, value: checks.choice(where, value, DECODERS),
             "loss": lambda where, value: checks.choice(where, value, LOSSES),
@@ -111,7 +119,8 @@ class DenoisingAutoencoder(Autoencoder):
     emphasis : Emphasis, "double", "full" or None, default=None
         Weights of the corrupted and the untouched inputs in the training loss: one, or a list with one a layer. Not
         with Gaussian noise, which falls on every input. Validation losses and skill, whose inputs are clean, have none.
-    epochs, batch_size, optimizer, schedule, alpha, tied, decoder, loss, validation_fraction
+    epochs, batch_size, optimizer, schedule, alpha, l1, clip_value, clip_norm, max_norm, tied, decoder, loss,
+    validation_fraction
         As in `Autoencoder`.
     """
 
@@ -157,7 +166,8 @@ class SparseAutoencoder(DenoisingAutoencoder):
         Adds activation_l1 * sum_j |code j| to each row's loss, whatever the activation.
     corruption : corruption, its name, or None, default=None
         As in `DenoisingAutoencoder`, which has one by default.
-    emphasis, epochs, batch_size, optimizer, schedule, alpha, tied, decoder, loss, validation_fraction
+    emphasis, epochs, batch_size, optimizer, schedule, alpha, l1, clip_value, clip_norm, max_norm, tied, decoder, loss,
+    validation_fraction
         As in `DenoisingAutoencoder`.
     """
 
@@ -201,7 +211,8 @@ class ContractiveAutoencoder(DenoisingAutoencoder):
         contracted through its weights alone.
     corruption : corruption, its name, or None, default=None
         As in `DenoisingAutoencoder`, which has one by default.
-    emphasis, epochs, batch_size, optimizer, schedule, alpha, tied, decoder, loss, validation_fraction
+    emphasis, epochs, batch_size, optimizer, schedule, alpha, l1, clip_value, clip_norm, max_norm, tied, decoder, loss,
+    validation_fraction
         As in `DenoisingAutoencoder`.
     """
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from layerwise import _core, checks, initializers, optimizers, restarts, schedules, training
+from layerwise import _core, checks, initializers, optimizers, penalties, restarts, schedules, training
 from layerwise.activations import Activation
 from layerwise.checks import Parameter
 from layerwise.network import DenseLayer, Network, start_layer
@@ -41,8 +41,20 @@ class FineTuning(Settings):
     alpha : float >= 0, default=0.0
         Adds 1/2 * alpha * ||W||^2 to the mean loss (weights only). scikit-learn's MLP divides its alpha by the number
         of rows of the batch besides; papers that write lambda * ||W||^2 mean alpha = 2 * lambda.
+    l1 : float >= 0, default=0.0
+        Adds l1 * sum(|W|) to the mean loss (weights only).
+    clip_value, clip_norm : float > 0 or None, default=None
+        Bound of each number of a step's gradient (of the whole objective, alpha's term included), or of its norm over
+        all that is learned. Only one of the two.
+    max_norm : float > 0 or None, default=None
+        After each step, the incoming weights of a unit whose norm is greater are shrunk to it.
+    label_smoothing : float in [0, 1), default=0.0
+        For classifiers: training targets are (1 - label_smoothing) for the class and label_smoothing / n_classes more
+        for every class; the validation loss is that of the labels.
     dropout : float in [0, 1) or a list with one value per hidden layer, default=0.0
         Probability to drop a hidden unit's output; the others are scaled by 1 / (1 - dropout) in training.
+    input_dropout : float in [0, 1), default=0.0
+        The same for the inputs; targets that are the inputs stay whole.
     frozen_layers : int or sequence of int, default=0
         A number k keeps the k lowest hidden layers as they are; a sequence names the frozen layers, counted from 1.
     thaw_after : int, sequence of int or None, default=None
@@ -75,7 +87,13 @@ class FineTuning(Settings):
     optimizer: Optimizer | str = ADAM
     schedule: Schedule | str = CONSTANT
     alpha: float = 0.0
+    l1: float = 0.0
+    clip_value: float | None = None
+    clip_norm: float | None = None
+    max_norm: float | None = None
+    label_smoothing: float = 0.0
     dropout: float | Sequence[float] = 0.0
+    input_dropout: float = 0.0
     frozen_layers: int | Sequence[int] = 0
     thaw_after: int | Sequence[int] | None = None
     rate_scale: float | Sequence[float] = 1.0
@@ -87,27 +105,31 @@ class FineTuning(Settings):
     n_iter_no_change: int = 10
     tol: float = 1e-4
 
-    def check(self, where: Parameter, n_hidden: int) -> "FineTuning":
-        """Check all settings; return them with one value a layer where that may differ, frozen layers by number."""
+    def check(self, where: Parameter, n_hidden: int, *, classes: bool = True) -> "FineTuning":
+        """Check all settings; return them with one value a layer where that may differ, frozen layers by number.
+
+        `classes` says whether the targets are classes, whose labels can be smoothed.
+        """
         checks.boolean(where.child("early_stopping"), self.early_stopping)
         epochs = checks.integer(where.child("epochs"), self.epochs, 0)
         schedule = schedules.resolve(where.child("schedule"), self.schedule)
         schedule.check_length(where.child("schedule"), epochs)
         frozen = _frozen(where.child("frozen_layers"), self.frozen_layers, n_hidden)
+        smoothing = _share(where.child("label_smoothing"), self.label_smoothing)
+        if smoothing and not classes:
+            raise where.child("label_smoothing").error("0 where the targets are not classes", self.label_smoothing)
+        of_weights = {name: check(where.child(name), getattr(self, name)) for name, check in penalties.CHECKS.items()}
+        penalties.check_together(where, self)
         return self.replace(
+            **of_weights,
+            label_smoothing=smoothing,
+            input_dropout=_share(where.child("input_dropout"), self.input_dropout),
             epochs=epochs,
             schedule=schedule,
             batch_size=training.check_batch_size(where.child("batch_size"), self.batch_size),
             optimizer=optimizers.resolve(where.child("optimizer"), self.optimizer),
             alpha=checks.real(where.child("alpha"), self.alpha, 0),
-            dropout=tuple(
-                checks.per_layer(
-                    where.child("dropout"),
-                    self.dropout,
-                    n_hidden,
-                    lambda name, value: checks.real(name, value, 0, 1, open_high=True),
-                )
-            ),
+            dropout=tuple(checks.per_layer(where.child("dropout"), self.dropout, n_hidden, _share)),
             frozen_layers=frozen,
             thaw_after=_thaws(where.child("thaw_after"), self.thaw_after, len(frozen), epochs),
             rate_scale=tuple(checks.per_layer(where.child("rate_scale"), self.rate_scale, n_hidden, _positive)),
@@ -140,6 +162,10 @@ def _thaws(where: Parameter, value: Any, n_frozen: int, epochs: int) -> tuple[in
     if 0 < epochs <= max(found):
         raise where.error(f"less than the number of epochs, {epochs}", value)
     return found
+
+
+def _share(where: Parameter, value: Any) -> float:
+    return checks.real(where, value, 0, 1, open_high=True)
 
 
 def _positive(where: Parameter, value: Any) -> float:
@@ -262,6 +288,8 @@ def finetune(
         held_out = (X[rows], None if Y is None else Y[rows])
         X, Y = X[train], None if Y is None else Y[train]
 
+    if Y is not None and settings.label_smoothing:
+        Y = ((1 - settings.label_smoothing) * Y + settings.label_smoothing / Y.shape[1]).astype(Y.dtype)
     engine = network.engine()
     batch_size = training.batch_size_for(settings.batch_size, len(X))
     others = len(network.layers) - n_hidden
@@ -273,6 +301,8 @@ def finetune(
             batch_size,
             seed=checks.subkey(seed, 1, phase) if phase else checks.subkey(seed, 1),
             alpha=settings.alpha,
+            penalties=_core.Penalties(**penalties.of_weights(settings)),
+            noise=_core.Noise("dropout", settings.input_dropout) if settings.input_dropout else _core.Noise(),
             dropout=[*settings.dropout, *[0.0] * others] if any(settings.dropout) else [],
             frozen=frozen,
             rate_scale=_rate_scales(settings, others),

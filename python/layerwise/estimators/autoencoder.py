@@ -111,7 +111,7 @@ class StackedAutoencoder(LayerwiseEstimator):
             unrolled = None
             if self.finetuning is not None:
                 where = self._where("finetuning")
-                unrolled = finetuning.resolve(where, self.finetuning).check(where, len(shape.sizes))
+                unrolled = finetuning.resolve(where, self.finetuning).check(where, len(shape.sizes), classes=False)
                 if set(unrolled.start) != {"pretrained"}:
                     raise where.child("start").error('"pretrained" for an autoencoder', unrolled.start)
             self._threads()
