@@ -178,7 +178,7 @@ FLOORS = [
     {"activations", "corruption", "initializers", "optimizers", "schedules"},
     {"network"},
     {"training"},
-    {"pretraining", "finetuning", "progress"},
+    {"pretraining", "finetuning", "progress", "skill"},
     {"persistence"},
     {"estimators"},
     {"datasets", "plots"},

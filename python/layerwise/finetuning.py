@@ -1,7 +1,7 @@
 """Stack the pretrained layers, put an output layer on top, and train the whole network on its targets."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -126,7 +126,9 @@ def random_layers(
     return layers
 
 
-def stack(hidden: Sequence[Stage | DenseLayer], n_outputs: int, activation: str, *, seed: int) -> Network:
+def stack(
+    hidden: Sequence[Stage | DenseLayer], n_outputs: int, activation: str, *, seed: int, bias: Array | None = None
+) -> Network:
     """Put hidden layers on top of each other and a new output layer on top of all.
 
     Parameters
@@ -138,6 +140,8 @@ def stack(hidden: Sequence[Stage | DenseLayer], n_outputs: int, activation: str,
         Of the output layer: "softmax" or "identity".
     seed : int
         64-bit key for the output layer's start (Glorot & Bengio's uniform).
+    bias : ndarray of shape (n_outputs,) or None
+        Where the output layer's biases start; None: at 0.
 
     Returns
     -------
@@ -145,7 +149,10 @@ def stack(hidden: Sequence[Stage | DenseLayer], n_outputs: int, activation: str,
     """
     layers = [layer.encoder if isinstance(layer, Stage) else layer for layer in hidden]
     weights = initializers.draw("glorot_uniform", activation, seed, layers[-1].n_out, n_outputs)
-    return Network([*layers, start_layer(weights, Activation(activation), layers[0].bias.dtype)])
+    output = start_layer(weights, Activation(activation), layers[0].bias.dtype)
+    if bias is not None:
+        output = replace(output, bias=bias.astype(output.bias.dtype))
+    return Network([*layers, output])
 
 
 def unroll(stages: Sequence[Stage]) -> Network:
@@ -170,6 +177,7 @@ def finetune(
     loss: str,
     n_hidden: int,
     groups: Array | None = None,
+    row_weights: Array | None = None,
     seed: int = 0,
     threads: int = 0,
     callbacks: Sequence[Callback] = (),
@@ -192,6 +200,8 @@ def finetune(
         Number of hidden layers, to which dropout and freezing apply.
     groups : ndarray of shape (n_rows,) or None
         Classes within which the validation rows are drawn.
+    row_weights : ndarray of shape (n_rows,) or None
+        Of the network's dtype; both losses are means weighted so. None: all rows weigh the same.
     seed, threads, callbacks
         As in `pretrain`.
     on_interrupt : callable on (network, history), default=None
@@ -213,8 +223,9 @@ def finetune(
     held_out = None
     if settings.early_stopping:
         train, rows = split_rows(len(X), settings.validation_fraction, groups, checks.subkey(seed, 0))
-        held_out = (X[rows], None if Y is None else Y[rows])
+        held_out = (X[rows], None if Y is None else Y[rows], None if row_weights is None else row_weights[rows])
         X, Y = X[train], None if Y is None else Y[train]
+        row_weights = None if row_weights is None else row_weights[train]
 
     engine = network.engine()
     batch_size = training.batch_size_for(settings.batch_size, len(X))
@@ -243,6 +254,7 @@ def finetune(
         batch_size=batch_size,
         learning_rate=settings.optimizer.learning_rate,
         schedule=settings.schedule,
+        row_weights=row_weights,
         validation=held_out,
         callbacks=[*callbacks, stopper] if stopper else callbacks,
     )

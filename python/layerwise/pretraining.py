@@ -20,11 +20,11 @@ from layerwise.network import DenseLayer, Network, start_layer
 from layerwise.optimizers import Adam, Optimizer
 from layerwise.schedules import CONSTANT, Schedule
 from layerwise.settings import Settings
+from layerwise.skill import measure
 from layerwise.training import Callback, EpochRecord
 
 Array = NDArray[Any]
 
-SKILL_ROWS = 10_000  # the skill is measured on at most so many rows, evenly spaced
 DECODERS = ("auto", "sigmoid", "identity", "tanh", "relu", "softplus")
 DECODER_RANGES = {"sigmoid": (0, 1), "tanh": (-1, 1), "relu": (0, np.inf), "softplus": (0, np.inf)}  # of those bounded
 LOSSES = ("auto", "squared_error", "cross_entropy")
@@ -191,6 +191,7 @@ def pretrain(
     *,
     activation: Any = "sigmoid",
     initializer: Any = "auto",
+    row_weights: Array | None = None,
     seed: int = 0,
     threads: int = 0,
     callbacks: Sequence[Callback] = (),
@@ -206,6 +207,8 @@ def pretrain(
     settings : Autoencoder or DenoisingAutoencoder, default=None
         None: `DenoisingAutoencoder` with its defaults.
     activation, initializer : one, or a list with one a layer
+    row_weights : array-like of shape (n_rows,), default=None
+        Not negative, not all 0. Losses and skill are means weighted so. None: all rows weigh the same.
     seed : int, default=0
         64 bits; all random numbers follow from it.
     threads : int, default=0
@@ -226,7 +229,7 @@ def pretrain(
     Raises
     ------
     InvalidParameterError
-        At the call, before any work, if a setting is not allowed.
+        At the call, before any work, if a setting or a row weight is not allowed.
     TrainingDiverged
         If a loss or a weight is not a finite number.
 
@@ -245,9 +248,12 @@ def pretrain(
     )
     kinds = checks.per_layer(where.child("activation"), activation, len(sizes), activations.resolve)
     starts = checks.per_layer(where.child("initializer"), initializer, len(sizes), initializers.resolve)
+    weights = checks.row_weights(where.child("row_weights"), row_weights, len(X), X.dtype)
     seed = checks.seed_key(seed)
     threads = checks.integer(where.child("threads"), threads, 0)
-    return _stages(X, sizes, layer_settings, kinds, starts, seed, threads, callbacks, report or (lambda _: None))
+    return _stages(
+        X, weights, sizes, layer_settings, kinds, starts, seed, threads, callbacks, report or (lambda _: None)
+    )
 
 
 def resolve(where: Parameter, value: Any) -> Autoencoder:
@@ -261,6 +267,7 @@ def resolve(where: Parameter, value: Any) -> Autoencoder:
 
 def _stages(
     X: Array,
+    row_weights: Array | None,
     sizes: Sequence[int],
     layer_settings: Sequence[Any],  # checked: one Autoencoder a layer, each setting a single value
     kinds: Sequence[Activation],
@@ -270,7 +277,10 @@ def _stages(
     callbacks: Sequence[Callback],
     report: Callable[[str], object],
 ) -> Iterator[Stage]:
-    hidden, held_out = _split(X, layer_settings[0].validation_fraction, checks.subkey(seed, 0))
+    train, apart = _split(len(X), layer_settings[0].validation_fraction, checks.subkey(seed, 0))
+    hidden, held_out = X[train], None if apart is None else X[apart]
+    weights = None if row_weights is None else row_weights[train]
+    held_out_weights = None if row_weights is None or apart is None else row_weights[apart]
     below: Activation | None = None
     for depth, (size, settings, activation, start) in enumerate(zip(sizes, layer_settings, kinds, starts, strict=True)):
         layer, key = depth + 1, checks.subkey(seed, depth + 1)
@@ -310,13 +320,14 @@ def _stages(
             batch_size=batch_size,
             learning_rate=settings.optimizer.learning_rate,
             schedule=settings.schedule,
-            validation=None if held_out is None else (held_out, None),
+            row_weights=weights,
+            validation=None if held_out is None else (held_out, None, held_out_weights),
             callbacks=callbacks,
         )
         records = tuple(history)
 
         trained = network.trained(engine)
-        skill = _skill(engine, recipe, hidden, loss)
+        skill = measure(engine, recipe, hidden, weights, loss)
         report(f"layer {layer}: loss {records[-1].loss:.5g}, skill {skill:.3f}")
         yield Stage(layer, trained.layers[0], trained.layers[1], loss, settings, records, skill)
 
@@ -352,39 +363,13 @@ def _start(
     return Network([encoder, start_layer(back, Activation(decoder), dtype, tied_to=0 if tied else -1)])
 
 
-def _split(X: Array, fraction: float, key: int) -> tuple[Array, Array | None]:
-    count = min(max(1, round(fraction * len(X))), len(X) - 1)
+def _split(n_rows: int, fraction: float, key: int) -> tuple[Any, Array | None]:
+    """Return the rows to train on (a slice where these are all, which copies nothing) and those to keep apart."""
+    count = min(max(1, round(fraction * n_rows)), n_rows - 1)
     if fraction == 0 or count == 0:
-        return X, None
-    order = _core.random_permutation(key, 0, len(X))
-    return X[np.sort(order[count:])], X[np.sort(order[:count])]
-
-
-def _skill(engine: Any, recipe: _core.Recipe, X: Array, loss: str) -> float:
-    rows = np.ascontiguousarray(X[:: -(-len(X) // SKILL_ROWS)])
-    reached = float(training.plan_for(engine, recipe).evaluate(rows, None))
-    best, blind = _least_and_blind(rows, loss)
-    return 1 - (reached - best) / (blind - best) if blind > best else 0.0
-
-
-def _least_and_blind(X: Array, loss: str) -> tuple[float, float]:
-    """Return the least possible loss, and the loss of predicting each column's mean."""
-    means = X.mean(axis=0, dtype=np.float64)
-    if loss == "squared_error":
-        return 0.0, float(sum(((block - means) ** 2).sum() for block in _blocks(X)) / len(X))
-    return float(sum(_entropy(block).sum() for block in _blocks(X)) / len(X)), float(_entropy(means).sum())
-
-
-def _blocks(X: Array) -> Iterator[NDArray[np.float64]]:
-    for first in range(0, len(X), 1024):  # float64 copies of a part at a time
-        yield X[first : first + 1024].astype(np.float64)
-
-
-def _entropy(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    p = np.clip(p, 1e-300, 1)
-    q = np.clip(1 - p, 1e-300, 1)
-    result: NDArray[np.float64] = -(p * np.log(p) + q * np.log(q))
-    return result
+        return slice(None), None
+    order = _core.random_permutation(key, 0, n_rows)
+    return np.sort(order[count:]), np.sort(order[:count])
 
 
 def _warn_of_scale(layer: int, decoder: str, low: float, high: float) -> None:

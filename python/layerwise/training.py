@@ -31,8 +31,8 @@ class EpochRecord:
     epoch, epochs : int
         This epoch, counted from 1, and how many were asked for.
     loss : float
-        Mean over the training rows of the loss summed over outputs, as seen during the epoch (with corruption and
-        dropout, and while the weights were changing), without the term of `alpha`.
+        Mean over the training rows (weighted, if they have weights) of the loss summed over outputs, as seen during
+        the epoch (with corruption and dropout, and while the network was changing), without the term of `alpha`.
     validation_loss : float or None
         The same for the validation rows, after the epoch, without corruption and dropout.
     learning_rate : float
@@ -92,7 +92,8 @@ def run(
     batch_size: int,
     learning_rate: float,
     schedule: Schedule = CONSTANT,
-    validation: tuple[Array, Array | None] | None = None,
+    row_weights: Array | None = None,
+    validation: tuple[Array, Array | None, Array | None] | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Iterator[EpochRecord]:
     """Train an engine network in place, epoch by epoch.
@@ -112,7 +113,10 @@ def run(
     learning_rate : float
     schedule : Schedule, default=ConstantRate()
         What each step's learning rate is multiplied by.
-    validation : (X, Y) or None
+    row_weights : ndarray of shape (n_rows,) or None
+        Of the network's dtype. Each batch's loss is the sum over its rows of weight * loss, divided by the sum of its
+        weights. None: all rows weigh 1.
+    validation : (X, Y, row_weights) or None
         Rows to measure after each epoch and never to train on.
     callbacks : sequence of callables on an EpochRecord
         Each sees each epoch; training ends after an epoch for which one returned True.
@@ -136,7 +140,7 @@ def run(
         start = perf_counter()
         first = (epoch - 1) * steps
         rates = learning_rate * schedule.factors(first, steps, steps_per_epoch=steps, epochs=epochs)
-        stats = plan.run(X, Y, first, steps, rates)
+        stats = plan.run(X, Y, first, steps, rates, None, row_weights)
         held_out = None if validation is None else float(plan.evaluate(*validation))
 
         finite = stats.finite and (held_out is None or np.isfinite(held_out))

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from layerwise import checks, finetuning, pretraining
 from layerwise.checks import Parameter
 from layerwise.estimators.base import LayerwiseEstimator
+from layerwise.estimators.weights import check_sample_weight, counting
 
 Array = NDArray[Any]
 
@@ -79,7 +80,7 @@ class StackedAutoencoder(LayerwiseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any = None) -> "StackedAutoencoder":  # noqa: ARG002 (scikit-learn's convention)
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "StackedAutoencoder":  # noqa: ARG002 (y is scikit-learn's convention)
         """Learn to rebuild X.
 
         Parameters
@@ -87,6 +88,8 @@ class StackedAutoencoder(LayerwiseEstimator):
         X : array-like of shape (n_samples, n_features)
         y : ignored
             Present because scikit-learn's pipelines pass it.
+        sample_weight : array-like of shape (n_samples,), default=None
+            As in `PretrainedClassifier.fit`.
 
         Returns
         -------
@@ -95,7 +98,7 @@ class StackedAutoencoder(LayerwiseEstimator):
         Raises
         ------
         ValueError
-            If a parameter or X is not allowed.
+            If a parameter, X or sample_weight is not allowed.
         TrainingDiverged
             If a loss is not a finite number; the estimator is then as it was before.
         KeyboardInterrupt
@@ -112,9 +115,10 @@ class StackedAutoencoder(LayerwiseEstimator):
                 unrolled = finetuning.resolve(where, self.finetuning).check(where, len(shape.sizes))
             self._threads()
             X = self._checked(X, reset=True)
+            weights, X = counting(check_sample_weight(sample_weight, X), X)
             seed = self._seed()
             try:
-                self._pretrain(fitted, X, settings, shape, seed, show)
+                self._pretrain(fitted, X, settings, shape, seed, show, weights)
                 network = finetuning.unroll(fitted["stages_"])
                 if unrolled is None:
                     unrolled = finetuning.FineTuning(epochs=0).check(self._where("finetuning"), len(shape.sizes))
@@ -123,7 +127,17 @@ class StackedAutoencoder(LayerwiseEstimator):
                 first = fitted["stages_"][0]
                 loss = "sigmoid_cross_entropy" if first.loss == "cross_entropy" else first.loss
                 self._finetune(
-                    fitted, network, X, None, unrolled, seed, show, loss=loss, n_hidden=len(shape.sizes), groups=None
+                    fitted,
+                    network,
+                    X,
+                    None,
+                    unrolled,
+                    seed,
+                    show,
+                    loss=loss,
+                    n_hidden=len(shape.sizes),
+                    groups=None,
+                    row_weights=None if weights is None else weights.astype(X.dtype),
                 )
             finally:
                 show.close()
@@ -178,23 +192,28 @@ class StackedAutoencoder(LayerwiseEstimator):
             return data.copy()
         return self._apply(self._apply(data, 0, int(number)), 2 * depth - int(number))
 
-    def score(self, X: Any, y: Any = None) -> float:  # noqa: ARG002 (scikit-learn's convention)
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:  # noqa: ARG002 (y is scikit-learn's convention)
         """Return the share of the squared deviation from the column means that the reconstruction explains.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
         y : ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+            How much each row counts.
 
         Returns
         -------
         float
-            1 - sum((X - reconstruct(X))^2) / sum((X - mean)^2), at most 1; 0 if X does not vary.
+            1 - sum((X - reconstruct(X))^2) / sum((X - mean)^2), each row's part and the mean weighted; at most 1; 0 if
+            X does not vary.
         """
         check_is_fitted(self)
         data = self._checked(X).astype(np.float64)
-        errors = float(((data - self.reconstruct(X)) ** 2).sum())
-        spread = float(((data - data.mean(axis=0)) ** 2).sum())
+        weights = check_sample_weight(sample_weight, data)
+        shares = np.ones((len(data), 1)) if weights is None else weights[:, None]
+        errors = float((shares * (data - self.reconstruct(X)) ** 2).sum())
+        spread = float((shares * (data - (shares * data).sum(axis=0) / shares.sum()) ** 2).sum())
         return 1 - errors / spread if spread > 0 else 0.0
 
     def _n_hidden(self) -> int:

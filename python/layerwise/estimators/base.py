@@ -227,7 +227,14 @@ class LayerwiseEstimator(HiddenOutputs, ClassNamePrefixFeaturesOutMixin, Transfo
         self.__dict__.update(fitted)
 
     def _pretrain(
-        self, fitted: dict[str, Any], X: Array, settings: Autoencoder, shape: Architecture, seed: int, show: Progress
+        self,
+        fitted: dict[str, Any],
+        X: Array,
+        settings: Autoencoder,
+        shape: Architecture,
+        seed: int,
+        show: Progress,
+        weights: Array | None = None,
     ) -> None:
         """Pretrain all layers, collecting each stage and its history as soon as it is finished."""
         fitted |= {"stages_": [], "history_": []}
@@ -237,6 +244,7 @@ class LayerwiseEstimator(HiddenOutputs, ClassNamePrefixFeaturesOutMixin, Transfo
             settings,
             activation=shape.kinds,
             initializer=shape.starts,
+            row_weights=weights,
             seed=checks.subkey(seed, PRETRAINING_KEY),
             threads=self._threads(),
             callbacks=[show],

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from layerwise.estimators.labels import known_classes
 from layerwise.estimators.supervised import PretrainedEstimator
+from layerwise.estimators.weights import check_class_weight, check_sample_weight, class_weights, counting, log_shares
 
 Array = NDArray[Any]
 
@@ -33,6 +34,12 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
         "auto": "tanh".
     initializer : str, initializer, or a list with one a layer, default="auto"
         Start of the hidden layers. "auto": by the activation, see `layerwise.initializers`.
+    class_weight : None, "balanced" or dict, default=None
+        How much the rows of a class count in fine-tuning, as a factor of `sample_weight`; early stopping's validation
+        loss is weighted too. "balanced": n_labeled / (n_classes * labelled rows of the class), where each row counts
+        as its `sample_weight` says. A dict gives a weight, at least 0, to each class it names, the others have 1.
+        Pretraining knows no classes and is not touched. The output biases then start at the logarithms of the
+        classes' shares in the weights, so that an extreme weight counts also far from its class's rows.
     unlabeled : "auto", -1 or None, default="auto"
         Which elements of y say that the label is unknown. NaN and None always do, except under None, which says that
         every element is a label. "auto": also integers equal to -1, unless exactly one other label occurs ({-1, c} is
@@ -88,6 +95,7 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
         finetuning: Any = "auto",
         activation: Any = "auto",
         initializer: Any = "auto",
+        class_weight: Any = None,
         unlabeled: Any = "auto",
         n_jobs: int | None = None,
         random_state: Any = None,
@@ -98,12 +106,13 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
         self.finetuning = finetuning
         self.activation = activation
         self.initializer = initializer
+        self.class_weight = class_weight
         self.unlabeled = unlabeled
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any) -> "PretrainedClassifier":
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "PretrainedClassifier":
         """Pretrain on all rows, fine-tune on the labelled ones.
 
         Parameters
@@ -111,6 +120,10 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
         X : array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,)
             Labels; see `unlabeled` for rows whose label is unknown.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How much each row counts, in pretraining and fine-tuning: losses are sums over a batch's rows of weight *
+            loss, divided by the sum of its weights. Only ratios matter. A row of weight 0 is as if it were not there.
+            None: all rows count the same.
 
         Returns
         -------
@@ -119,7 +132,7 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
         Raises
         ------
         ValueError
-            If a parameter, X or y is not allowed, or if no row is labelled.
+            If a parameter, X, y or sample_weight is not allowed, or if no row is labelled.
         TrainingDiverged
             If a loss is not a finite number; the estimator is then as it was before.
         KeyboardInterrupt
@@ -128,12 +141,19 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
         with self._fitting() as fitted:
             show = self._progress()
             settings = self._settings()
+            check_class_weight(self._where("class_weight"), self.class_weight)
             X = self._matrix(X, settings[1])
             _require_target(self, y)
             labelled, labels = known_classes(y, self.unlabeled)
             check_consistent_length(X, labelled)
+            weights = check_sample_weight(sample_weight, X)
+            of_labels, labels = counting(None if weights is None else weights[labelled], labels)
+            if len(labels) == 0:
+                raise ValueError("The sample_weight of every labelled row is zero.")
+            weights, X, labelled = counting(weights, X, labelled)
 
             classes, codes = np.unique(labels, return_inverse=True)
+            factors = class_weights(self._where("class_weight"), self.class_weight, classes, codes, of_labels)
             fitted |= {"classes_": classes, "n_labeled_": len(labels)}
             targets = np.zeros((len(codes), len(classes)), X.dtype)
             targets[np.arange(len(codes)), codes] = 1
@@ -147,6 +167,9 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
                     output="softmax",
                     loss="softmax_cross_entropy",
                     groups=codes,
+                    weights=weights,
+                    factors=factors,
+                    bias=log_shares(codes, of_labels, factors, len(classes)),
                     seed=self._seed(),
                     show=show,
                 )
@@ -217,7 +240,7 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
         logits = self._logits(X)
         return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
 
-    def score(self, X: Any, y: Any) -> float:
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the accuracy on the rows whose label is known.
 
         Parameters
@@ -225,6 +248,8 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
         X : array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,)
             As in `fit`; -1 is an unknown label unless it is one of `classes_`.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How much each row counts.
 
         Returns
         -------
@@ -234,7 +259,10 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
         _require_target(self, y)
         labelled, labels = known_classes(y, self.unlabeled, self.classes_)
         check_consistent_length(predicted, labelled)
-        return float(accuracy_score(labels, predicted[labelled]))
+        weights = check_sample_weight(sample_weight, predicted)
+        return float(
+            accuracy_score(labels, predicted[labelled], sample_weight=None if weights is None else weights[labelled])
+        )
 
 
 def _require_target(estimator: Any, y: Any) -> None:

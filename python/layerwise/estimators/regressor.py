@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from layerwise.estimators.classifier import _require_target
 from layerwise.estimators.labels import known_numbers
 from layerwise.estimators.supervised import PretrainedEstimator
+from layerwise.estimators.weights import check_sample_weight, counting
 
 Array = NDArray[Any]
 
@@ -67,7 +68,7 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any) -> "PretrainedRegressor":
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "PretrainedRegressor":
         """Pretrain on all rows, fine-tune on the labelled ones.
 
         Parameters
@@ -75,6 +76,8 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
         X : array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             NaN or None where unknown.
+        sample_weight : array-like of shape (n_samples,), default=None
+            As in `PretrainedClassifier.fit`; the targets' mean and standard deviation are weighted too.
 
         Returns
         -------
@@ -83,7 +86,7 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
         Raises
         ------
         ValueError
-            If a parameter, X or y is not allowed, or if no row is labelled.
+            If a parameter, X, y or sample_weight is not allowed, or if no row is labelled.
         TrainingDiverged
             If a loss is not a finite number; the estimator is then as it was before.
         KeyboardInterrupt
@@ -96,9 +99,12 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
             _require_target(self, y)
             numbers, is_vector = known_numbers(y, self.unlabeled)
             check_consistent_length(X, numbers)
+            weights, X, numbers = counting(check_sample_weight(sample_weight, X), X, numbers)
+            if np.isnan(numbers).all(axis=0).any():
+                raise ValueError("The sample_weight of every known value of an output is zero.")
             labelled: Array = np.logical_not(np.isnan(numbers).all(axis=1))
 
-            mean, scale = _standard(numbers)
+            mean, scale = _standard(numbers, weights)
             fitted |= {"y_mean_": mean, "y_scale_": scale, "n_labeled_": int(labelled.sum())}
             fitted["_y_is_vector"] = is_vector
             try:
@@ -111,6 +117,7 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
                     output="identity",
                     loss="squared_error",
                     groups=None,
+                    weights=weights,
                     seed=self._seed(),
                     show=show,
                 )
@@ -133,13 +140,15 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
         predicted: Array = self._apply(self._checked(X), 0).astype(np.float64) * self.y_scale_ + self.y_mean_
         return predicted.ravel() if self._y_is_vector else predicted
 
-    def score(self, X: Any, y: Any) -> float:
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return R^2 on the known targets, the mean over the outputs.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), default=None
+            How much each row counts.
 
         Returns
         -------
@@ -152,7 +161,11 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
         if numbers.shape[1] != predicted.shape[1]:
             raise ValueError(f"y has {numbers.shape[1]} outputs, but fit had {predicted.shape[1]}.")
         known = ~np.isnan(numbers)
-        scores = [r2_score(numbers[k, i], predicted[k, i]) for i, k in enumerate(known.T)]
+        weights = check_sample_weight(sample_weight, predicted)
+        scores = [
+            r2_score(numbers[k, i], predicted[k, i], sample_weight=None if weights is None else weights[k])
+            for i, k in enumerate(known.T)
+        ]
         return float(np.mean(scores))
 
     def __sklearn_tags__(self) -> Tags:
@@ -161,10 +174,18 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
         return tags
 
 
-def _standard(numbers: Array) -> tuple[Array, Array]:
-    """Return the mean and the standard deviation (1 for a constant) of each column's known values."""
+def _standard(numbers: Array, weights: Array | None) -> tuple[Array, Array]:
+    """Return the weighted mean and standard deviation (1 for a constant) of each column's known values."""
+    if weights is not None:
+        known = np.where(np.isnan(numbers), 0.0, weights[:, None])
+        shares = known / known.sum(axis=0)
     with np.errstate(over="ignore", invalid="ignore"):
-        mean, scale = np.nanmean(numbers, axis=0), np.nanstd(numbers, axis=0)
+        if weights is None:
+            mean, scale = np.nanmean(numbers, axis=0), np.nanstd(numbers, axis=0)
+        else:
+            mean = np.nansum(shares * numbers, axis=0)
+            scale = np.sqrt(np.nansum(shares * (numbers - mean) ** 2, axis=0))
     if not (np.isfinite(mean).all() and np.isfinite(scale).all()):
         raise ValueError("Input y contains values whose variance is too large for float64. Scale y down.")
-    return mean, np.where(scale > 0, scale, 1.0)
+    constant = np.nanmin(numbers, axis=0) == np.nanmax(numbers, axis=0)
+    return mean, np.where((scale > 0) & ~constant, scale, 1.0)

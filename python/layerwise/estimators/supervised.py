@@ -11,6 +11,7 @@ from layerwise import checks, finetuning, pretraining
 from layerwise.estimators.autoencoder import StackedAutoencoder
 from layerwise.estimators.base import OUTPUT_KEY, START_KEY, Architecture, LayerwiseEstimator
 from layerwise.estimators.labels import check_unlabeled
+from layerwise.estimators.weights import label_weights
 from layerwise.finetuning import FineTuning
 from layerwise.network import DenseLayer
 from layerwise.pretraining import Autoencoder
@@ -83,7 +84,14 @@ class PretrainedEstimator(LayerwiseEstimator):
         return data
 
     def _hidden_layers(
-        self, fitted: dict[str, Any], X: Array, before: Any, shape: Architecture, seed: int, show: Progress
+        self,
+        fitted: dict[str, Any],
+        X: Array,
+        before: Any,
+        shape: Architecture,
+        seed: int,
+        show: Progress,
+        weights: Array | None,
     ) -> list[DenseLayer]:
         """Return the hidden layers to stack: pretrained here, pretrained before, or at a random start."""
         fitted |= {"stages_": [], "history_": []}
@@ -93,7 +101,7 @@ class PretrainedEstimator(LayerwiseEstimator):
         if before is None:
             key = checks.subkey(seed, START_KEY)
             return finetuning.random_layers(X.shape[1], shape.sizes, shape.kinds, shape.starts, key, X.dtype)
-        self._pretrain(fitted, X, before, shape, seed, show)
+        self._pretrain(fitted, X, before, shape, seed, show, weights)
         return [stage.encoder for stage in fitted["stages_"]]
 
     def _learn(
@@ -107,17 +115,35 @@ class PretrainedEstimator(LayerwiseEstimator):
         output: str,
         loss: str,
         groups: Array | None,
+        weights: Array | None,
+        factors: Array | None = None,
+        bias: Array | None = None,
         seed: int,
         show: Progress,
     ) -> None:
-        """Do the three steps: pretrain, stack, fine-tune."""
+        """Do the three steps: pretrain, stack, fine-tune.
+
+        `weights` are those of all rows; `factors` multiply those of the labelled ones for fine-tuning. `bias` is
+        where the output layer's biases start.
+        """
         shape, before, finetuning_settings = settings
-        hidden = self._hidden_layers(fitted, X, before, shape, seed, show)
-        network = finetuning.stack(hidden, Y.shape[1], output, seed=checks.subkey(seed, OUTPUT_KEY))
+        of_labels = label_weights(None if weights is None else weights[labelled], factors)
+        hidden = self._hidden_layers(fitted, X, before, shape, seed, show, weights)
+        network = finetuning.stack(hidden, Y.shape[1], output, seed=checks.subkey(seed, OUTPUT_KEY), bias=bias)
         show.report(f"fine-tuning on {len(Y)} labelled rows of {len(X)}")
         rows = X if labelled.all() else np.ascontiguousarray(X[labelled])
         self._finetune(
-            fitted, network, rows, Y, finetuning_settings, seed, show, loss=loss, n_hidden=len(hidden), groups=groups
+            fitted,
+            network,
+            rows,
+            Y,
+            finetuning_settings,
+            seed,
+            show,
+            loss=loss,
+            n_hidden=len(hidden),
+            groups=groups,
+            row_weights=None if of_labels is None else of_labels.astype(X.dtype),
         )
 
 

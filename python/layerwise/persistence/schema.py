@@ -163,6 +163,8 @@ def _encode_value(value: Any, tensors: Tensors, place: str, name: str) -> Any:
         return value
     if isinstance(value, (list, np.ndarray)):
         return [_encode_value(one, tensors, place, name) for one in value]
+    if isinstance(value, dict):  # class_weight
+        return {"dict": [_encode_value(list(pair), tensors, place, name) for pair in value.items()]}
     if isinstance(value, (tuple, range)):
         return {"tuple": [_encode_value(one, tensors, place, name) for one in value]}
     if isinstance(value, Settings) and SETTINGS.get(type(value).__name__) is type(value):
@@ -195,6 +197,8 @@ def _decode_value(data: Any, tensors: Tensors) -> Any:
     ((kind_of_value, value),) = data.items()
     if kind_of_value == "tuple":
         return tuple(_decode_value(one, tensors) for one in value)
+    if kind_of_value == "dict":
+        return dict(_decode_value(pair, tensors) for pair in value)
     if kind_of_value == "float" and value in ("nan", "inf", "-inf"):
         return float(value)
     if kind_of_value == "fitted":
