@@ -1,16 +1,25 @@
 """The classifier."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from layerwise.estimators.labels import known_classes
+from layerwise.estimators.labels import is_matrix, known_classes, known_indicators
 from layerwise.estimators.supervised import PretrainedEstimator
-from layerwise.estimators.weights import check_class_weight, check_sample_weight, class_weights, counting, log_shares
+from layerwise.estimators.weights import (
+    balanced_cells,
+    check_class_weight,
+    check_sample_weight,
+    class_weights,
+    counting,
+    log_shares,
+)
 
 Array = NDArray[Any]
 
@@ -19,7 +28,8 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
     """Deep classifier that learns from all rows first and from the labelled ones afterwards.
 
     `fit` has three steps: pretrain the hidden layers on all rows without labels, one at a time; stack them and add a
-    softmax layer; fine-tune everything on the labelled rows by cross-entropy.
+    softmax layer; fine-tune everything on the labelled rows by cross-entropy. Where a row may have several labels, y
+    is an indicator matrix, and the output layer has a sigmoid for each label, trained by its own cross-entropy.
 
     Parameters
     ----------
@@ -38,12 +48,15 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
         How much the rows of a class count in fine-tuning, as a factor of `sample_weight`; early stopping's validation
         loss is weighted too. "balanced": n_labeled / (n_classes * labelled rows of the class), where each row counts
         as its `sample_weight` says. A dict gives a weight, at least 0, to each class it names, the others have 1.
+        For an indicator matrix "balanced" alone is allowed: the product over the columns, where having the label and
+        not having it are the two classes (scikit-learn's `compute_sample_weight`), unknown cells giving 1.
         Pretraining knows no classes and is not touched. The output biases then start at the logarithms of the
         classes' shares in the weights, so that an extreme weight counts also far from its class's rows.
     unlabeled : "auto", -1 or None, default="auto"
         Which elements of y say that the label is unknown. NaN and None always do, except under None, which says that
         every element is a label. "auto": also integers equal to -1, unless exactly one other label occurs ({-1, c} is
-        an ordinary two-class problem). -1: also every -1.
+        an ordinary two-class problem). -1: also every -1. Of an indicator matrix single cells may be unknown: NaN,
+        None, and -1 unless this is None; a row counts as labelled if one of its cells is known.
     n_jobs : int, default=None
         Threads. None: chosen by the size of the work; -1: all cores. More than 64 or four times the cores, whichever
         is greater, are never used. The result does not depend on it.
@@ -55,6 +68,7 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
+        For an indicator matrix, the numbers of its columns.
     stages_ : list of Stage
         The pretrained layers as pretraining left them; empty without pretraining.
     history_ : list of EpochRecord
@@ -118,8 +132,8 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,)
-            Labels; see `unlabeled` for rows whose label is unknown.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Labels, or an indicator matrix of 0 and 1; see `unlabeled` for what is unknown.
         sample_weight : array-like of shape (n_samples,), default=None
             How much each row counts, in pretraining and fine-tuning: losses are sums over a batch's rows of weight *
             loss, divided by the sum of its weights. Only ratios matter. A row of weight 0 is as if it were not there.
@@ -144,38 +158,61 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
             check_class_weight(self._where("class_weight"), self.class_weight)
             X = self._matrix(X, settings[1])
             _require_target(self, y)
-            labelled, labels = known_classes(y, self.unlabeled)
-            check_consistent_length(X, labelled)
-            weights = check_sample_weight(sample_weight, X)
-            of_labels, labels = counting(None if weights is None else weights[labelled], labels)
-            if len(labels) == 0:
-                raise ValueError("The sample_weight of every labelled row is zero.")
-            weights, X, labelled = counting(weights, X, labelled)
-
-            classes, codes = np.unique(labels, return_inverse=True)
-            factors = class_weights(self._where("class_weight"), self.class_weight, classes, codes, of_labels)
-            fitted |= {"classes_": classes, "n_labeled_": len(labels)}
-            targets = np.zeros((len(codes), len(classes)), X.dtype)
-            targets[np.arange(len(codes)), codes] = 1
+            weights, X, task = (self._several_labels if is_matrix(y) else self._one_label)(X, y, sample_weight)
+            fitted |= {"classes_": task.classes, "n_labeled_": len(task.targets)}
             try:
                 self._learn(
                     fitted,
                     X,
-                    labelled,
-                    targets,
+                    task.labelled,
+                    task.targets.astype(X.dtype),
                     settings=settings,
-                    output="softmax",
-                    loss="softmax_cross_entropy",
-                    groups=codes,
+                    output=task.output,
+                    loss=f"{task.output}_cross_entropy",
+                    groups=task.codes,
                     weights=weights,
-                    factors=factors,
-                    bias=log_shares(codes, of_labels, factors, len(classes)),
+                    factors=task.factors,
+                    bias=task.bias,
                     seed=self._seed(),
                     show=show,
                 )
             finally:
                 show.close()
         return self
+
+    def _one_label(self, X: Array, y: Any, sample_weight: Any) -> tuple[Array | None, Array, "Task"]:
+        """Return the weights, X and what to learn, without rows of weight 0, where y is a vector of labels."""
+        labelled, labels = known_classes(y, self.unlabeled)
+        check_consistent_length(X, labelled)
+        weights = check_sample_weight(sample_weight, X)
+        of_labels, labels = counting(None if weights is None else weights[labelled], labels)
+        if len(labels) == 0:
+            raise ValueError("The sample_weight of every labelled row is zero.")
+        weights, X, labelled = counting(weights, X, labelled)
+        classes, codes = np.unique(labels, return_inverse=True)
+        factors = class_weights(self._where("class_weight"), self.class_weight, classes, codes, of_labels)
+        bias = log_shares(codes, of_labels, factors, len(classes))
+        return weights, X, Task("softmax", classes, labelled, np.eye(len(classes))[codes], codes, factors, bias)
+
+    def _several_labels(self, X: Array, y: Any, sample_weight: Any) -> tuple[Array | None, Array, "Task"]:
+        """Return the weights, X and what to learn, without rows of weight 0, where y is an indicator matrix."""
+        if self.class_weight is not None and not isinstance(self.class_weight, str):
+            allowed = 'None or "balanced" where y is an indicator matrix'
+            raise self._where("class_weight").error(allowed, self.class_weight)
+        cells = known_indicators(y, self.unlabeled)
+        check_consistent_length(X, cells)
+        weights, X, cells = counting(check_sample_weight(sample_weight, X), X, cells)
+        unknown = np.isnan(cells)
+        if unknown.all(axis=0).any():
+            column = int(np.flatnonzero(unknown.all(axis=0))[0])
+            raise ValueError(f"column {column} of y holds no label: every cell is unknown, or its row has weight zero.")
+        labelled: Array = ~unknown.all(axis=1)
+        factors = None if self.class_weight is None else balanced_cells(cells[labelled], weights, labelled)
+        return weights, X, Task("sigmoid", np.arange(cells.shape[1]), labelled, cells[labelled], factors=factors)
+
+    @property
+    def _is_multilabel(self) -> bool:
+        return self.network_.layers[-1].activation.name == "sigmoid"
 
     def _logits(self, X: Any) -> Array:
         check_is_fitted(self)
@@ -190,14 +227,20 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
 
         Returns
         -------
-        ndarray of shape (n_samples,)
+        ndarray of shape (n_samples,), or (n_samples, n_labels) for an indicator matrix
+            Of that, 1 where the label's probability is above 1/2, else 0.
         """
-        chosen: Array = self._logits(X).argmax(axis=1)
+        logits = self._logits(X)
+        if self._is_multilabel:
+            return (logits > 0).astype(np.int64)
+        chosen: Array = logits.argmax(axis=1)
         labels: Array = self.classes_[chosen]
         return labels
 
     def predict_proba(self, X: Any) -> Array:
         """Return the probability of each class, of shape (n_samples, n_classes), in the order of `classes_`.
+
+        For an indicator matrix they are the probabilities that the row has each label; they do not add up to 1.
 
         Parameters
         ----------
@@ -222,12 +265,14 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
         ndarray of shape (n_samples, n_classes)
         """
         logits = self._logits(X)
+        if self._is_multilabel:
+            return -np.logaddexp(0, -logits)
         shifted = logits - logits.max(axis=1, keepdims=True)
         result: Array = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
         return result
 
     def decision_function(self, X: Any) -> Array:
-        """Return the inputs of the softmax; for two classes, the second one's minus the first one's.
+        """Return the inputs of the softmax (for two classes, the second one's minus the first one's) or the sigmoids.
 
         Parameters
         ----------
@@ -238,15 +283,20 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
         ndarray of shape (n_samples, n_classes), or (n_samples,) for two classes
         """
         logits = self._logits(X)
+        if self._is_multilabel:
+            return logits
         return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the accuracy on the rows whose label is known.
 
+        For an indicator matrix a row is right if all its known cells are (subset accuracy); rows without a known cell
+        do not count.
+
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,)
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
             As in `fit`; -1 is an unknown label unless it is one of `classes_`.
         sample_weight : array-like of shape (n_samples,), default=None
             How much each row counts.
@@ -257,12 +307,46 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
         """
         predicted = self.predict(X)
         _require_target(self, y)
+        if self._is_multilabel:
+            return self._subset_accuracy(predicted, y, sample_weight)
         labelled, labels = known_classes(y, self.unlabeled, self.classes_)
         check_consistent_length(predicted, labelled)
         weights = check_sample_weight(sample_weight, predicted)
         return float(
             accuracy_score(labels, predicted[labelled], sample_weight=None if weights is None else weights[labelled])
         )
+
+    def _subset_accuracy(self, predicted: Array, y: Any, sample_weight: Any) -> float:
+        cells = known_indicators(y, self.unlabeled) if is_matrix(y) else np.empty((0, 0))
+        if cells.shape != predicted.shape:
+            raise ValueError(f"y has shape {np.shape(y)}, but an indicator matrix of {predicted.shape} is expected.")
+        unknown = np.isnan(cells)
+        right = (unknown | (cells == predicted)).all(axis=1)
+        weights = check_sample_weight(sample_weight, predicted)
+        known = ~unknown.all(axis=1)
+        return float(np.average(right[known], weights=None if weights is None else weights[known]))
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+@dataclass(frozen=True)
+class Task:
+    """What fine-tuning learns: the labelled rows' targets, and the output activation that fits them.
+
+    `targets` has a row for each True of `labelled`, and NaN where a cell is unknown. `codes` are the rows' places in
+    `classes`, `factors` what `class_weight` multiplies their weights by, `bias` the output biases' start.
+    """
+
+    output: str
+    classes: Array
+    labelled: Array
+    targets: Array
+    codes: Array | None = None
+    factors: Array | None = None
+    bias: Array | None = None
 
 
 def _require_target(estimator: Any, y: Any) -> None:

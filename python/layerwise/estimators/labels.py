@@ -74,6 +74,53 @@ def known_classes(y: Any, unlabeled: str | int | None, classes: Array | None = N
     return ~missing, labels
 
 
+def is_matrix(y: Any) -> bool:
+    """Return whether y has two dimensions and more than one column: an indicator matrix, for a classifier."""
+    shape = np.shape(_as_array(_refuse_masked(y)))
+    return len(shape) == 2 and shape[1] > 1
+
+
+def known_indicators(y: Any, unlabeled: str | int | None) -> Array:
+    """Return a multilabel classifier's target, a matrix of 0 and 1, as float64 with NaN for unknown cells.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_rows, n_labels)
+    unlabeled : "auto", -1 or None
+        NaN and None are unknown cells, and so is -1, unless this is None.
+
+    Raises
+    ------
+    ValueError
+        If a known cell is neither 0 nor 1.
+    """
+    values = _as_array(y)
+    missing = _missing(values)
+    numbers = np.full(values.shape, np.nan)
+    for place in zip(*np.nonzero(~missing), strict=True) if values.dtype.kind == "O" else ():
+        if not isinstance(values[place], (Real, np.bool_)):
+            numbers[place] = np.inf
+    numeric = ~missing & ~np.isinf(numbers)
+    numbers[numeric] = values[numeric].astype(np.float64) if values.dtype.kind in "biufO" else np.inf
+    if unlabeled is None and missing.any():
+        raise ValueError("Input y contains NaN or None, and unlabeled=None says that every element is a label.")
+    if unlabeled is not None:
+        missing |= numbers == -1
+    known = numbers[~missing]
+    if len(known) == 0:
+        raise ValueError(
+            "y holds no label: every element is unknown (NaN, None or -1). At least one row needs a label."
+        )
+    if not np.isin(known, (0, 1)).all():
+        raise ValueError(
+            "A y of several columns must be an indicator matrix: 1 where the row has the column's label, 0 where not, "
+            f"NaN, None or -1 where that is unknown. Got {values[~missing][~np.isin(known, (0, 1))][0]!r}; several "
+            "outputs of more than two classes each (multiclass-multioutput) are not supported."
+        )
+    numbers[missing] = np.nan
+    return numbers
+
+
 def known_numbers(y: Any, unlabeled: str | int | None) -> tuple[Array, bool]:
     """Return a regressor's target as a float64 matrix with NaN for unknown cells.
 

@@ -81,6 +81,26 @@ def log_shares(codes: Array, weights: Array | None, factors: Array | None, n_cla
     return logarithms
 
 
+def balanced_cells(cells: Array, weights: Array | None, labelled: Array) -> Array:
+    """Return the labelled rows' "balanced" factors for an indicator matrix: the product of those of each column.
+
+    Parameters
+    ----------
+    cells : ndarray of shape (n_labelled, n_labels)
+        0, 1, or NaN for unknown, whose factor is 1.
+    weights : ndarray of shape (n_rows,) or None
+    labelled : ndarray of bool, shape (n_rows,)
+    """
+    factors = np.ones(len(cells))
+    own = None if weights is None else weights[labelled]
+    for column in cells.T:
+        known = ~np.isnan(column)
+        classes, codes = np.unique(column[known], return_inverse=True)
+        where = Parameter("", "class_weight")
+        factors[known] *= class_weights(where, "balanced", classes, codes, None if own is None else own[known])
+    return factors
+
+
 def check_class_weight(where: Parameter, value: Any) -> None:
     """Raise InvalidParameterError if `value` is not None, "balanced" or a dict of weights."""
     if value is None or (isinstance(value, str) and value == "balanced"):

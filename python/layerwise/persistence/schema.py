@@ -123,9 +123,9 @@ def _check_sizes(name: str, attributes: dict[str, Any]) -> None:
             raise FormatError("a target's mean or scale is not a finite number, or the scale is not positive")
     if not fits:
         raise FormatError(f"the network's sizes do not fit the other attributes of {name}")
-    output = {"PretrainedClassifier": "softmax", "PretrainedRegressor": "identity"}.get(name)
-    if output is not None and layers[-1].activation.name != output:
-        raise FormatError(f"the output layer of a {name} is not {output}")
+    outputs = {"PretrainedClassifier": ("softmax", "sigmoid"), "PretrainedRegressor": ("identity",)}.get(name)
+    if outputs is not None and layers[-1].activation.name not in outputs:
+        raise FormatError(f"the output layer of a {name} is not {' or '.join(outputs)}")
 
 
 def _encode_fitted(value: Any, kind: str, store: "_Store", name: str) -> Any:
