@@ -58,6 +58,7 @@ GOOD = {  # those of BAD that a parameter allows
     "hidden_layer_sizes": [(1, 2, 3, 4, 5)],
     "n_jobs": [-1],
     "verbose": [True],
+    "warm_start": [True],
     "random_state": [True],
     "class_weight": [{}],
     "unlabeled": [-1],
@@ -71,7 +72,8 @@ GOOD = {  # those of BAD that a parameter allows
 }
 NAMES = [
     "hidden_layer_sizes", "pretraining", "finetuning", "activation", "initializer", "class_weight", "unlabeled",
-    "n_jobs", "random_state", "verbose", *(f"pretraining__{name}" for name in DenoisingAutoencoder().get_params()),
+    "n_jobs", "random_state", "warm_start", "verbose",
+    *(f"pretraining__{name}" for name in DenoisingAutoencoder().get_params()),
     *(f"finetuning__{name}" for name in FineTuning().get_params()),
 ]  # fmt: skip
 

@@ -15,7 +15,7 @@ from layerwise.optimizers import Adam, Optimizer
 from layerwise.pretraining import Stage
 from layerwise.schedules import CONSTANT, Schedule
 from layerwise.settings import Settings
-from layerwise.training import Callback, EarlyStopping, EpochRecord
+from layerwise.training import Callback, EarlyStopping, EpochRecord, Memory
 
 Array = NDArray[Any]
 
@@ -178,6 +178,7 @@ def finetune(
     n_hidden: int,
     groups: Array | None = None,
     row_weights: Array | None = None,
+    memory: Memory | None = None,
     seed: int = 0,
     threads: int = 0,
     callbacks: Sequence[Callback] = (),
@@ -202,6 +203,8 @@ def finetune(
         Classes within which the validation rows are drawn.
     row_weights : ndarray of shape (n_rows,) or None
         Of the network's dtype; both losses are means weighted so. None: all rows weigh the same.
+    memory : Memory or None
+        The optimiser's memory of an earlier training of this network, to go on from; it is brought up to date.
     seed, threads, callbacks
         As in `pretrain`.
     on_interrupt : callable on (network, history), default=None
@@ -227,6 +230,11 @@ def finetune(
         X, Y = X[train], None if Y is None else Y[train]
         row_weights = None if row_weights is None else row_weights[train]
 
+    if memory is not None:  # the engine shuffles by whole epochs, of which `memory` need not consist
+        order = _core.random_permutation(checks.subkey(seed, 2), 0, len(X))
+        X, Y = X[order], None if Y is None else Y[order]
+        row_weights = None if row_weights is None else row_weights[order]
+
     engine = network.engine()
     batch_size = training.batch_size_for(settings.batch_size, len(X))
     others = len(network.layers) - n_hidden
@@ -238,6 +246,7 @@ def finetune(
         alpha=settings.alpha,
         dropout=[*settings.dropout, *[0.0] * others] if any(settings.dropout) else [],
         frozen=[layer + 1 in settings.frozen_layers for layer in range(len(network.layers))],
+        shuffle=memory is None,
         missing_targets=missing,
         threads=threads,
     )
@@ -256,6 +265,7 @@ def finetune(
         schedule=settings.schedule,
         row_weights=row_weights,
         validation=held_out,
+        memory=memory,
         callbacks=[*callbacks, stopper] if stopper else callbacks,
     )
     try:

@@ -192,6 +192,7 @@ def pretrain(
     activation: Any = "sigmoid",
     initializer: Any = "auto",
     row_weights: Array | None = None,
+    done: Sequence[Stage] = (),
     seed: int = 0,
     threads: int = 0,
     callbacks: Sequence[Callback] = (),
@@ -209,6 +210,9 @@ def pretrain(
     activation, initializer : one, or a list with one a layer
     row_weights : array-like of shape (n_rows,), default=None
         Not negative, not all 0. Losses and skill are means weighted so. None: all rows weigh the same.
+    done : sequence of Stage, default=()
+        The lowest layers, if they are pretrained already: pretraining goes on above them, as it would have gone on had
+        it trained them itself.
     seed : int, default=0
         64 bits; all random numbers follow from it.
     threads : int, default=0
@@ -232,6 +236,8 @@ def pretrain(
         At the call, before any work, if a setting or a row weight is not allowed.
     TrainingDiverged
         If a loss or a weight is not a finite number.
+    ValueError
+        If the stages done are not the lowest layers of this network.
 
     Examples
     --------
@@ -249,10 +255,15 @@ def pretrain(
     kinds = checks.per_layer(where.child("activation"), activation, len(sizes), activations.resolve)
     starts = checks.per_layer(where.child("initializer"), initializer, len(sizes), initializers.resolve)
     weights = checks.row_weights(where.child("row_weights"), row_weights, len(X), X.dtype)
+    shapes = [(stage.encoder.n_in, stage.encoder.n_out, stage.encoder.activation) for stage in done]
+    if shapes != list(zip([X.shape[1], *sizes], sizes, kinds, strict=False))[: len(done)]:
+        raise ValueError(
+            f"The stages done, {list(done)}, are not the lowest layers of a network {X.shape[1]} -> {sizes}."
+        )
     seed = checks.seed_key(seed)
     threads = checks.integer(where.child("threads"), threads, 0)
     return _stages(
-        X, weights, sizes, layer_settings, kinds, starts, seed, threads, callbacks, report or (lambda _: None)
+        X, weights, done, sizes, layer_settings, kinds, starts, seed, threads, callbacks, report or (lambda _: None)
     )
 
 
@@ -268,6 +279,7 @@ def resolve(where: Parameter, value: Any) -> Autoencoder:
 def _stages(
     X: Array,
     row_weights: Array | None,
+    done: Sequence[Stage],
     sizes: Sequence[int],
     layer_settings: Sequence[Any],  # checked: one Autoencoder a layer, each setting a single value
     kinds: Sequence[Activation],
@@ -282,7 +294,12 @@ def _stages(
     weights = None if row_weights is None else row_weights[train]
     held_out_weights = None if row_weights is None or apart is None else row_weights[apart]
     below: Activation | None = None
-    for depth, (size, settings, activation, start) in enumerate(zip(sizes, layer_settings, kinds, starts, strict=True)):
+    for stage in done:
+        hidden = stage.network().apply(hidden, 0, 1, threads=threads)
+        held_out = None if held_out is None else stage.network().apply(held_out, 0, 1, threads=threads)
+        below = stage.encoder.activation
+    layers = list(enumerate(zip(sizes, layer_settings, kinds, starts, strict=True)))
+    for depth, (size, settings, activation, start) in layers[len(done) :]:
         layer, key = depth + 1, checks.subkey(seed, depth + 1)
         low, high = float(hidden.min()), float(hidden.max())
         unit = (low >= 0 and high <= 1) if below is None else below.name in activations.IN_UNIT_INTERVAL

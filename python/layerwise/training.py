@@ -53,6 +53,22 @@ class EpochRecord:
 Callback = Callable[[EpochRecord], object]
 
 
+@dataclass
+class Memory:
+    """What an optimiser remembers, so that a later run goes on where one ended.
+
+    Attributes
+    ----------
+    step : int
+        Steps done.
+    moments : pair of ndarrays or None
+        Of the flat parameters, as `Plan.moments` gives them. None: at the start.
+    """
+
+    step: int = 0
+    moments: tuple[Array, Array] | None = None
+
+
 class TrainingDiverged(ValueError):  # noqa: N818 (named for what happened, like KeyboardInterrupt)
     """The loss or a weight stopped being a finite number.
 
@@ -94,6 +110,7 @@ def run(
     schedule: Schedule = CONSTANT,
     row_weights: Array | None = None,
     validation: tuple[Array, Array | None, Array | None] | None = None,
+    memory: Memory | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Iterator[EpochRecord]:
     """Train an engine network in place, epoch by epoch.
@@ -118,6 +135,9 @@ def run(
         weights. None: all rows weigh 1.
     validation : (X, Y, row_weights) or None
         Rows to measure after each epoch and never to train on.
+    memory : Memory or None
+        Where the optimiser's memory begins; brought up to date after each epoch. Its steps need not be whole epochs of
+        this run if the recipe does not shuffle. None: at the start.
     callbacks : sequence of callables on an EpochRecord
         Each sees each epoch; training ends after an epoch for which one returned True.
 
@@ -135,12 +155,15 @@ def run(
     plan = plan_for(engine, recipe)
     steps = -(-len(X) // batch_size)
     learning_rate = float(learning_rate)
+    done = 0 if memory is None else memory.step
+    if memory is not None and memory.moments is not None:
+        plan.set_moments(*memory.moments)
 
     for epoch in range(1, epochs + 1):
         start = perf_counter()
         first = (epoch - 1) * steps
         rates = learning_rate * schedule.factors(first, steps, steps_per_epoch=steps, epochs=epochs)
-        stats = plan.run(X, Y, first, steps, rates, None, row_weights)
+        stats = plan.run(X, Y, done + first, steps, rates, None, row_weights)
         held_out = None if validation is None else float(plan.evaluate(*validation))
 
         finite = stats.finite and (held_out is None or np.isfinite(held_out))
@@ -150,6 +173,8 @@ def run(
         record = EpochRecord(
             stage, layer, epoch, epochs, float(stats.loss), held_out, float(rates[-1]), perf_counter() - start
         )
+        if memory is not None:
+            memory.step, memory.moments = done + first + steps, plan.moments()
         answers = [bool(callback(record)) for callback in callbacks]  # each callback sees each epoch
         if (any(answers) or epoch == epochs) and not np.isfinite(engine.parameters()).all():
             raise TrainingDiverged(stage, layer, epoch, learning_rate, "a weight is not a finite number")

@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from layerwise import checks, finetuning, pretraining
 from layerwise.checks import Parameter
 from layerwise.estimators.base import LayerwiseEstimator
+from layerwise.estimators.continuing import passes_make_sense
 from layerwise.estimators.weights import check_sample_weight, counting
 
 Array = NDArray[Any]
@@ -31,7 +33,13 @@ class StackedAutoencoder(LayerwiseEstimator):
         "auto": "tanh".
     initializer : str, initializer, or a list with one a layer, default="auto"
         "auto": by the activation, see `layerwise.initializers`.
-    n_jobs, random_state, verbose
+    n_jobs, random_state
+        As in `PretrainedClassifier`.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the fit before: stages that are pretrained are kept, and the unrolled network is
+        fine-tuned further, if it is fine-tuned. Layers added to `hidden_layer_sizes`, and those that an interrupted fit
+        did not reach, are pretrained on the kept ones; the stack is then unrolled anew.
+    verbose
         As in `PretrainedClassifier`.
 
     Attributes
@@ -69,6 +77,7 @@ class StackedAutoencoder(LayerwiseEstimator):
         initializer: Any = "auto",
         n_jobs: int | None = None,
         random_state: Any = None,
+        warm_start: bool = False,
         verbose: int = 0,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -78,6 +87,7 @@ class StackedAutoencoder(LayerwiseEstimator):
         self.initializer = initializer
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.warm_start = warm_start
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "StackedAutoencoder":  # noqa: ARG002 (y is scikit-learn's convention)
@@ -104,28 +114,65 @@ class StackedAutoencoder(LayerwiseEstimator):
         KeyboardInterrupt
             On Ctrl-C, with a note that says what was kept: finished stages, or the network if fine-tuning had begun.
         """
+        return self._fit(X, sample_weight)
+
+    @available_if(passes_make_sense)  # type: ignore[untyped-decorator]
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "StackedAutoencoder":  # noqa: ARG002 (y is scikit-learn's convention)
+        """Learn from some more rows.
+
+        The first call pretrains on its rows. Each call then does one pass of fine-tuning of the unrolled network, as
+        `finetuning` says ("auto" if it is None), with the optimiser going on where the call before left it. After `fit`
+        or `layerwise.load`, fine-tuning goes on from there with a fresh optimiser.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+            As in `PretrainedClassifier.fit`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As for `fit`.
+        AttributeError
+            With early stopping or a schedule of the learning rate, which rule whole fits.
+        TrainingDiverged, KeyboardInterrupt
+            As for `fit`.
+        """
+        return self._fit(X, sample_weight, once=True)
+
+    def _fit(self, X: Any, sample_weight: Any, *, once: bool = False) -> "StackedAutoencoder":
         with self._fitting() as fitted:
             show = self._progress()
             shape = self._architecture()
             settings = pretraining.resolve(self._where("pretraining"), self.pretraining)
             settings.check(self._where("pretraining"), len(shape.sizes))
-            unrolled = None
-            if self.finetuning is not None:
-                where = self._where("finetuning")
+            where = self._where("finetuning")
+            if self.finetuning is None:
+                unrolled = finetuning.FineTuning(epochs=int(once)).check(where, len(shape.sizes))
+            else:
                 unrolled = finetuning.resolve(where, self.finetuning).check(where, len(shape.sizes))
+            unrolled = unrolled.replace(epochs=1) if once else unrolled
             self._threads()
-            X = self._checked(X, reset=True)
+            kept = self._kept(shape, always=once)
+            X = self._checked(X, reset=kept is None, dtype=None if kept is None else kept.dtype)
             weights, X = counting(check_sample_weight(sample_weight, X), X)
             seed = self._seed()
             try:
-                self._pretrain(fitted, X, settings, shape, seed, show, weights)
-                network = finetuning.unroll(fitted["stages_"])
-                if unrolled is None:
-                    unrolled = finetuning.FineTuning(epochs=0).check(self._where("finetuning"), len(shape.sizes))
+                if kept is not None and kept.network is not None:
+                    fitted |= {"stages_": kept.stages, "history_": kept.history}
+                    network = kept.network
                 else:
+                    self._pretrain(fitted, X, settings, shape, seed, show, weights, kept)
+                    network = finetuning.unroll(fitted["stages_"])
+                if unrolled.epochs:
                     show.report(f"fine-tuning the unrolled network of {len(network.layers)} layers")
                 first = fitted["stages_"][0]
-                loss = "sigmoid_cross_entropy" if first.loss == "cross_entropy" else first.loss
                 self._finetune(
                     fitted,
                     network,
@@ -134,10 +181,10 @@ class StackedAutoencoder(LayerwiseEstimator):
                     unrolled,
                     seed,
                     show,
-                    loss=loss,
+                    loss="sigmoid_cross_entropy" if first.loss == "cross_entropy" else first.loss,
                     n_hidden=len(shape.sizes),
-                    groups=None,
                     row_weights=None if weights is None else weights.astype(X.dtype),
+                    memory=self._memory_of(fitted, unrolled) if once else None,
                 )
             finally:
                 show.close()

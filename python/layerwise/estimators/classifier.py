@@ -1,6 +1,5 @@
 """The classifier."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,23 +7,19 @@ from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils import Tags
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from layerwise.estimators.labels import is_matrix, known_classes, known_indicators
+from layerwise.estimators.continuing import passes_make_sense
+from layerwise.estimators.labels import is_matrix, known_classes
 from layerwise.estimators.supervised import PretrainedEstimator
-from layerwise.estimators.weights import (
-    balanced_cells,
-    check_class_weight,
-    check_sample_weight,
-    class_weights,
-    counting,
-    log_shares,
-)
+from layerwise.estimators.targets import ClassTargets
+from layerwise.estimators.weights import check_class_weight, check_sample_weight
 
 Array = NDArray[Any]
 
 
-class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignore[misc]
+class PretrainedClassifier(ClassifierMixin, PretrainedEstimator, ClassTargets):  # type: ignore[misc]
     """Deep classifier that learns from all rows first and from the labelled ones afterwards.
 
     `fit` has three steps: pretrain the hidden layers on all rows without labels, one at a time; stack them and add a
@@ -62,6 +57,10 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
         is greater, are never used. The result does not depend on it.
     random_state : int, RandomState instance or None, default=None
         With an int, the same data give the same bits.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the fit before: stages that are pretrained are kept, fine-tuning starts from the
+        network reached, in the targets' units of then, and `history_` grows. Layers added to `hidden_layer_sizes`, and
+        those that an interrupted fit did not reach, are pretrained on the kept ones; the stack is then fine-tuned anew.
     verbose : int, default=0
         0: silent. 1: the choices made, each layer's skill, and a progress bar. 2: a line per epoch.
 
@@ -113,6 +112,7 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
         unlabeled: Any = "auto",
         n_jobs: int | None = None,
         random_state: Any = None,
+        warm_start: bool = False,
         verbose: int = 0,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -124,6 +124,7 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
         self.unlabeled = unlabeled
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.warm_start = warm_start
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "PretrainedClassifier":
@@ -152,14 +153,58 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
         KeyboardInterrupt
             On Ctrl-C, with a note that says what was kept: finished stages, or the network if fine-tuning had begun.
         """
+        return self._fit(X, y, sample_weight)
+
+    @available_if(passes_make_sense)  # type: ignore[untyped-decorator]
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> "PretrainedClassifier":
+        """Learn from some more rows.
+
+        The first call pretrains on its rows. Each call then does one pass of fine-tuning over its labelled rows, with
+        the optimiser going on where the call before left it. A call without a label only pretrains, if it is the first,
+        or does nothing. After `fit` or `layerwise.load`, fine-tuning goes on from there with a fresh optimiser.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            As in `fit`; -1 is an unknown label unless it is one of `classes`.
+        classes : array-like of shape (n_classes,), default=None
+            All labels that will ever occur. The first call needs them, unless y is an indicator matrix.
+        sample_weight : array-like of shape (n_samples,), default=None
+            As in `fit`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As for `fit`; also if `classes` is missing in the first call or differs in a later one, if a label is not
+            among them.
+        AttributeError
+            With early stopping, a schedule of the learning rate or class_weight="balanced", which need whole fits.
+        TrainingDiverged, KeyboardInterrupt
+            As for `fit`.
+        """
+        return self._fit(X, y, sample_weight, once=True, classes=classes)
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, *, once: bool = False, classes: Any = None
+    ) -> "PretrainedClassifier":
         with self._fitting() as fitted:
             show = self._progress()
             settings = self._settings()
             check_class_weight(self._where("class_weight"), self.class_weight)
-            X = self._matrix(X, settings[1])
+            kept = self._kept(settings[0], always=once)
+            X = self._matrix(X, settings[1], kept)
             _require_target(self, y)
-            weights, X, task = (self._several_labels if is_matrix(y) else self._one_label)(X, y, sample_weight)
-            fitted |= {"classes_": task.classes, "n_labeled_": len(task.targets)}
+            known = self._known_classes(classes, y) if once else None
+            read = self._several_labels if is_matrix(y) else self._one_label
+            weights, X, task = read(X, y, sample_weight, known)
+            self._check_same_classes(kept, task)
+            before = self.n_labeled_ if once and kept is not None else 0
+            fitted |= {"classes_": task.classes, "n_labeled_": before + len(task.targets)}
             try:
                 self._learn(
                     fitted,
@@ -172,47 +217,15 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
                     groups=task.codes,
                     weights=weights,
                     factors=task.factors,
-                    bias=task.bias,
+                    bias=None if once else task.bias,
+                    kept=kept,
+                    once=once,
                     seed=self._seed(),
                     show=show,
                 )
             finally:
                 show.close()
         return self
-
-    def _one_label(self, X: Array, y: Any, sample_weight: Any) -> tuple[Array | None, Array, "Task"]:
-        """Return the weights, X and what to learn, without rows of weight 0, where y is a vector of labels."""
-        labelled, labels = known_classes(y, self.unlabeled)
-        check_consistent_length(X, labelled)
-        weights = check_sample_weight(sample_weight, X)
-        of_labels, labels = counting(None if weights is None else weights[labelled], labels)
-        if len(labels) == 0:
-            raise ValueError("The sample_weight of every labelled row is zero.")
-        weights, X, labelled = counting(weights, X, labelled)
-        classes, codes = np.unique(labels, return_inverse=True)
-        factors = class_weights(self._where("class_weight"), self.class_weight, classes, codes, of_labels)
-        bias = log_shares(codes, of_labels, factors, len(classes))
-        return weights, X, Task("softmax", classes, labelled, np.eye(len(classes))[codes], codes, factors, bias)
-
-    def _several_labels(self, X: Array, y: Any, sample_weight: Any) -> tuple[Array | None, Array, "Task"]:
-        """Return the weights, X and what to learn, without rows of weight 0, where y is an indicator matrix."""
-        if self.class_weight is not None and not isinstance(self.class_weight, str):
-            allowed = 'None or "balanced" where y is an indicator matrix'
-            raise self._where("class_weight").error(allowed, self.class_weight)
-        cells = known_indicators(y, self.unlabeled)
-        check_consistent_length(X, cells)
-        weights, X, cells = counting(check_sample_weight(sample_weight, X), X, cells)
-        unknown = np.isnan(cells)
-        if unknown.all(axis=0).any():
-            column = int(np.flatnonzero(unknown.all(axis=0))[0])
-            raise ValueError(f"column {column} of y holds no label: every cell is unknown, or its row has weight zero.")
-        labelled: Array = ~unknown.all(axis=1)
-        factors = None if self.class_weight is None else balanced_cells(cells[labelled], weights, labelled)
-        return weights, X, Task("sigmoid", np.arange(cells.shape[1]), labelled, cells[labelled], factors=factors)
-
-    @property
-    def _is_multilabel(self) -> bool:
-        return self.network_.layers[-1].activation.name == "sigmoid"
 
     def _logits(self, X: Any) -> Array:
         check_is_fitted(self)
@@ -316,37 +329,10 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
             accuracy_score(labels, predicted[labelled], sample_weight=None if weights is None else weights[labelled])
         )
 
-    def _subset_accuracy(self, predicted: Array, y: Any, sample_weight: Any) -> float:
-        cells = known_indicators(y, self.unlabeled) if is_matrix(y) else np.empty((0, 0))
-        if cells.shape != predicted.shape:
-            raise ValueError(f"y has shape {np.shape(y)}, but an indicator matrix of {predicted.shape} is expected.")
-        unknown = np.isnan(cells)
-        right = (unknown | (cells == predicted)).all(axis=1)
-        weights = check_sample_weight(sample_weight, predicted)
-        known = ~unknown.all(axis=1)
-        return float(np.average(right[known], weights=None if weights is None else weights[known]))
-
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
-
-
-@dataclass(frozen=True)
-class Task:
-    """What fine-tuning learns: the labelled rows' targets, and the output activation that fits them.
-
-    `targets` has a row for each True of `labelled`, and NaN where a cell is unknown. `codes` are the rows' places in
-    `classes`, `factors` what `class_weight` multiplies their weights by, `bias` the output biases' start.
-    """
-
-    output: str
-    classes: Array
-    labelled: Array
-    targets: Array
-    codes: Array | None = None
-    factors: Array | None = None
-    bias: Array | None = None
 
 
 def _require_target(estimator: Any, y: Any) -> None:

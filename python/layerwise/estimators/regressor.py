@@ -7,9 +7,11 @@ from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils import Tags
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from layerwise.estimators.classifier import _require_target
+from layerwise.estimators.continuing import passes_make_sense
 from layerwise.estimators.labels import known_numbers
 from layerwise.estimators.supervised import PretrainedEstimator
 from layerwise.estimators.weights import check_sample_weight, counting
@@ -26,7 +28,7 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
 
     Parameters
     ----------
-    hidden_layer_sizes, pretraining, finetuning, activation, initializer, n_jobs, random_state, verbose
+    hidden_layer_sizes, pretraining, finetuning, activation, initializer, n_jobs, random_state, warm_start, verbose
         As in `PretrainedClassifier`.
     unlabeled : "auto", -1 or None, default="auto"
         NaN and None are unknown targets, except under None, which says that every element is known. -1: also every -1.
@@ -56,6 +58,7 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
         unlabeled: Any = "auto",
         n_jobs: int | None = None,
         random_state: Any = None,
+        warm_start: bool = False,
         verbose: int = 0,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -66,6 +69,7 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
         self.unlabeled = unlabeled
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.warm_start = warm_start
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "PretrainedRegressor":
@@ -92,20 +96,60 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
         KeyboardInterrupt
             On Ctrl-C, with a note that says what was kept: finished stages, or the network if fine-tuning had begun.
         """
+        return self._fit(X, y, sample_weight)
+
+    @available_if(passes_make_sense)  # type: ignore[untyped-decorator]
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> "PretrainedRegressor":
+        """Learn from some more rows.
+
+        The first call pretrains on its rows, and its targets' mean and standard deviation standardise those of all
+        calls, so it should be typical. Each call then does one pass of fine-tuning over its labelled rows, with the
+        optimiser going on where the call before left it. After `fit` or `layerwise.load`, fine-tuning goes on from
+        there with a fresh optimiser.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            As in `fit`. The first call needs a known value of each output; later ones need none.
+        sample_weight : array-like of shape (n_samples,), default=None
+            As in `fit`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As for `fit`.
+        AttributeError
+            With early stopping or a schedule of the learning rate, which rule whole fits.
+        TrainingDiverged, KeyboardInterrupt
+            As for `fit`.
+        """
+        return self._fit(X, y, sample_weight, once=True)
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, *, once: bool = False) -> "PretrainedRegressor":
         with self._fitting() as fitted:
             show = self._progress()
             settings = self._settings()
-            X = self._matrix(X, settings[1])
+            kept = self._kept(settings[0], always=once)
+            goes_on = kept is not None and kept.network is not None
+            X = self._matrix(X, settings[1], kept)
             _require_target(self, y)
-            numbers, is_vector = known_numbers(y, self.unlabeled)
+            numbers, is_vector = known_numbers(y, self.unlabeled, required=not (once and goes_on))
             check_consistent_length(X, numbers)
             weights, X, numbers = counting(check_sample_weight(sample_weight, X), X, numbers)
-            if np.isnan(numbers).all(axis=0).any():
+            if np.isnan(numbers).all(axis=0).any() and not (once and goes_on):
                 raise ValueError("The sample_weight of every known value of an output is zero.")
             labelled: Array = np.logical_not(np.isnan(numbers).all(axis=1))
 
-            mean, scale = _standard(numbers, weights)
-            fitted |= {"y_mean_": mean, "y_scale_": scale, "n_labeled_": int(labelled.sum())}
+            if goes_on and numbers.shape[1] != len(self.y_mean_):
+                raise ValueError(f"y has {numbers.shape[1]} outputs, but the fit before had {len(self.y_mean_)}.")
+            mean, scale = (self.y_mean_, self.y_scale_) if goes_on else _standard(numbers, weights)
+            before = self.n_labeled_ if once and goes_on else 0
+            fitted |= {"y_mean_": mean, "y_scale_": scale, "n_labeled_": before + int(labelled.sum())}
             fitted["_y_is_vector"] = is_vector
             try:
                 self._learn(
@@ -118,6 +162,8 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
                     loss="squared_error",
                     groups=None,
                     weights=weights,
+                    kept=kept,
+                    once=once,
                     seed=self._seed(),
                     show=show,
                 )

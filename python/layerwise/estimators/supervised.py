@@ -9,7 +9,8 @@ from sklearn.utils.validation import _check_feature_names, check_is_fitted
 
 from layerwise import checks, finetuning, pretraining
 from layerwise.estimators.autoencoder import StackedAutoencoder
-from layerwise.estimators.base import OUTPUT_KEY, START_KEY, Architecture, LayerwiseEstimator
+from layerwise.estimators.base import OUTPUT_KEY, START_KEY, LayerwiseEstimator
+from layerwise.estimators.continuing import Architecture, Kept
 from layerwise.estimators.labels import check_unlabeled
 from layerwise.estimators.weights import label_weights
 from layerwise.finetuning import FineTuning
@@ -70,8 +71,10 @@ class PretrainedEstimator(LayerwiseEstimator):
             raise self._where("initializer").error('"auto" with a StackedAutoencoder as pretraining', self.initializer)
         return Architecture(sizes, kinds, ["auto"] * len(sizes))
 
-    def _matrix(self, X: Any, before: Any) -> Any:
-        """Return X for fit; with a fitted autoencoder, in its dtype and with its features."""
+    def _matrix(self, X: Any, before: Any, kept: Kept | None) -> Any:
+        """Return X for fit; with a fitted autoencoder or a kept network, in its dtype and with its features."""
+        if kept is not None:
+            return self._checked(X, dtype=kept.dtype)
         if not isinstance(before, StackedAutoencoder):
             return self._checked(X, reset=True)
         data = self._checked(X, reset=True, dtype=before.network_.dtype)
@@ -92,6 +95,7 @@ class PretrainedEstimator(LayerwiseEstimator):
         seed: int,
         show: Progress,
         weights: Array | None,
+        kept: Kept | None,
     ) -> list[DenseLayer]:
         """Return the hidden layers to stack: pretrained here, pretrained before, or at a random start."""
         fitted |= {"stages_": [], "history_": []}
@@ -101,7 +105,7 @@ class PretrainedEstimator(LayerwiseEstimator):
         if before is None:
             key = checks.subkey(seed, START_KEY)
             return finetuning.random_layers(X.shape[1], shape.sizes, shape.kinds, shape.starts, key, X.dtype)
-        self._pretrain(fitted, X, before, shape, seed, show, weights)
+        self._pretrain(fitted, X, before, shape, seed, show, weights, kept)
         return [stage.encoder for stage in fitted["stages_"]]
 
     def _learn(
@@ -118,32 +122,42 @@ class PretrainedEstimator(LayerwiseEstimator):
         weights: Array | None,
         factors: Array | None = None,
         bias: Array | None = None,
+        kept: Kept | None,
+        once: bool,
         seed: int,
         show: Progress,
     ) -> None:
-        """Do the three steps: pretrain, stack, fine-tune.
+        """Do the three steps: pretrain, stack, fine-tune; what is `kept` of a fit before is not done again.
 
         `weights` are those of all rows; `factors` multiply those of the labelled ones for fine-tuning. `bias` is
-        where the output layer's biases start.
+        where the output layer's biases start. `once`: a pass of partial_fit.
         """
         shape, before, finetuning_settings = settings
         of_labels = label_weights(None if weights is None else weights[labelled], factors)
-        hidden = self._hidden_layers(fitted, X, before, shape, seed, show, weights)
-        network = finetuning.stack(hidden, Y.shape[1], output, seed=checks.subkey(seed, OUTPUT_KEY), bias=bias)
+        if kept is not None and kept.network is not None:
+            fitted |= {"stages_": kept.stages, "history_": kept.history}
+            network = kept.network
+        else:
+            hidden = self._hidden_layers(fitted, X, before, shape, seed, show, weights, kept)
+            key = checks.subkey(seed, OUTPUT_KEY)
+            network = finetuning.stack(hidden, Y.shape[1], output, seed=key, bias=bias)
+        if len(Y) == 0:  # partial_fit without a label
+            self._collect(fitted, network, [])
+            return
         show.report(f"fine-tuning on {len(Y)} labelled rows of {len(X)}")
-        rows = X if labelled.all() else np.ascontiguousarray(X[labelled])
         self._finetune(
             fitted,
             network,
-            rows,
+            X if labelled.all() else np.ascontiguousarray(X[labelled]),
             Y,
-            finetuning_settings,
+            finetuning_settings.replace(epochs=1) if once else finetuning_settings,
             seed,
             show,
             loss=loss,
-            n_hidden=len(hidden),
+            n_hidden=len(shape.sizes),
             groups=groups,
             row_weights=None if of_labels is None else of_labels.astype(X.dtype),
+            memory=self._memory_of(fitted, finetuning_settings) if once else None,
         )
 
 

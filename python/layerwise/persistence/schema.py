@@ -124,7 +124,9 @@ def _check_sizes(name: str, attributes: dict[str, Any]) -> None:
     if not fits:
         raise FormatError(f"the network's sizes do not fit the other attributes of {name}")
     outputs = {"PretrainedClassifier": ("softmax", "sigmoid"), "PretrainedRegressor": ("identity",)}.get(name)
-    if outputs is not None and layers[-1].activation.name not in outputs:
+    several = layers[-1].activation.name == "sigmoid" and name == "PretrainedClassifier"  # its classes are columns
+    fits = not several or attributes["classes_"].tolist() == list(range(layers[-1].n_out))
+    if outputs is not None and not (fits and layers[-1].activation.name in outputs):
         raise FormatError(f"the output layer of a {name} is not {' or '.join(outputs)}")
 
 
