@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import functools
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -22,6 +26,9 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 #: A probe in which the second core adds less than this was taken while the machine was busy or halved.
 HALVED = 1.6
+PEAK_SECONDS = 0.015  # of a probe of the processor's peak, for each number of threads
+#: A sample with less than this part of the best peak of the run beside it was disturbed.
+DISTURBED = 0.9
 
 
 def machine() -> dict[str, Any]:
@@ -93,6 +100,27 @@ def limit(threads: int, size: int = 2048, repeats: int = 3) -> float:
         return 2 * size**3 / min(seconds(lambda: np.matmul(a, b, out=out)) for _ in range(repeats)) / 1e9
 
 
+@functools.cache
+def _fma_gflops() -> Callable[[int, float], float] | None:
+    """The compiled probe ``peak.cpp``, or None on a machine without a compiler."""
+    compiler = shutil.which("c++")
+    if compiler is None:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        library = Path(folder) / "peak.so"
+        options = ["-O2", "-march=native", "-std=c++17", "-shared", "-fPIC", "-pthread"]
+        subprocess.run([compiler, *options, str(HERE / "peak.cpp"), "-o", str(library)], check=True)
+        probe = ctypes.CDLL(str(library)).fma_gflops
+    probe.argtypes, probe.restype = [ctypes.c_int, ctypes.c_double], ctypes.c_double
+    return probe  # type: ignore[no-any-return]
+
+
+def peak(threads: int) -> float:
+    """GFLOP/s of fused multiply-adds in registers at this moment; of NumPy's product where there is no compiler."""
+    probe = _fma_gflops()
+    return probe(threads, PEAK_SECONDS) if probe else limit(threads, 512)
+
+
 def seconds(work: Callable[[], Any]) -> float:
     """Wall-clock time of one call."""
     start = time.perf_counter()
@@ -154,6 +182,13 @@ def records(benchmark: str) -> list[dict[str, Any]]:
     """All lines of ``results/<benchmark>.jsonl``, oldest first."""
     file = RESULTS / f"{benchmark}.jsonl"
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def undisturbed(peaks: list[list[float]]) -> list[int]:
+    """The rounds beside all of whose samples the processor gave its peak; all of them if there is none."""
+    best = max(max(of_round) for of_round in peaks)
+    kept = [number for number, of_round in enumerate(peaks) if min(of_round) >= DISTURBED * best]
+    return kept or list(range(len(peaks)))
 
 
 def _command() -> str:

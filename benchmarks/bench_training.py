@@ -1,56 +1,54 @@
-"""How long one training epoch takes: Layerwise through its public API against NumPy, PyTorch and JAX.
+"""How long a training epoch or a prediction takes: Layerwise's public API against NumPy, PyTorch, JAX, scikit-learn.
 
-    python benchmarks/bench_training.py [--workloads dae wide ...] [--repeats 9] [--threads 2]
+    python benchmarks/bench_training.py [--workloads dae wide ...] [--repeats 6] [--processes 2] [--resume]
 
-Every contender runs in a process of its own (no library's threads disturb another's, buffer addresses vary), one at a
-time, in turn, beside a probe of the machine's limit. Before any timing, all must report the same loss after the same
-steps from the same weights, without noise. NumPy, PyTorch and JAX run at the better of one and `--threads` threads,
-tried first. Peers that are not installed are skipped with a word. One JSON line per workload goes to
-``benchmarks/results/training.jsonl``; `tables.py` makes the table of README.md from it.
+Every contender runs in a process of its own (no library's threads disturb another's), one at a time, in turn; all start
+afresh `--processes` times, because the addresses of buffers matter. Before any timing, all must report the same loss
+after the same steps from the same weights, without noise. The peers run at the better of one and `--threads` threads,
+tried first (the compiled PyTorch at the eager one's choice); Layerwise chooses by itself. Beside each sample the peak
+of the processor is probed; rounds in which it was not there count only if there is no other. What takes longer than a
+second or so an epoch is timed on a part of its batches. Peers that are not installed are skipped with a word. One JSON
+line per workload goes to ``benchmarks/results/training.jsonl``, from which `tables.py` makes the table of README.md;
+with `--resume` a workload that has a line of this commit there is left out.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import multiprocessing
 import os
 import sys
+import time
 import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
 import _timing
-import peers
+from peers import CONTENDERS, Contender
 from workloads import WORKLOADS, Workload, data_of, weights_of
 
 CHECKED_STEPS = 8
-#: Agreement asked of the mean loss over the checked steps: float32 sums in another order, and what ReLU makes of them.
-TOLERANCE = 1e-3
-
-CONTENDERS = {
-    "layerwise": "Layerwise",
-    "layerwise tied": "LayerwiseTied",
-    "numpy": "NumPy",
-    "torch": "PyTorch",
-    "jax": "Jax",
-}
+SAMPLE_SECONDS = 1.2  # a slower contender is timed on a part of its epoch
 
 
 def work(pipe: Connection, name: str, workload: Workload, threads: int) -> None:
-    """A contender's own process: makes it, then answers "check" and "epoch"."""
+    """A contender's own process: makes it, then answers what is asked."""
     try:
         if threads == 1:
-            os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-        contender: peers.Contender = getattr(peers, CONTENDERS[name])(
-            workload, data_of(workload), weights_of(workload), threads
-        )
+            os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        file, kind, _ = CONTENDERS[name]
+        make = getattr(importlib.import_module(file), kind)
+        contender: Contender = make(workload, data_of(workload), weights_of(workload), threads)
+        pipe.send(contender.refusal())
         while (order := pipe.recv()) is not None:
-            pipe.send(contender.check(CHECKED_STEPS) if order == "check" else contender.epoch())
+            method, *arguments = order
+            pipe.send((getattr(contender, method)(*arguments), contender.tolerance))
     except (EOFError, KeyboardInterrupt):
         pass
     except Exception:
-        pipe.send(traceback.format_exc())
+        pipe.send(("failed", traceback.format_exc()))
 
 
 class Process:
@@ -58,118 +56,188 @@ class Process:
 
     def __init__(self, name: str, workload: Workload, threads: int) -> None:
         context = multiprocessing.get_context("spawn")
-        self.name, self.threads = name, threads
+        self.name, self.threads, self.share = name, threads, 1.0
         self.pipe, other = context.Pipe()
         self.process = context.Process(target=work, args=(other, name, workload, threads), daemon=True)
         self.process.start()
         other.close()
+        self.refusal = self._receive()
 
-    def ask(self, order: str) -> float:
+    def ask(self, *order: Any) -> tuple[float, float]:
         self.pipe.send(order)
-        answer = self.pipe.recv()
-        if isinstance(answer, str):
-            raise RuntimeError(f"{self.name} failed:\n{answer}")
-        return float(answer)
+        answer: tuple[float, float] = self._receive()
+        return answer
+
+    def check(self) -> tuple[float, float]:
+        """The loss, and how far it may be from the others'."""
+        return self.ask("check", CHECKED_STEPS)
+
+    def epoch(self) -> float:
+        return self.ask("epoch", self.share)[0]
+
+    def warm(self, steps: int) -> None:
+        """Two batches to warm up, two more to see which part of an epoch a sample can be, and that part once."""
+        self.ask("epoch", 2 / steps)
+        self.share = min(1.0, SAMPLE_SECONDS / self.ask("epoch", 2 / steps)[0])
+        self.share = min(1.0, SAMPLE_SECONDS / self.epoch())
 
     def close(self) -> None:
         self.pipe.send(None)
         self.process.join(10)
 
+    def _receive(self) -> Any:
+        answer = self.pipe.recv()
+        if isinstance(answer, tuple) and answer[0] == "failed":
+            raise RuntimeError(f"{self.name} failed:\n{answer[1]}")
+        return answer
 
-def measure(workload: Workload, names: list[str], repeats: int, threads: int) -> dict[str, Any]:
+
+def measure(workload: Workload, names: list[str], options: argparse.Namespace) -> dict[str, Any]:
     """One line of results: every contender's times for the workload."""
-    started = {}
-    for name in names:
-        started[name] = best_threads(name, workload, threads)
-    losses = {name: process.ask("check") for name, process in started.items() if name != "layerwise tied"}
-    first = losses["numpy"]
-    for name, loss in losses.items():
-        if not abs(loss - first) <= TOLERANCE * abs(first):
-            raise AssertionError(f"{workload.name}: {name} has a loss of {loss} where numpy has {first}")
-    print(f"  losses agree: {first:.6g} after {CHECKED_STEPS} steps", flush=True)
-
-    for process in started.values():
-        process.ask("epoch")
-    samples = {name: (lambda process=process: process.ask("epoch")) for name, process in started.items()}
-    times, probes = _timing.interleaved(samples, repeats, threads)
-    for process in started.values():
-        process.close()
-    good = [i for i, probe in enumerate(probes) if threads == 1 or not _timing.halved(probe)] or range(repeats)
+    started, threads = time.monotonic(), options.threads
+    chosen: dict[str, int] = {}
+    times: dict[str, list[float]] = {}
+    peaks: list[list[float]] = []
+    limits: list[dict[str, float]] = []
+    for life in range(options.processes):
+        processes = start(workload, list(times) or names, chosen, threads)
+        losses = agreed(workload, processes)
+        if life == 0:
+            print(f"  losses agree: {next(iter(losses.values())):.6g} ({time.monotonic() - started:.0f} s)", flush=True)
+            times = {name: [] for name in processes}
+        for round_ in range(-(-options.repeats // options.processes)):
+            spent = (time.monotonic() - started) / options.seconds
+            if round_ > 1 and spent > (life + 1) / options.processes:
+                break
+            limits.append({f"limit_{count}": round(_timing.limit(count, repeats=2), 1) for count in {1, threads}})
+            peaks.append([_timing.peak(threads)])
+            for name, process in processes.items():
+                times[name].append(process.epoch())
+                peaks[-1].append(_timing.peak(threads))
+        for process in processes.values():
+            process.close()
+    kept = _timing.undisturbed(peaks)
     results = {}
-    for name, all_times in times.items():
-        kept = [all_times[i] for i in good]
+    for name, every in times.items():
+        own = [every[i] for i in kept]
         results[name] = {
-            "threads": started[name].threads or "own choice",
-            **_timing.summary(kept),
-            "gflops": workload.flops / _timing.summary(kept)["median"] / 1e9,
-            "times_layerwise": _timing.paired_ratio(kept, [times["layerwise"][i] for i in good]),
-            "all_seconds": [round(seconds, 5) for seconds in all_times],
+            "threads": chosen[name] or "own choice",
+            **_timing.summary(own),
+            "gflops": workload.flops / _timing.summary(own)["median"] / 1e9,
+            "times_layerwise": _timing.paired_ratio(own, [times["layerwise"][i] for i in kept]),
+            "all_seconds": [float(f"{seconds:.4g}") for seconds in every],
         }
     return {
         "workload": workload.name,
         "sizes": workload.sizes,
         "batch_size": workload.batch_size,
         "rows": workload.rows,
+        "predicts": workload.predicts,
         "gflop_per_epoch": workload.flops / 1e9,
         "checked_loss": {name: round(loss, 6) for name, loss in losses.items()},
-        "probes": probes,
-        "rounds_kept": len(good),
+        "peaks": [[round(gflops, 1) for gflops in of_round] for of_round in peaks],
+        "probes": limits,
+        "rounds_kept": len(kept),
+        "processes": options.processes,
+        "seconds": round(time.monotonic() - started, 1),
         "results": results,
     }
 
 
-def best_threads(name: str, workload: Workload, threads: int) -> Process:
-    """The contender at its better number of threads; ours chooses by itself."""
-    if name.startswith("layerwise") or threads == 1:
-        return Process(name, workload, 0 if name.startswith("layerwise") and threads > 1 else threads)
-    tried = []
-    for count in (1, threads):
-        process = Process(name, workload, count)
-        process.ask("epoch")
-        tried.append((min(process.ask("epoch") for _ in range(2)), count, process))
-    tried.sort(key=lambda trial: trial[0])
-    for _, _, process in tried[1:]:
-        process.close()
-    return tried[0][2]
+def start(workload: Workload, names: list[str], chosen: dict[str, int], threads: int) -> dict[str, Process]:
+    """Start the contenders, warm; the first time at each number of threads, of which `chosen` keeps the better."""
+    processes = {}
+    for name in names:
+        if name in chosen:
+            tried = [chosen[name]]
+        elif name.startswith("layerwise"):
+            tried = [0 if threads > 1 else 1]
+        elif name == "torch compiled":
+            tried = [chosen.get("torch", threads)]
+        else:
+            tried = sorted({1, threads})
+        trials = []
+        for count in tried:
+            process = Process(name, workload, count)
+            if process.refusal:
+                print(f"  {name} {process.refusal}: skipped", flush=True)
+                process.close()
+                break
+            process.check()
+            process.warm(workload.steps)
+            trials.append((min(process.epoch() for _ in range(2)) if len(tried) > 1 else 0.0, process))
+        trials.sort(key=lambda trial: trial[0])
+        for _, process in trials[1:]:
+            process.close()
+        if trials:
+            processes[name] = trials[0][1]
+            chosen[name] = trials[0][1].threads
+    return processes
 
 
-def available(name: str, workload: Workload) -> bool:
-    """Whether the contender can take part; says so when not."""
-    if name == "layerwise tied":
-        return workload.name == "dae"
-    missing = importlib.util.find_spec(name) is None
-    if missing:
-        print(f"  {name} is not installed: skipped", flush=True)
-    return not missing
+def agreed(workload: Workload, processes: dict[str, Process]) -> dict[str, float]:
+    """Each contender's loss, which must be NumPy's."""
+    answers = {name: process.check() for name, process in processes.items() if name != "layerwise tied"}
+    first = answers["numpy"][0]
+    for name, (loss, tolerance) in answers.items():
+        if not abs(loss - first) <= tolerance * abs(first):
+            raise AssertionError(f"{workload.name}: {name} has a loss of {loss} where numpy has {first}")
+    return {name: loss for name, (loss, _) in answers.items()}
+
+
+def available(name: str) -> bool:
+    """Whether the contender's package is installed; says so when not."""
+    if importlib.util.find_spec(CONTENDERS[name][2]) is not None:
+        return True
+    print(f"  {name} is not installed: skipped", flush=True)
+    return False
 
 
 def show(line: dict[str, Any]) -> None:
     limit = max(max(probe.values()) for probe in line["probes"])
-    print(f"  {'':16} {'threads':>10} {'median':>10} {'best':>10} {'spread':>7} {'GFLOP/s':>8} {'x layerwise':>12}")
+    print(f"  {'':18} {'threads':>10} {'median':>12} {'best':>12} {'spread':>7} {'GFLOP/s':>8} {'x layerwise':>12}")
     for name, result in line["results"].items():
         print(
-            f"  {name:16} {result['threads']!s:>10} {result['median'] * 1e3:>7.1f} ms {result['best'] * 1e3:>7.1f} ms "
+            f"  {name:18} {result['threads']!s:>10} {result['median'] * 1e3:>9.2f} ms {result['best'] * 1e3:>9.2f} ms "
             f"{result['spread']:>6.0%} {result['gflops']:>8.1f} {result['times_layerwise']:>11.2f}x",
         )
-    print(f"  limit (NumPy's large product): {limit:.0f} GFLOP/s; {line['rounds_kept']} rounds kept", flush=True)
+    rounds = f"{line['rounds_kept']} of {len(line['peaks'])} rounds undisturbed"
+    print(f"  limit (NumPy's large product): {limit:.0f} GFLOP/s; {rounds}; {line['seconds']} s", flush=True)
+
+
+def finished(threads: int) -> set[str]:
+    """The workloads that have a line of this very commit and number of threads."""
+    commit = _timing.machine()["commit"]
+    lines = _timing.records("training")
+    return {
+        line["workload"]
+        for line in lines
+        if line["machine"]["commit"] == commit and line.get("threads") == threads and not commit.endswith("+")
+    }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS), metavar="NAME")
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS), metavar="NAME")
-    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--repeats", type=int, default=6, help="rounds, over all processes")
+    parser.add_argument("--processes", type=int, default=2, help="how often every contender starts afresh")
+    parser.add_argument(
+        "--seconds", type=float, default=170, help="of a workload: then it stops at two rounds a process"
+    )
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--resume", action="store_true", help="leave out workloads that this commit has a line of")
     parser.add_argument("--no-record", action="store_true", help="print only")
     options = parser.parse_args()
-    for workload in (WORKLOADS[name] for name in options.workloads):
+    done = finished(options.threads) if options.resume else set()
+    for workload in (WORKLOADS[name] for name in options.workloads if name not in done):
         print(f"{workload.name}: {'-'.join(map(str, workload.sizes))}, batch {workload.batch_size}", flush=True)
         wanted = ["layerwise", "numpy", *options.contenders]  # what the others are compared with always runs
-        names = [name for name in CONTENDERS if name in wanted and available(name, workload)]
-        line = measure(workload, names, options.repeats, options.threads)
+        names = [name for name in CONTENDERS if name in wanted and available(name)]
+        line = measure(workload, names, options)
         show(line)
         if not options.no_record:
-            _timing.record("training", machine=_timing.machine(), **line)
+            _timing.record("training", machine=_timing.machine(), threads=options.threads, **line)
     return 0
 
 

@@ -7,6 +7,7 @@ python benchmarks/tables.py --write  put them between their marks in README.md
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any
 
 import _experiment
 import _timing
+from peers import CONTENDERS
 
 Line = dict[str, Any]
 
@@ -48,21 +50,30 @@ def origin(lines: list[Line]) -> str:
     )
 
 
+def duration(seconds: float) -> str:
+    """Three digits and a unit."""
+    units = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
+    unit, size = next((known for known in units if seconds >= known[1]), units[-1])
+    value = seconds / size
+    return f"{value:.{max(0, 2 - int(math.log10(max(value, 1))))}f} {unit}"
+
+
 def training() -> str:
-    """Milliseconds of an epoch and how many times ours, by workload and contender."""
+    """Time of an epoch (or a prediction) and how many times ours, by workload and contender."""
     lines = latest(_timing.records("training"), "workload")
     took_part = {name for line in lines for name in line["results"]}
-    names = [name for name in ("layerwise", "layerwise tied", "numpy", "torch", "jax") if name in took_part]
+    names = [name for name in CONTENDERS if name in took_part]
     rows = [["workload", *names, "ours, GFLOP/s", "of the limit"]]
     for line in lines:
         results = line["results"]
+        calls = line["rows"] // line["batch_size"] if line.get("predicts") else 1  # of a prediction: the time of a call
         cells = []
         for name in names:
             if name not in results:
                 cells.append("")
                 continue
-            times = "" if name.startswith("layerwise") else f", **{results[name]['times_layerwise']:.2f}×**"
-            cells.append(f"{results[name]['median'] * 1e3:.0f} ms{times}")
+            times = "" if name == "layerwise" else f", **{results[name]['times_layerwise']:.2f}×**"
+            cells.append(duration(results[name]["median"] / calls) + times)
         limit = max(max(probe.values()) for probe in line["probes"])
         speed = results["layerwise"]["gflops"]
         label = f"`{line['workload']}` {'-'.join(map(str, line['sizes']))}, {line['batch_size']}"
@@ -80,6 +91,65 @@ def kernels() -> str:
     return f"{markdown(rows)}\n\n{origin(lines)}"
 
 
+def growth() -> str:
+    """Time, operations and speed along each axis; draws the plot where matplotlib is."""
+    lines = latest(_timing.records("growth"), "axis")
+    rows = [["setting", "value", "GFLOP", "an epoch", "GFLOP/s", "time grows as operations to the power of"]]
+    for line in lines:
+        for place, point in enumerate(line["points"]):
+            power = f"{line['exponent']:.2f}" if place == 0 and line["exponent"] is not None else ""
+            numbers = [f"{point['value']:,}", f"{point['gflop']:.3g}", duration(point["median"])]
+            rows.append([line["axis"], *numbers, f"{point['gflops']:.0f}", power])
+    plotted = "\n\n![time of an epoch against the count of operations](growth.svg)" if plot_growth(lines) else ""
+    return f"{markdown(rows)}{plotted}\n\n{origin(lines)}"
+
+
+def plot_growth(lines: list[Line]) -> bool:
+    """Draw the axes along which the work grows into growth.svg; says whether the plot is there."""
+    picture = _timing.HERE / "growth.svg"
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        print("matplotlib is not installed: no plot", file=sys.stderr)
+        return picture.exists()
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for line in lines:
+        if line["exponent"] is not None:
+            points = line["points"]
+            axes.loglog([p["gflop"] for p in points], [p["median"] for p in points], "o-", label=line["axis"])
+    axes.set(xlabel="operations of an epoch's products, GFLOP", ylabel="seconds an epoch")
+    axes.grid(visible=True, which="major", alpha=0.3)
+    axes.legend()
+    figure.savefig(picture, metadata={"Date": None})
+    return True
+
+
+def neighbours() -> str:
+    """Fits beside one another, and calls of other libraries between ours."""
+    lines = _timing.records("neighbours")
+    fits = latest([line for line in lines if "fits" in line], "fits")
+    calls = latest([line for line in lines if "calls" in line], "calls")
+    rows = [["", "measured", "bar"]]
+    for line in fits:
+        for way, ratio in line["ratios"].items():
+            rows.append(
+                [f"{line['count']} fits of `{line['fits']}` in {way}, beside one on one core", f"{ratio:.2f}×", "1.15×"]
+            )
+    for line in calls:
+        rows.append(
+            [
+                f"a product of {line['calls']} after ours, more than alone",
+                f"{line['costs']['theirs'] * 1e3:.3f} ms",
+                "0.3 ms",
+            ]
+        )
+        rows.append(
+            [f"ours after one of {line['calls']}, more than alone", f"{line['costs']['ours'] * 1e3:.3f} ms", ""]
+        )
+    return f"{markdown(rows)}\n\n{origin(fits + calls)}"
+
+
 def experiment(name: str) -> str:
     """Errors of an MNIST experiment: mean ± standard deviation over the seeds."""
     lines = _timing.records(name)
@@ -95,6 +165,8 @@ def experiment(name: str) -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "training": training,
     "kernels": kernels,
+    "growth": growth,
+    "neighbours": neighbours,
     "mnist_few_labels": lambda: experiment("mnist_few_labels"),
     "mnist_sda": lambda: experiment("mnist_sda"),
 }

@@ -1,4 +1,4 @@
-"""The training workloads of `bench_training.py`: one table, the data they train on and their operation counts."""
+"""The workloads of `bench_training.py`: one table, the data they run on and their operation counts."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ class Workload:
     rate: float
     rows: int  # in one epoch
     masking: float = 0.0
+    predicts: bool = False  # no training: class probabilities of all rows, batch_size rows a call
 
     @property
     def rebuilds_input(self) -> bool:
@@ -32,9 +33,16 @@ class Workload:
         return self.loss == "sigmoid"
 
     @property
+    def steps(self) -> int:
+        """Batches of an epoch."""
+        return self.rows // self.batch_size
+
+    @property
     def flops(self) -> int:
         """Operations of an epoch's products: forward, weight gradient, and input gradient above the first layer."""
         products = [n * m for n, m in pairwise(self.sizes)]
+        if self.predicts:
+            return 2 * self.rows * sum(products)
         return 2 * self.rows * (3 * sum(products) - products[0])
 
 
@@ -45,11 +53,13 @@ WORKLOADS = {
     workload.name: workload
     for workload in (
         Workload("dae", (784, 1000, 784), 100, "sigmoid", "sigmoid", "adam", 1e-3, 10_000, masking=0.25),
-        Workload("wide", WIDE, 128, "relu", "softmax", "adam", 1e-3, 10_240),
+        Workload("wide", WIDE, 128, "relu", "softmax", "adam", 1e-3, 5_120),
         Workload("paper", WIDE, 20, "sigmoid", "softmax", "adam", 1e-3, 4_000),
         Workload("online", WIDE, 1, "sigmoid", "softmax", "sgd", 1e-2, 1_000),
-        Workload("deep-ae", DEEP, 250, "sigmoid", "sigmoid", "adam", 1e-3, 10_000),
+        Workload("deep-ae", DEEP, 250, "sigmoid", "sigmoid", "adam", 1e-3, 5_000),
         Workload("tabular", (32, 64, 64, 2), 32, "relu", "softmax", "adam", 1e-3, 12_800),
+        Workload("predict", WIDE, 10_000, "relu", "softmax", "", 0, 10_000, predicts=True),
+        Workload("predict-one", WIDE, 1, "relu", "softmax", "", 0, 1_000, predicts=True),
     )
 }
 

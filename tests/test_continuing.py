@@ -19,6 +19,7 @@ from layerwise import (
     FineTuning,
     InvalidParameterError,
     Momentum,
+    MomentumSwitch,
     PretrainedClassifier,
     PretrainedRegressor,
     StackedAutoencoder,
@@ -299,8 +300,10 @@ def test_partial_fit_of_indicator_matrices() -> None:
 @pytest.mark.parametrize("kind", ALL)
 def test_partial_fit_is_there_only_where_it_means_something(kind: Any) -> None:
     X, y = data(kind)
-    for name, value in (("early_stopping", True), ("schedule", CosineDecay())):
-        model = make(kind, finetuning=FineTuning(**{name: value}))
+    rising = Momentum(0.1, momentum=MomentumSwitch())
+    whole: list[tuple[str, Any]] = [("early_stopping", True), ("schedule", CosineDecay()), ("optimizer", rising)]
+    for name, value in [*whole, ("thaw_after", 1)]:
+        model = make(kind, finetuning=FineTuning(frozen_layers=1).replace(**{name: value}))
         assert not hasattr(model, "partial_fit")
         with pytest.raises(AttributeError, match="partial_fit") as info:
             model.partial_fit(X, y)

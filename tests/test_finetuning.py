@@ -5,7 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from layerwise import SGD, Adam, Autoencoder, FineTuning, TrainingDiverged, _core, finetuning, optimizers, pretrain
+from layerwise import (
+    SGD,
+    Adam,
+    Autoencoder,
+    FineTuning,
+    InvalidParameterError,
+    TrainingDiverged,
+    _core,
+    finetuning,
+    optimizers,
+    pretrain,
+)
 from layerwise.checks import Parameter, subkey
 from layerwise.finetuning import finetune, split_rows, stack, unroll
 from layerwise.network import Network
@@ -60,6 +71,53 @@ def test_frozen_layers_do_not_move(optimizer: str, alpha: float) -> None:
     other, _ = tune(settings.replace(frozen_layers=(2,)))
     assert before.layers[1].weights.tobytes() == other.layers[1].weights.tobytes()
     assert not np.array_equal(before.layers[0].weights, other.layers[0].weights)
+
+
+def test_each_layer_has_its_rate() -> None:
+    one = FineTuning(epochs=1, optimizer=SGD(0.1), batch_size=200)
+    start, plain = stacked(), tune(one)[0]
+    scaled, _ = tune(one.replace(rate_scale=[0.5, 2.0], layer_decay=0.25, output_rate_scale=5.0))
+    for layer, scale in enumerate([0.5 * 0.25**2, 2.0 * 0.25, 5.0]):
+        for name in ("weights", "bias"):
+            old, new, other = (getattr(network.layers[layer], name) for network in (start, plain, scaled))
+            np.testing.assert_allclose(other - old, scale * (new - old), rtol=1e-9, atol=1e-15)
+    same, _ = tune(one.replace(rate_scale=[1, 1.0], layer_decay=1, output_rate_scale=np.float32(1)))
+    assert same.layers[0].weights.tobytes() == plain.layers[0].weights.tobytes()
+
+
+@pytest.mark.parametrize("optimizer", list(optimizers.BY_NAME))
+def test_scaled_rates_are_rates_to_every_optimizer(optimizer: str) -> None:
+    settings = FineTuning(epochs=3, optimizer=optimizers.BY_NAME[optimizer](0.02))
+    scaled, _ = tune(settings.replace(rate_scale=0.5, output_rate_scale=0.5))
+    halved, _ = tune(settings.replace(optimizer__learning_rate=0.01))
+    for a, b in zip(scaled.layers, halved.layers, strict=True):
+        assert a.weights.tobytes() == b.weights.tobytes()
+
+
+def test_the_decoders_of_an_unrolled_network_have_the_output_rate() -> None:
+    X, _ = data()
+    network = unroll(list(pretrain(X, (8, 5), Autoencoder(epochs=2, tied=[True, False]))))
+    settings = FineTuning(epochs=1, optimizer=SGD(0.1), batch_size=200)
+    task: dict = {"loss": "sigmoid_cross_entropy", "n_hidden": 2}
+    plain, _ = finetune(network, X, None, settings.check(WHERE, 2), **task)
+    scaled, _ = finetune(network, X, None, settings.replace(output_rate_scale=3.0).check(WHERE, 2), **task)
+    for layer, name, scale in ((0, "weights", 1), (1, "weights", 1), (2, "weights", 3), (2, "bias", 3), (3, "bias", 3)):
+        old, new, other = (getattr(net.layers[layer], name) for net in (network, plain, scaled))
+        np.testing.assert_allclose(other - old, scale * (new - old), rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("name", "bads"),
+    [
+        ("rate_scale", (0, -1, None, "1", [1.0], [1, 1, 1], [1, 0], np.inf)),
+        ("layer_decay", (0, 1.1, None, [0.5])),
+        ("output_rate_scale", (0, -1, None, [1])),
+    ],
+)
+def test_bad_rates_are_named(name: str, bads: tuple) -> None:
+    for bad in bads:
+        with pytest.raises(InvalidParameterError, match=f"^The 'finetuning__{name}' parameter of Thing must be"):
+            FineTuning(**{name: bad}).check(Parameter("Thing", "finetuning"), 2)
 
 
 def test_no_epochs_change_nothing() -> None:

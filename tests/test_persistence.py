@@ -322,7 +322,6 @@ LAYER = ("fitted", "network_", 0)
         assign("estimator", "StackedAutoencoder"),
         assign("extra", 1),
         assign("params", "extra", 1),
-        assign("params", {}),
         assign("params", "finetuning", {"settings": "Popen", "values": {}}),
         assign("params", "finetuning", {"settings": "Masking", "values": {"rate": 1, "extra": 2}}),
         assign("params", "finetuning", {"code": "print()"}),

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: closed forms, the same rates from any step, and training that follows them bit for bit."""
+"""Schedules of the learning rate: closed forms, the same from any step, and training that follows them bit for bit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,12 @@ from layerwise import (
     InvalidParameterError,
     InverseTimeDecay,
     LinearDecay,
+    Momentum,
+    MomentumRamp,
+    MomentumSwitch,
+    Nesterov,
     PretrainedClassifier,
+    ReduceOnPlateau,
     StepDecay,
     TrainingDiverged,
     _core,
@@ -48,6 +53,7 @@ WARM = [
     ExponentialDecay(0.8),
     LinearDecay(0.1),
     CosineDecay(0.05),
+    ReduceOnPlateau(0.1),
 ]
 ALL = [schedule.replace(warm_up=warm_up) for schedule in WARM for warm_up in (0, 0.5, 1, 2.3)]
 
@@ -66,6 +72,7 @@ def by_reference(schedule: schedules.Schedule, step: int) -> float:
         ExponentialDecay: lambda s: reference_schedules.exponential(since, s.factor, STEPS),
         LinearDecay: lambda s: reference_schedules.linear(since, s.end, rest),
         CosineDecay: lambda s: reference_schedules.cosine(since, s.end, rest),
+        ReduceOnPlateau: lambda _: 1.0,  # before any loss is known
     }[type(schedule)](schedule)
     return reference_schedules.warm_up_factor(step, warm) * shape
 
@@ -197,6 +204,61 @@ def test_divergence_names_the_rate_that_one_can_change() -> None:
     assert info.value.learning_rate == 1e6
 
 
+# ---- reduce on plateau -----------------------------------------------------------------------------------------------
+
+PLATEAU = ReduceOnPlateau(0.5, n_iter_no_change=2, tol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [
+        ([], 1),
+        ([9, 8, 7, 6], 1),
+        ([9, 9], 1),
+        ([9, 9, 9], 0.5),
+        ([9, 8.95, 8.89], 1),  # 8.89 is below 9 by more than tol
+        ([9, 8.95, 8.91], 0.5),
+        ([9, 9, 9, 9], 0.5),
+        ([9, 9, 9, 9, 9], 0.25),
+        ([9, 9, 9, 8, 8, 7, 7.1, 7.2], 0.25),
+        ([9, 20, 9, 8.8, 8.8], 0.5),
+        ([9, 5, 8, 8], 0.5),  # the least so far counts, not the last
+    ],
+)
+def test_reduction_on_a_plateau(losses: list[float], expected: float) -> None:
+    assert PLATEAU.reduction(losses) == expected
+
+
+def test_a_reduction_has_a_floor_and_spares_the_warm_up() -> None:
+    assert PLATEAU.replace(end=0.3).reduction([9] * 9) == 0.3
+    assert PLATEAU.replace(warm_up=1.5).reduction([0, 0, 9, 9]) == 1  # the second epoch begins within the warm-up
+    assert PLATEAU.replace(warm_up=1.5).reduction([0, 0, 9, 9, 9]) == 0.5
+    assert CosineDecay().reduction([9] * 9) == 1
+
+
+@pytest.mark.parametrize("held_out", [True, False])
+def test_training_reduces_the_rate_on_a_plateau(held_out: bool) -> None:
+    X, Y = data()
+    recipe = _core.Recipe("squared_error", SGD().engine(), 10, seed=3)
+    validation = (X[:9], np.zeros_like(Y[:9])) if held_out else None  # training towards Y never helps for long there
+    engine, other = network().engine(), network().engine()
+    schedule = ReduceOnPlateau(0.5, n_iter_no_change=1, tol=0.01)
+    records = list(
+        training.run(
+            engine, recipe, X, Y, stage="x", layer=None, epochs=9, batch_size=10, learning_rate=0.05, schedule=schedule,
+            validation=validation,
+        )
+    )  # fmt: skip
+    losses = [record.validation_loss if held_out else record.loss for record in records]
+    rates = [0.05 * schedule.reduction(losses[:epoch]) for epoch in range(9)]
+    assert [record.learning_rate for record in records] == rates
+    assert 1 < len(set(rates)) < 9
+    plan = training.plan_for(other, recipe)
+    for epoch, rate in enumerate(rates):
+        plan.run(X, Y, 6 * epoch, 6, np.full(6, rate))
+    assert engine.parameters().tobytes() == other.parameters().tobytes()
+
+
 # ---- as settings -----------------------------------------------------------------------------------------------------
 
 
@@ -208,6 +270,10 @@ def test_divergence_names_the_rate_that_one_can_change() -> None:
         *[(StepDecay(bad), "factor", bad) for bad in (0, 1.1, np.nan)],
         *[(StepDecay(every=bad), "every", bad) for bad in (0, 1.5, True, [1])],
         *[(ExponentialDecay(bad), "factor", bad) for bad in (0, 1.1, "x")],
+        *[(ReduceOnPlateau(bad), "factor", bad) for bad in (0, 1, None)],
+        *[(ReduceOnPlateau(n_iter_no_change=bad), "n_iter_no_change", bad) for bad in (0, 1.5)],
+        *[(ReduceOnPlateau(tol=bad), "tol", bad) for bad in (-1, np.inf)],
+        *[(ReduceOnPlateau(end=bad), "end", bad) for bad in (-0.1, 1.1)],
         *[(kind(bad), "end", bad) for kind in (LinearDecay, CosineDecay) for bad in (-0.1, 1.1, None)],
     ],
 )
@@ -262,8 +328,12 @@ def test_files_keep_schedules(tmp_path: Path) -> None:
     for schedule in WARM:
         model = PretrainedClassifier(
             (4, 3),
-            pretraining=Autoencoder(epochs=1, schedule=[schedule, "linear"]),
-            finetuning=FineTuning(epochs=1, schedule=schedule.replace(warm_up=0.5)),
+            pretraining=Autoencoder(
+                epochs=1, schedule=[schedule, "linear"], optimizer=[Momentum(momentum=MomentumRamp(0.9)), "adam"]
+            ),
+            finetuning=FineTuning(
+                epochs=1, schedule=schedule.replace(warm_up=0.5), optimizer=Nesterov(momentum=MomentumSwitch())
+            ),
         ).fit(X, np.arange(100) % 2)
         model.save(tmp_path / "model")
         back = load(tmp_path / "model")

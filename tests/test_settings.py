@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
+import layerwise
 from layerwise import (
     ELU,
     GELU,
@@ -31,12 +32,14 @@ from layerwise import (
     RMSProp,
     SaltAndPepper,
     Sparse,
+    SupervisedPretraining,
     Swish,
     activations,
     checks,
     corruption,
     finetuning,
     initializers,
+    momentum_schedules,
     optimizers,
     pretraining,
     schedules,
@@ -47,6 +50,8 @@ from layerwise.settings import Settings
 KINDS = [
     SGD, Momentum, Nesterov, Adagrad, RMSProp, Adam, AdamW, Masking, Gaussian, SaltAndPepper, LeakyReLU, PReLU, ELU,
     GELU, Swish, Normal, Sparse, Autoencoder, DenoisingAutoencoder, FineTuning, *schedules.BY_NAME.values(),
+    *momentum_schedules.MOMENTUM_SCHEDULES,
+    SupervisedPretraining,
 ]  # fmt: skip
 WHERE = Parameter("Thing", "setting")
 BAD_NUMBERS = [None, "x", True, [1], np.nan, np.inf, -np.inf, -1.0, 1 + 1j, object()]
@@ -60,7 +65,10 @@ def test_settings_are_values(kind: type[Settings]) -> None:
     assert clone(settings) == settings
     assert copy.deepcopy(settings) == settings
     assert pickle.loads(pickle.dumps(settings)) == settings
-    assert eval(repr(settings), globals() | vars(schedules)) == settings
+    assert (
+        eval(repr(settings), vars(layerwise) | {name: getattr(layerwise, name) for name in layerwise.__all__})
+        == settings
+    )
     assert settings.replace(**settings.get_params(deep=False)) == settings
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(settings, next(iter(settings.get_params())), 1)

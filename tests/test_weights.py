@@ -25,6 +25,7 @@ from layerwise import (
     PretrainedClassifier,
     PretrainedRegressor,
     StackedAutoencoder,
+    SupervisedPretraining,
     _core,
     load,
     pretrain,
@@ -171,6 +172,24 @@ def test_the_validation_loss_is_weighted() -> None:
     errors = errors_of(stage)
     assert stage.history[0].validation_loss == pytest.approx(np.average(errors, weights=weights), rel=0.05)
     assert stage.history[0].validation_loss != pytest.approx(errors.mean(), rel=0.1)
+
+
+@pytest.mark.parametrize("kind", [PretrainedClassifier, PretrainedRegressor])
+def test_supervised_pretraining_is_weighted(kind: Any) -> None:
+    X, y, weights = data(kind)
+    times = weights.astype(int)
+    options: dict[str, Any] = {
+        "pretraining": SupervisedPretraining(epochs=5, batch_size=10**6),
+        "finetuning": FineTuning(epochs=0),
+    }
+    weighted = make(kind, **options).fit(X, y, sample_weight=weights)
+    repeated = make(kind, **options).fit(X.repeat(times, axis=0), y.repeat(times))
+    for a, b in zip(weighted.stages_, repeated.stages_, strict=True):
+        np.testing.assert_allclose(a.weights, b.weights, rtol=1e-8, atol=1e-10)
+        assert a.skill == pytest.approx(b.skill, rel=1e-9, abs=1e-12)
+    there = weights > 0
+    plain = make(kind, **options).fit(X[there], y[there])
+    assert not np.allclose(plain.stages_[0].weights, weighted.stages_[0].weights, rtol=1e-6)
 
 
 # ---- classes ---------------------------------------------------------------------------------------------------------

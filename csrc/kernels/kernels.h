@@ -88,6 +88,8 @@ struct Kernels {
 
   // One optimiser step on n parameters; m and v are the moments (null where the kind has none). Formulas: docs/numerics.md.
   void (*update[kOptimizers])(T* w, T* m, T* v, const T* g, index_t n, const UpdateScalars<T>& s);
+  // The same on `rows` rows of a panel of weights, w[i * 32 + j], whose gradient comes from a single row of the batch: x[i] * delta[j].
+  void (*update_outer[kOptimizers])(T* w, T* m, T* v, const T* x, const T* delta, index_t rows, const UpdateScalars<T>& s);
 
   // Corrupts `cols` (<= 32) numbers of one row of one panel in place; columns >= cols stay as they are.
   void (*noise[kNoises])(T* x, index_t cols, const RandomPlace& place, const NoiseScalars<T>& s);

@@ -76,44 +76,65 @@ struct AdamW {
   }
 };
 
-// As each() of simd.h, for the up to three arrays a step changes.
+// The vectors at i, brought one step forward.
+template <class T, class O>
+inline void update_vector(T* w, T* m, T* v, index_t i, Vec<T> g, const UpdateScalars<T>& s) {
+  Vec<T> weight = load<T>(w + i), first{}, second{};
+  if constexpr (O::kFirst) first = load<T>(m + i);
+  if constexpr (O::kSecond) second = load<T>(v + i);
+  O::step(weight, first, second, fma(set(s.l2), weight, g), s);
+  store(w + i, weight);
+  if constexpr (O::kFirst) store(m + i, first);
+  if constexpr (O::kSecond) store(v + i, second);
+}
+
 template <class T, class O>
 void update_all(T* w, T* m, T* v, const T* g, index_t n, const UpdateScalars<T>& given) {
   const UpdateScalars<T> s = given;  // a copy: the compiler need not fear that a store changes it
-  auto step_at = [&s](Vec<T>& weight, Vec<T>& first, Vec<T>& second, Vec<T> gradient) {
-    O::step(weight, first, second, fma(set(s.l2), weight, gradient), s);
-  };
   index_t i = 0;
-  for (; i + kLanes<T> <= n; i += kLanes<T>) {
-    Vec<T> weight = load<T>(w + i), first{}, second{};
-    if constexpr (O::kFirst) first = load<T>(m + i);
-    if constexpr (O::kSecond) second = load<T>(v + i);
-    step_at(weight, first, second, load(g + i));
-    store(w + i, weight);
-    if constexpr (O::kFirst) store(m + i, first);
-    if constexpr (O::kSecond) store(v + i, second);
-  }
-  if (i < n) {
+  for (; i + kLanes<T> <= n; i += kLanes<T>) update_vector<T, O>(w, m, v, i, load(g + i), s);
+  if (i < n) {  // the last few numbers, by way of a whole vector each
+    T lanes[3][kLanes<T>];
+    const auto copy = [](T* to, const T* from, index_t k) {
+      for (index_t j = 0; j < k; ++j) to[j] = from[j];
+    };
     const index_t left = n - i;
-    Vec<T> weight = load_some<T>(w + i, left), first{}, second{};
-    if constexpr (O::kFirst) first = load_some<T>(m + i, left);
-    if constexpr (O::kSecond) second = load_some<T>(v + i, left);
-    step_at(weight, first, second, load_some(g + i, left));
-    store_some(w + i, weight, left);
-    if constexpr (O::kFirst) store_some(m + i, first, left);
-    if constexpr (O::kSecond) store_some(v + i, second, left);
+    store(lanes[0], load_some<T>(w + i, left));
+    if constexpr (O::kFirst) store(lanes[1], load_some<T>(m + i, left));
+    if constexpr (O::kSecond) store(lanes[2], load_some<T>(v + i, left));
+    update_vector<T, O>(lanes[0], lanes[1], lanes[2], 0, load_some(g + i, left), s);
+    copy(w + i, lanes[0], left);
+    if constexpr (O::kFirst) copy(m + i, lanes[1], left);
+    if constexpr (O::kSecond) copy(v + i, lanes[2], left);
   }
+}
+
+template <class T, class O>
+void update_outer(T* w, T* m, T* v, const T* x, const T* delta, index_t rows, const UpdateScalars<T>& given) {
+  const UpdateScalars<T> s = given;
+  for (index_t r = 0; r < rows; ++r) {
+    for (index_t j = 0; j < kPanel; j += kLanes<T>) {
+      const index_t i = r * kPanel + j;
+      update_vector<T, O>(w, m, v, i, fma(set(x[r]), load(delta + j), Vec<T>{}), s);
+    }
+  }
+}
+
+template <class T, class O>
+constexpr void fill_optimizer(Kernels<T>& table, OptimizerKind kind) {
+  table.update[static_cast<int>(kind)] = update_all<T, O>;
+  table.update_outer[static_cast<int>(kind)] = update_outer<T, O>;
 }
 
 template <class T>
 constexpr void fill_optimizers(Kernels<T>& table) {
-  table.update[static_cast<int>(OptimizerKind::sgd)] = update_all<T, Sgd<T>>;
-  table.update[static_cast<int>(OptimizerKind::momentum)] = update_all<T, Momentum<T>>;
-  table.update[static_cast<int>(OptimizerKind::nesterov)] = update_all<T, Nesterov<T>>;
-  table.update[static_cast<int>(OptimizerKind::adagrad)] = update_all<T, Adagrad<T>>;
-  table.update[static_cast<int>(OptimizerKind::rmsprop)] = update_all<T, RmsProp<T>>;
-  table.update[static_cast<int>(OptimizerKind::adam)] = update_all<T, Adam<T>>;
-  table.update[static_cast<int>(OptimizerKind::adamw)] = update_all<T, AdamW<T>>;
+  fill_optimizer<T, Sgd<T>>(table, OptimizerKind::sgd);
+  fill_optimizer<T, Momentum<T>>(table, OptimizerKind::momentum);
+  fill_optimizer<T, Nesterov<T>>(table, OptimizerKind::nesterov);
+  fill_optimizer<T, Adagrad<T>>(table, OptimizerKind::adagrad);
+  fill_optimizer<T, RmsProp<T>>(table, OptimizerKind::rmsprop);
+  fill_optimizer<T, Adam<T>>(table, OptimizerKind::adam);
+  fill_optimizer<T, AdamW<T>>(table, OptimizerKind::adamw);
 }
 
 }  // namespace

@@ -14,28 +14,71 @@ UpdateScalars<T> scalars_for(const Update<T>& update, const Recipe& recipe, int 
   return s;
 }
 
+// A part of one of the optimiser's moments; null where the optimiser has none.
+template <class T>
+T* part(T* moment, index_t begin) {
+  return moment == nullptr ? nullptr : moment + begin;
+}
+
 template <class T>
 void update_range(const Kernels<T>& k, Network<T>& network, const Update<T>& update, const UpdateScalars<T>& s, index_t begin, index_t n,
                   const T* gradient) {
-  const auto moment = [&](T* m) { return m == nullptr ? nullptr : m + begin; };
-  k.update[static_cast<int>(update.kind)](network.data() + begin, moment(update.first), moment(update.second), gradient, n, s);
+  k.update[static_cast<int>(update.kind)](network.data() + begin, part(update.first, begin), part(update.second, begin), gradient, n, s);
 }
 
-// One 32 x 32 block of layer l's weight gradient into `out`: over the batch's rows, then over the tied decoder's.
+// A 32 x 32 block of layer l's weights, smaller at the edges: inputs 32 * row .. and outputs 32 * panel ..
+struct Block {
+  index_t panel, row, height, width, begin;  // begin: its place among the network's numbers
+};
+
 template <class T>
-void weight_gradient_block(const Batch<T>& batch, int l, index_t panel, index_t block, const T* init, index_t init_step, T* out) {
-  const Network<T>& network = batch.network;
+Block block_of(const Network<T>& network, int l, index_t unit) {
   const LayerSpec& spec = network.layer(l);
-  const index_t rows = width_of(spec.n_in, block), width = width_of(spec.n_out, panel);
-  const Panels<T>& x = input_of(batch, l);
-  batch.k.gemm_t(x.at(block, 0), 0, batch.room.layers[at(l)].delta.at(panel, 0), rows, width, batch.rows, init, init_step, out);
-  if (const int tied = network.tied_user(l); tied >= 0) {
+  const index_t blocks = panels(spec.n_in), panel = unit / blocks, row = unit % blocks;
+  return {panel, row, width_of(spec.n_in, row), width_of(spec.n_out, panel),
+          network.window(l).weights + (panel * spec.n_in + row * kPanel) * kPanel};
+}
+
+// The gradient of one block into `out`: over the batch's rows, then over the tied decoder's.
+template <class T>
+void weight_gradient(const Batch<T>& batch, int l, const Block& b, const T* init, index_t init_step, T* out) {
+  batch.k.gemm_t(input_of(batch, l).at(b.row, 0), 0, batch.room.layers[at(l)].delta.at(b.panel, 0), b.height, b.width, batch.rows, init,
+                 init_step, out);
+  if (const int tied = batch.network.tied_user(l); tied >= 0) {
     const Panels<T>& delta = batch.room.layers[at(tied)].delta;
-    const Panels<T>& code = input_of(batch, tied);
-    batch.k.gemm_t(delta.at(block, 0), 0, code.at(panel, 0), rows, width, batch.rows, out, kPanel, out);
+    batch.k.gemm_t(delta.at(b.row, 0), 0, input_of(batch, tied).at(b.panel, 0), b.height, b.width, batch.rows, out, kPanel, out);
   }
   // The weights' padding must stay zero; here may be a code's padding, or what an earlier block left.
-  for (index_t r = 0; width < kPanel && r < rows; ++r) std::fill_n(out + r * kPanel + width, kPanel - width, T{0});
+  for (index_t r = 0; b.width < kPanel && r < b.height; ++r) std::fill_n(out + r * kPanel + b.width, kPanel - b.width, T{0});
+}
+
+// A thread's blocks of layer l, each handed to the optimiser as soon as its gradient is known: it never travels to memory.
+template <class T>
+void learn_weights(const Batch<T>& batch, int l, Range units, Network<T>& network, const Update<T>& update, const UpdateScalars<T>& s,
+                   T* local) {
+  const bool one_row = batch.rows == 1 && network.tied_user(l) < 0;
+  std::fill_n(local, kPanel * kPanel, T{0});
+  for (index_t u = units.begin; u < units.end; ++u) {
+    const Block b = block_of(network, l, u);
+    if (one_row && b.width == kPanel) {
+      batch.k.update_outer[static_cast<int>(update.kind)](network.data() + b.begin, part(update.first, b.begin),
+                                                          part(update.second, b.begin), input_of(batch, l).at(b.row, 0),
+                                                          batch.room.layers[at(l)].delta.at(b.panel, 0), b.height, s);
+    } else {
+      weight_gradient(batch, l, b, kZeros<T>, 0, local);
+      update_range(batch.k, network, update, s, b.begin, b.height * kPanel, local);
+    }
+  }
+}
+
+// The same without an optimiser: into `gradient`, laid out as the network's numbers.
+template <class T>
+void store_gradient(const Batch<T>& batch, int l, Range units, bool accumulate, T* gradient) {
+  for (index_t u = units.begin; u < units.end; ++u) {
+    const Block b = block_of(batch.network, l, u);
+    T* out = gradient + b.begin;
+    weight_gradient(batch, l, b, accumulate ? out : kZeros<T>, accumulate ? kPanel : 0, out);
+  }
 }
 
 // Gives all units of a shared activation parameter the same gradient: the sum over units, in order.
@@ -58,20 +101,11 @@ void learn(Team& team, const Batch<T>& batch, Network<T>& network, const Update<
     const Window& window = network.window(l);
     const LayerRoom<T>& room = batch.room.layers[at(l)];
     if (network.owns_weights(l)) {
-      const index_t blocks = panels(spec.n_in);
-      const Range units = team.share(panels(spec.n_out) * blocks);
-      const UpdateScalars<T> s = gradient == nullptr ? scalars_for(*update, recipe, l, true) : UpdateScalars<T>{};
-      if (gradient == nullptr) std::fill_n(local, kPanel * kPanel, T{0});
-      for (index_t u = units.begin; u < units.end; ++u) {
-        const index_t panel = u / blocks, block = u % blocks;
-        const index_t begin = window.weights + (panel * spec.n_in + block * kPanel) * kPanel;
-        if (gradient != nullptr) {
-          T* out = gradient + begin;
-          weight_gradient_block(batch, l, panel, block, accumulate ? out : kZeros<T>, accumulate ? kPanel : 0, out);
-        } else {
-          weight_gradient_block(batch, l, panel, block, kZeros<T>, 0, local);
-          update_range(batch.k, network, *update, s, begin, width_of(spec.n_in, block) * kPanel, local);
-        }
+      const Range units = team.share(panels(spec.n_out) * panels(spec.n_in));
+      if (gradient != nullptr) {
+        store_gradient(batch, l, units, accumulate, gradient);
+      } else {
+        learn_weights(batch, l, units, network, *update, scalars_for(*update, recipe, l, true), local);
       }
     }
     // Biases and activation parameters: few numbers, so a panel is the unit, and a shared parameter is thread 0's.

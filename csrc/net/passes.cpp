@@ -93,11 +93,11 @@ template <class T>
 void gather(Team& team, const Batch<T>& batch, const Data<T>& data) {
   const Workspace<T>& room = batch.room;
   const auto copy_row = [](const T* row, index_t features, const Panels<T>& out, index_t r) {
-    for (index_t p = 0; p < panels(features); ++p) {
-      const index_t width = width_of(features, p);
-      T* to = out.at(p, r);
-      std::copy_n(row + p * kPanel, width, to);
-      std::fill_n(to + width, kPanel - width, T{0});
+    index_t p = 0;
+    for (; (p + 1) * kPanel <= features; ++p) std::copy_n(row + p * kPanel, kPanel, out.at(p, r));  // a constant length: no call
+    if (p * kPanel < features) {
+      T* end = std::copy(row + p * kPanel, row + features, out.at(p, r));
+      std::fill(end, out.at(p, r) + kPanel, T{0});
     }
   };
   const index_t n_in = batch.network.layer(batch.first).n_in, n_out = batch.network.outputs();

@@ -9,7 +9,7 @@
 namespace layerwise {
 
 // Rows a product reads its accumulators back for: deeper products and larger batches run in blocks, with the same bits.
-inline constexpr index_t kDepthBlock = 1024;
+inline constexpr index_t kDepthBlock = 256;
 inline constexpr index_t kRowBlock = 1024;
 
 // A batch of rows in panels: feature f of row r is data[(f / 32) * step + r * 32 + f % 32].

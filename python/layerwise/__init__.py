@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from layerwise.estimators import LabeledSplit, PretrainedClassifier, PretrainedRegressor, StackedAutoencoder, load
     from layerwise.finetuning import FineTuning
     from layerwise.initializers import Normal, Sparse
+    from layerwise.momentum_schedules import MomentumRamp, MomentumSwitch
     from layerwise.optimizers import SGD, Adagrad, Adam, AdamW, Momentum, Nesterov, RMSProp
     from layerwise.persistence import FormatError
     from layerwise.pretraining import Autoencoder, DenoisingAutoencoder, Stage, pretrain
@@ -36,8 +37,10 @@ if TYPE_CHECKING:
         ExponentialDecay,
         InverseTimeDecay,
         LinearDecay,
+        ReduceOnPlateau,
         StepDecay,
     )
+    from layerwise.supervised_pretraining import SupervisedPretraining, pretrain_supervised
     from layerwise.training import EpochRecord, TrainingDiverged
 
 _HOMES = {
@@ -47,10 +50,20 @@ _HOMES = {
     "estimators": ("LabeledSplit", "PretrainedClassifier", "PretrainedRegressor", "StackedAutoencoder", "load"),
     "finetuning": ("FineTuning",),
     "initializers": ("Normal", "Sparse"),
+    "momentum_schedules": ("MomentumRamp", "MomentumSwitch"),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Momentum", "Nesterov", "RMSProp"),
     "persistence": ("FormatError",),
     "pretraining": ("Autoencoder", "DenoisingAutoencoder", "Stage", "pretrain"),
-    "schedules": ("ConstantRate", "CosineDecay", "ExponentialDecay", "InverseTimeDecay", "LinearDecay", "StepDecay"),
+    "schedules": (
+        "ConstantRate",
+        "CosineDecay",
+        "ExponentialDecay",
+        "InverseTimeDecay",
+        "LinearDecay",
+        "ReduceOnPlateau",
+        "StepDecay",
+    ),
+    "supervised_pretraining": ("SupervisedPretraining", "pretrain_supervised"),
     "training": ("EpochRecord", "TrainingDiverged"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -78,22 +91,27 @@ __all__ = [
     "LinearDecay",
     "Masking",
     "Momentum",
+    "MomentumRamp",
+    "MomentumSwitch",
     "Nesterov",
     "Normal",
     "PReLU",
     "PretrainedClassifier",
     "PretrainedRegressor",
     "RMSProp",
+    "ReduceOnPlateau",
     "SaltAndPepper",
     "ScaleWarning",
     "Sparse",
     "StackedAutoencoder",
     "Stage",
     "StepDecay",
+    "SupervisedPretraining",
     "Swish",
     "TrainingDiverged",
     "load",
     "pretrain",
+    "pretrain_supervised",
 ]
 
 

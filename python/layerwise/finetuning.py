@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from layerwise import _core, checks, initializers, optimizers, schedules, training
+from layerwise import _core, checks, initializers, optimizers, restarts, schedules, training
 from layerwise.activations import Activation
 from layerwise.checks import Parameter
 from layerwise.network import DenseLayer, Network, start_layer
@@ -15,6 +15,7 @@ from layerwise.optimizers import Adam, Optimizer
 from layerwise.pretraining import Stage
 from layerwise.schedules import CONSTANT, Schedule
 from layerwise.settings import Settings
+from layerwise.thawing import ThawingPlan
 from layerwise.training import Callback, EarlyStopping, EpochRecord, Memory
 
 Array = NDArray[Any]
@@ -35,8 +36,8 @@ class FineTuning(Settings):
     optimizer : optimizer or its name, default=Adam()
     schedule : schedule or its name, default=ConstantRate()
         How the optimizer's learning rate changes from step to step: `ConstantRate`, `InverseTimeDecay`, `StepDecay`,
-        `ExponentialDecay`, `LinearDecay` or `CosineDecay`, each with a warm-up if wanted. The last two end with the
-        last of `epochs`, also if early stopping ends before.
+        `ExponentialDecay`, `LinearDecay`, `CosineDecay` or `ReduceOnPlateau`, each with a warm-up if wanted. The linear
+        and the cosine one are as long as `epochs`, also if early stopping ends before.
     alpha : float >= 0, default=0.0
         Adds 1/2 * alpha * ||W||^2 to the mean loss (weights only). scikit-learn's MLP divides its alpha by the number
         of rows of the batch besides; papers that write lambda * ||W||^2 mean alpha = 2 * lambda.
@@ -44,6 +45,22 @@ class FineTuning(Settings):
         Probability to drop a hidden unit's output; the others are scaled by 1 / (1 - dropout) in training.
     frozen_layers : int or sequence of int, default=0
         A number k keeps the k lowest hidden layers as they are; a sequence names the frozen layers, counted from 1.
+    thaw_after : int, sequence of int or None, default=None
+        After how many epochs the frozen layers are trained too: one number, or a list with one a frozen layer, from the
+        lowest up; ``frozen_layers=3, thaw_after=[6, 4, 2]`` thaws one by one from the top. At each thaw the optimiser
+        starts anew, with an empty memory. None: never.
+    rate_scale : float > 0 or a list with one value per hidden layer, default=1.0
+        What the learning rate of a hidden layer is multiplied by.
+    layer_decay : float in (0, 1], default=1.0
+        The learning rate of each hidden layer is multiplied by this once for the layer itself and once for each hidden
+        layer above it, so that the lower ones, which are nearer to what pretraining learned, change less.
+    output_rate_scale : float > 0, default=1.0
+        What the learning rate of the output layer is multiplied by; of an unrolled autoencoder, that of the decoders.
+        A tied decoder's weights are its encoder's and follow that.
+    start : {"pretrained", "histogram", "random"} or a list with one a hidden layer, default="pretrained"
+        Where a pretrained layer starts: where pretraining left it; at random draws, with replacement, from the layer's
+        own pretrained weights (of its biases for the biases), which keeps their distribution alone; or as without
+        pretraining. The controls of Erhan et al. 2009 and 2010; not for unrolled autoencoders.
     early_stopping : bool, default=False
         Keep a part of the labelled rows out of the training, end when the loss there has not fallen by `tol` for
         `n_iter_no_change` epochs, and take the weights that were best there.
@@ -60,17 +77,23 @@ class FineTuning(Settings):
     alpha: float = 0.0
     dropout: float | Sequence[float] = 0.0
     frozen_layers: int | Sequence[int] = 0
+    thaw_after: int | Sequence[int] | None = None
+    rate_scale: float | Sequence[float] = 1.0
+    layer_decay: float = 1.0
+    output_rate_scale: float = 1.0
+    start: str | Sequence[str] = "pretrained"
     early_stopping: bool = False
     validation_fraction: float = 0.1
     n_iter_no_change: int = 10
     tol: float = 1e-4
 
     def check(self, where: Parameter, n_hidden: int) -> "FineTuning":
-        """Check all settings; return them with dropout as one value a hidden layer and the frozen layers by number."""
+        """Check all settings; return them with one value a layer where that may differ, frozen layers by number."""
         checks.boolean(where.child("early_stopping"), self.early_stopping)
         epochs = checks.integer(where.child("epochs"), self.epochs, 0)
         schedule = schedules.resolve(where.child("schedule"), self.schedule)
         schedule.check_length(where.child("schedule"), epochs)
+        frozen = _frozen(where.child("frozen_layers"), self.frozen_layers, n_hidden)
         return self.replace(
             epochs=epochs,
             schedule=schedule,
@@ -85,7 +108,12 @@ class FineTuning(Settings):
                     lambda name, value: checks.real(name, value, 0, 1, open_high=True),
                 )
             ),
-            frozen_layers=_frozen(where.child("frozen_layers"), self.frozen_layers, n_hidden),
+            frozen_layers=frozen,
+            thaw_after=_thaws(where.child("thaw_after"), self.thaw_after, len(frozen), epochs),
+            rate_scale=tuple(checks.per_layer(where.child("rate_scale"), self.rate_scale, n_hidden, _positive)),
+            layer_decay=checks.real(where.child("layer_decay"), self.layer_decay, 0, 1, open_low=True),
+            output_rate_scale=_positive(where.child("output_rate_scale"), self.output_rate_scale),
+            start=tuple(checks.per_layer(where.child("start"), self.start, n_hidden, restarts.resolve)),
             validation_fraction=checks.real(
                 where.child("validation_fraction"), self.validation_fraction, 0, 1, open_low=True, open_high=True
             ),
@@ -98,6 +126,24 @@ def _frozen(where: Parameter, value: Any, n_hidden: int) -> tuple[int, ...]:
     if checks.is_sequence(value):
         return tuple(sorted({checks.integer(where, layer, 1, n_hidden) for layer in value}))
     return tuple(range(1, checks.integer(where, value, 0, n_hidden) + 1))
+
+
+def _thaws(where: Parameter, value: Any, n_frozen: int, epochs: int) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    if n_frozen == 0:
+        raise where.error("None without frozen_layers", value)
+    values = list(value) if checks.is_sequence(value) else [value] * n_frozen
+    if len(values) != n_frozen:
+        raise where.error(f"None, one value, or a list of {n_frozen} values (one a frozen layer)", value)
+    found = tuple(checks.integer(where, one, 1) for one in values)
+    if 0 < epochs <= max(found):
+        raise where.error(f"less than the number of epochs, {epochs}", value)
+    return found
+
+
+def _positive(where: Parameter, value: Any) -> float:
+    return checks.real(where, value, 0, open_low=True)
 
 
 def resolve(where: Parameter, value: Any) -> FineTuning:
@@ -195,7 +241,7 @@ def finetune(
     Y : ndarray of shape (n_rows, n_outputs) or None
         One column a class (0 or 1) for "softmax_cross_entropy". NaN targets count nothing. None: the targets are X.
     settings : FineTuning
-        As its `check` returned it: with single values for everything but dropout and frozen layers.
+        As its `check` returned it.
     loss : {"squared_error", "sigmoid_cross_entropy", "softmax_cross_entropy"}
     n_hidden : int
         Number of hidden layers, to which dropout and freezing apply.
@@ -238,23 +284,28 @@ def finetune(
     engine = network.engine()
     batch_size = training.batch_size_for(settings.batch_size, len(X))
     others = len(network.layers) - n_hidden
-    recipe = _core.Recipe(
-        loss,
-        settings.optimizer.engine(),
-        batch_size,
-        seed=checks.subkey(seed, 1),
-        alpha=settings.alpha,
-        dropout=[*settings.dropout, *[0.0] * others] if any(settings.dropout) else [],
-        frozen=[layer + 1 in settings.frozen_layers for layer in range(len(network.layers))],
-        shuffle=memory is None,
-        missing_targets=missing,
-        threads=threads,
-    )
+
+    def recipe_of(phase: int, frozen: list[bool]) -> _core.Recipe:
+        return _core.Recipe(
+            loss,
+            settings.optimizer.engine(),
+            batch_size,
+            seed=checks.subkey(seed, 1, phase) if phase else checks.subkey(seed, 1),
+            alpha=settings.alpha,
+            dropout=[*settings.dropout, *[0.0] * others] if any(settings.dropout) else [],
+            frozen=frozen,
+            rate_scale=_rate_scales(settings, others),
+            shuffle=memory is None,
+            missing_targets=missing,
+            threads=threads,
+        )
+
+    frozen_epochs = _frozen_epochs(settings, len(network.layers))
     stopper = EarlyStopping(engine, settings.n_iter_no_change, settings.tol) if settings.early_stopping else None
     history: list[EpochRecord] = []
     records = training.run(
         engine,
-        recipe,
+        recipe_of(0, [epochs != 0 for epochs in frozen_epochs]),
         X,
         Y,
         stage="finetuning",
@@ -263,10 +314,12 @@ def finetune(
         batch_size=batch_size,
         learning_rate=settings.optimizer.learning_rate,
         schedule=settings.schedule,
+        momentum_schedule=settings.optimizer.momentum_schedule,
         row_weights=row_weights,
         validation=held_out,
         memory=memory,
         callbacks=[*callbacks, stopper] if stopper else callbacks,
+        plan=ThawingPlan(engine, recipe_of, frozen_epochs, -(-len(X) // batch_size)) if any(frozen_epochs) else None,
     )
     try:
         for record in records:
@@ -280,6 +333,21 @@ def finetune(
     if stopper:
         stopper.restore()
     return network.trained(engine), history
+
+
+def _rate_scales(settings: Any, others: int) -> list[float]:
+    """Return the factor of each layer's rate; none where all are 1."""
+    n_hidden = len(settings.rate_scale)
+    hidden = [scale * settings.layer_decay ** (n_hidden - depth) for depth, scale in enumerate(settings.rate_scale)]
+    scales = [*hidden, *[settings.output_rate_scale] * others]
+    return scales if any(scale != 1 for scale in scales) else []
+
+
+def _frozen_epochs(settings: Any, n_layers: int) -> list[int | None]:
+    """Return for how many epochs each layer stays frozen: 0 if it never is, None if to the end."""
+    thaws = settings.thaw_after or [None] * len(settings.frozen_layers)
+    of_layer = dict(zip(settings.frozen_layers, thaws, strict=True))
+    return [of_layer.get(layer, 0) for layer in range(1, n_layers + 1)]
 
 
 def split_rows(n_rows: int, fraction: float, groups: Array | None, seed: int) -> tuple[Array, Array]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from layerwise import _core, checks
 from layerwise.checks import Parameter
+from layerwise.momentum_schedules import MomentumSchedule
 from layerwise.settings import Settings
 
 
@@ -27,6 +28,11 @@ class Optimizer(Settings):
         """Return the engine's form; the learning rate is given to the engine step by step."""
         return _core.Optimizer(self.kind, **self._constants(Parameter(type(self).__name__)))
 
+    @property
+    def momentum_schedule(self) -> MomentumSchedule | None:
+        """How the momentum changes from step to step; None if it does not."""
+        return None
+
     def _constants(self, where: Parameter) -> dict[str, Any]:  # noqa: ARG002 (for those with constants)
         return {}
 
@@ -44,8 +50,30 @@ class SGD(Optimizer):
     kind = "sgd"
 
 
+class _WithMomentum(Optimizer):
+    """The momentum of `Momentum` and `Nesterov`: a number or a schedule."""
+
+    momentum: float | MomentumSchedule
+
+    @property
+    def momentum_schedule(self) -> MomentumSchedule | None:
+        """How the momentum changes from step to step; None if it does not."""
+        return self.momentum if isinstance(self.momentum, MomentumSchedule) else None
+
+    def _constants(self, where: Parameter) -> dict[str, Any]:
+        where = where.child("momentum")
+        if isinstance(self.momentum, MomentumSchedule):
+            self.momentum.check(where)
+            return {}  # the engine is given each step's momentum with its rate
+        try:
+            return {"momentum": checks.real(where, self.momentum, 0, 1, open_high=True)}
+        except checks.InvalidParameterError:
+            allowed = "a finite number in [0, 1), a MomentumRamp or a MomentumSwitch"
+            raise where.error(allowed, self.momentum) from None
+
+
 @dataclass(frozen=True, repr=False)
-class Momentum(Optimizer):
+class Momentum(_WithMomentum):
     """Classical momentum (Polyak 1964): u = momentum * u + learning_rate * g; w -= u.
 
     The rate is inside the velocity; PyTorch puts it outside, which differs when the rate changes.
@@ -53,33 +81,30 @@ class Momentum(Optimizer):
     Parameters
     ----------
     learning_rate : float, default=0.01
-    momentum : float in [0, 1), default=0.9
+    momentum : float in [0, 1), MomentumRamp or MomentumSwitch, default=0.9
     """
 
     learning_rate: float = 0.01
-    momentum: float = 0.9
+    momentum: float | MomentumSchedule = 0.9
     kind = "momentum"
-
-    def _constants(self, where: Parameter) -> dict[str, Any]:
-        return {"momentum": checks.real(where.child("momentum"), self.momentum, 0, 1, open_high=True)}
 
 
 @dataclass(frozen=True, repr=False)
-class Nesterov(Optimizer):
+class Nesterov(_WithMomentum):
     """Nesterov's accelerated gradient in the form of Sutskever et al. 2013.
+
+    u = momentum * u + learning_rate * g; w -= momentum * u + learning_rate * g. Both momenta are the step's own, also
+    where it changes from step to step.
 
     Parameters
     ----------
     learning_rate : float, default=0.01
-    momentum : float in [0, 1), default=0.9
+    momentum : float in [0, 1), MomentumRamp or MomentumSwitch, default=0.9
     """
 
     learning_rate: float = 0.01
-    momentum: float = 0.9
+    momentum: float | MomentumSchedule = 0.9
     kind = "nesterov"
-
-    def _constants(self, where: Parameter) -> dict[str, Any]:
-        return {"momentum": checks.real(where.child("momentum"), self.momentum, 0, 1, open_high=True)}
 
 
 @dataclass(frozen=True, repr=False)

@@ -38,11 +38,11 @@ class Autoencoder(Settings):
     Parameters
     ----------
     epochs : int, default=15
+        0 leaves a layer at its random start: ``[15, 15, 0]`` pretrains the two lowest of three.
     batch_size : int or "auto", default="auto"
         "auto": rows / 32, but at least 10 and at most 100.
-    optimizer : optimizer or its name, default=Adam()
-    schedule : schedule or its name, default=ConstantRate()
-        How the optimizer's learning rate changes from step to step, as in `FineTuning`.
+    optimizer, schedule : settings or their names, default=Adam() and ConstantRate()
+        As in `FineTuning`.
     alpha : float >= 0, default=0.0
         Adds 1/2 * alpha * ||W||^2 to the mean loss (weights only).
     tied : bool, default=True
@@ -85,7 +85,7 @@ class Autoencoder(Settings):
 
     def _checks(self) -> dict[str, Callable[[Parameter, Any], Any]]:
         return {
-            "epochs": lambda where, value: checks.integer(where, value, 1),
+            "epochs": lambda where, value: checks.integer(where, value, 0),
             "batch_size": training.check_batch_size,
             "optimizer": optimizers.resolve,
             "schedule": schedules.resolve,
@@ -137,7 +137,7 @@ class Stage:
         Its `tied_to` is 0 if it shares the encoder's weights, else -1.
     loss : str
         "squared_error" or "cross_entropy".
-    settings : Autoencoder or DenoisingAutoencoder
+    settings : Autoencoder, DenoisingAutoencoder or SupervisedPretraining
         This layer's settings, each a single value.
     history : tuple of EpochRecord
     skill : float
@@ -150,7 +150,7 @@ class Stage:
     encoder: DenseLayer
     decoder: DenseLayer
     loss: str
-    settings: Autoencoder
+    settings: Settings
     history: tuple[EpochRecord, ...]
     skill: float
 
@@ -211,8 +211,7 @@ def pretrain(
     row_weights : array-like of shape (n_rows,), default=None
         Not negative, not all 0. Losses and skill are means weighted so. None: all rows weigh the same.
     done : sequence of Stage, default=()
-        The lowest layers, if they are pretrained already: pretraining goes on above them, as it would have gone on had
-        it trained them itself.
+        The lowest layers, if pretrained already: the others are pretrained on them, with the bits of one call for all.
     seed : int, default=0
         64 bits; all random numbers follow from it.
     threads : int, default=0
@@ -291,8 +290,7 @@ def _stages(
 ) -> Iterator[Stage]:
     train, apart = _split(len(X), layer_settings[0].validation_fraction, checks.subkey(seed, 0))
     hidden, held_out = X[train], None if apart is None else X[apart]
-    weights = None if row_weights is None else row_weights[train]
-    held_out_weights = None if row_weights is None or apart is None else row_weights[apart]
+    weights, held_out_weights = (None if row_weights is None else row_weights[rows] for rows in (train, apart))
     below: Activation | None = None
     for stage in done:
         hidden = stage.network().apply(hidden, 0, 1, threads=threads)
@@ -337,6 +335,7 @@ def _stages(
             batch_size=batch_size,
             learning_rate=settings.optimizer.learning_rate,
             schedule=settings.schedule,
+            momentum_schedule=settings.optimizer.momentum_schedule,
             row_weights=weights,
             validation=None if held_out is None else (held_out, None, held_out_weights),
             callbacks=callbacks,
@@ -345,7 +344,8 @@ def _stages(
 
         trained = network.trained(engine)
         skill = measure(engine, recipe, hidden, weights, loss)
-        report(f"layer {layer}: loss {records[-1].loss:.5g}, skill {skill:.3f}")
+        reached = f"loss {records[-1].loss:.5g}" if records else "left at its random start"
+        report(f"layer {layer}: {reached}, skill {skill:.3f}")
         yield Stage(layer, trained.layers[0], trained.layers[1], loss, settings, records, skill)
 
         if layer < len(sizes):  # the next layer learns from the codes of the clean inputs

@@ -1,6 +1,6 @@
-"""Learning-rate schedules in plain Python: their definition.
+"""Schedules of the learning rate and of the momentum in plain Python: their definition.
 
-A step is counted from 0 through all epochs. What is returned is the factor on the learning rate in that step.
+A step is counted from 0 through all epochs. The factors are those on the learning rate in that step.
 """
 
 from __future__ import annotations
@@ -36,3 +36,13 @@ def linear(step: int, end: float, steps: int) -> float:
 def cosine(step: int, end: float, steps: int) -> float:
     """Loshchilov & Hutter 2017, equation 5: half a cosine from 1 to `end`."""
     return end + 0.5 * (1 - end) * (1 + math.cos(math.pi * step / steps))
+
+
+def momentum_ramp(step: int, highest: float, every: int) -> float:
+    """Sutskever et al. 2013, section 3."""
+    return min(1 - 2 ** (-1 - math.log2(step // every + 1)), highest)
+
+
+def momentum_switch(step: int, first: float, then: float, epochs: int, steps_per_epoch: int) -> float:
+    """Hinton & Salakhutdinov 2006, in their code."""
+    return first if step < epochs * steps_per_epoch else then

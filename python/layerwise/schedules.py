@@ -4,10 +4,13 @@ A schedule is a factor on the optimiser's `learning_rate`, one a step, so that t
 searched apart. It is a function of the step's number, counted from 0, and of the length of the training, and of nothing
 else: a run that is taken up again at any step goes on with the same rates. `layerwise.reference_schedules` states the
 formulas.
+
+`ReduceOnPlateau` alone depends on more: on the losses of the epochs before. They are all its state.
 """
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +60,10 @@ class Schedule(Settings, ABC):
         rise = np.minimum((since + (warm + 1)) / (warm + 1), 1.0)
         total = max(1, epochs * steps_per_epoch - warm)
         return rise * self._shape(np.maximum(since, 0.0), total, steps_per_epoch)
+
+    def reduction(self, losses: Sequence[float]) -> float:  # noqa: ARG002 (for those that look at them)
+        """Return a further factor for the epoch that follows epochs with these losses."""
+        return 1.0
 
     @abstractmethod
     def _shape(self, since: Vector, total: int, steps_per_epoch: int) -> Vector:
@@ -210,9 +217,66 @@ class CosineDecay(Schedule):
         return shape
 
 
-BY_NAME: dict[str, type[Schedule]] = {
-    kind.kind: kind for kind in (ConstantRate, InverseTimeDecay, StepDecay, ExponentialDecay, LinearDecay, CosineDecay)
-}
+@dataclass(frozen=True, repr=False)
+class ReduceOnPlateau(Schedule):
+    """Multiply the rate by `factor` whenever the loss has not fallen for `n_iter_no_change` epochs.
+
+    The loss is the validation loss where there is one (`early_stopping` of `FineTuning`, `validation_fraction` of
+    `Autoencoder`), else the training loss. An epoch counts as a fall if its loss is below the least so far by more than
+    `tol`; after a reduction, which holds from the next epoch on, the count starts anew. The losses of the epochs so far
+    are the whole state: training that is taken up again needs them.
+
+    Parameters
+    ----------
+    factor : float in (0, 1), default=0.5
+    n_iter_no_change : int, default=5
+        Epochs without a fall. That of early stopping should be larger, or training ends before.
+    tol : float >= 0, default=1e-4
+        As in `FineTuning`, in the units of the loss.
+    end : float in [0, 1], default=0.0
+        The rate falls no lower than this share of the learning rate.
+    warm_up : float >= 0, default=0.0
+        In epochs, as in `ConstantRate`. Epochs that begin within it do not count.
+    """
+
+    factor: float = 0.5
+    n_iter_no_change: int = 5
+    tol: float = 1e-4
+    end: float = 0.0
+    kind = "plateau"
+
+    def check(self, where: Parameter) -> None:
+        """Raise InvalidParameterError if a setting is not allowed."""
+        super().check(where)
+        checks.real(where.child("factor"), self.factor, 0, 1, open_low=True, open_high=True)
+        checks.integer(where.child("n_iter_no_change"), self.n_iter_no_change, 1)
+        checks.real(where.child("tol"), self.tol, 0)
+        checks.real(where.child("end"), self.end, 0, 1)
+
+    def reduction(self, losses: Sequence[float]) -> float:
+        """Return the factor for the epoch that follows epochs with these losses."""
+        factor, least, waited = 1.0, math.inf, 0
+        for loss in losses[math.ceil(self.warm_up) :]:
+            waited = 0 if loss < least - self.tol else waited + 1
+            least = loss if waited == 0 else least
+            if waited == self.n_iter_no_change:
+                factor, waited = factor * self.factor, 0
+        return max(factor, self.end)
+
+    def _shape(self, since: Vector, total: int, steps_per_epoch: int) -> Vector:  # noqa: ARG002
+        return np.ones(len(since))
+
+
+SCHEDULES = (
+    ConstantRate,
+    InverseTimeDecay,
+    StepDecay,
+    ExponentialDecay,
+    LinearDecay,
+    CosineDecay,
+    ReduceOnPlateau,
+)
+BY_NAME: dict[str, type[Schedule]] = {kind.kind: kind for kind in SCHEDULES}
 CONSTANT = ConstantRate()  # the default; settings cannot change, so one object serves all
 
 

@@ -60,9 +60,9 @@ def _least_and_room(X: Array, row_weights: Array | None, loss: str) -> tuple[flo
 
 
 def _blocks(X: Array, shares: Exact) -> Iterator[tuple[Exact, Exact]]:
-    """Yield float64 copies of 1024 rows at a time, and their shares as a column."""
-    for first in range(0, len(X), 1024):
-        yield X[first : first + 1024].astype(np.float64), shares[first : first + 1024, None]
+    """Yield float64 copies of 128 rows at a time, and their shares as a column."""
+    for first in range(0, len(X), 128):
+        yield X[first : first + 128].astype(np.float64), shares[first : first + 128, None]
 
 
 def _entropy(p: Exact) -> Exact:

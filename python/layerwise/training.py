@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from layerwise import _core, checks
 from layerwise.checks import Parameter
+from layerwise.momentum_schedules import MomentumSchedule
 from layerwise.schedules import CONSTANT, Schedule
 
 Array = NDArray[Any]
@@ -108,10 +109,12 @@ def run(
     batch_size: int,
     learning_rate: float,
     schedule: Schedule = CONSTANT,
+    momentum_schedule: MomentumSchedule | None = None,
     row_weights: Array | None = None,
     validation: tuple[Array, Array | None, Array | None] | None = None,
     memory: Memory | None = None,
     callbacks: Sequence[Callback] = (),
+    plan: Any = None,
 ) -> Iterator[EpochRecord]:
     """Train an engine network in place, epoch by epoch.
 
@@ -130,6 +133,8 @@ def run(
     learning_rate : float
     schedule : Schedule, default=ConstantRate()
         What each step's learning rate is multiplied by.
+    momentum_schedule : MomentumSchedule or None, default=None
+        Each step's momentum; None: that of the recipe. For the optimisers `Momentum` and `Nesterov`.
     row_weights : ndarray of shape (n_rows,) or None
         Of the network's dtype. Each batch's loss is the sum over its rows of weight * loss, divided by the sum of its
         weights. None: all rows weigh 1.
@@ -140,6 +145,8 @@ def run(
         this run if the recipe does not shuffle. None: at the start.
     callbacks : sequence of callables on an EpochRecord
         Each sees each epoch; training ends after an epoch for which one returned True.
+    plan : object with the engine's `run` and `evaluate`, default=None
+        What trains; None: the engine's plan for `recipe`.
 
     Yields
     ------
@@ -152,18 +159,23 @@ def run(
     KeyboardInterrupt
         After the step that was running.
     """
-    plan = plan_for(engine, recipe)
+    plan = plan_for(engine, recipe) if plan is None else plan
     steps = -(-len(X) // batch_size)
     learning_rate = float(learning_rate)
     done = 0 if memory is None else memory.step
     if memory is not None and memory.moments is not None:
         plan.set_moments(*memory.moments)
+    losses: list[float] = []  # of the epochs so far: of the validation rows where there are some
 
     for epoch in range(1, epochs + 1):
         start = perf_counter()
         first = (epoch - 1) * steps
         rates = learning_rate * schedule.factors(first, steps, steps_per_epoch=steps, epochs=epochs)
-        stats = plan.run(X, Y, done + first, steps, rates, None, row_weights)
+        rates *= schedule.reduction(losses)
+        momenta = None
+        if momentum_schedule is not None:
+            momenta = momentum_schedule.momenta(first, steps, steps_per_epoch=steps)
+        stats = plan.run(X, Y, done + first, steps, rates, momenta, row_weights)
         held_out = None if validation is None else float(plan.evaluate(*validation))
 
         finite = stats.finite and (held_out is None or np.isfinite(held_out))
@@ -173,6 +185,7 @@ def run(
         record = EpochRecord(
             stage, layer, epoch, epochs, float(stats.loss), held_out, float(rates[-1]), perf_counter() - start
         )
+        losses.append(record.loss if held_out is None else held_out)
         if memory is not None:
             memory.step, memory.moments = done + first + steps, plan.moments()
         answers = [bool(callback(record)) for callback in callbacks]  # each callback sees each epoch

@@ -157,6 +157,8 @@ class StackedAutoencoder(LayerwiseEstimator):
                 unrolled = finetuning.FineTuning(epochs=int(once)).check(where, len(shape.sizes))
             else:
                 unrolled = finetuning.resolve(where, self.finetuning).check(where, len(shape.sizes))
+                if set(unrolled.start) != {"pretrained"}:
+                    raise where.child("start").error('"pretrained" for an autoencoder', unrolled.start)
             unrolled = unrolled.replace(epochs=1) if once else unrolled
             self._threads()
             kept = self._kept(shape, always=once)

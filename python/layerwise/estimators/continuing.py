@@ -86,6 +86,8 @@ def passes_make_sense(estimator: Any) -> bool:
         for name, whole in (
             ("early_stopping", bool(settings.early_stopping)),
             ("schedule", settings.schedule != CONSTANT and settings.schedule != "constant"),
+            ("thaw_after", settings.thaw_after is not None),
+            ("optimizer__momentum", getattr(settings.optimizer, "momentum_schedule", None) is not None),
         ):
             if whole:
                 raise AttributeError(f"partial_fit is one pass, which finetuning__{name} cannot rule. Use fit.")

@@ -7,16 +7,16 @@ from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import _check_feature_names, check_is_fitted
 
-from layerwise import checks, finetuning, pretraining
+from layerwise import checks, finetuning, initializers, restarts, supervised_pretraining
 from layerwise.estimators.autoencoder import StackedAutoencoder
-from layerwise.estimators.base import OUTPUT_KEY, START_KEY, LayerwiseEstimator
+from layerwise.estimators.base import OUTPUT_KEY, PRETRAINING_KEY, START_KEY, LayerwiseEstimator
 from layerwise.estimators.continuing import Architecture, Kept
 from layerwise.estimators.labels import check_unlabeled
 from layerwise.estimators.weights import label_weights
 from layerwise.finetuning import FineTuning
 from layerwise.network import DenseLayer
-from layerwise.pretraining import Autoencoder
 from layerwise.progress import Progress
+from layerwise.supervised_pretraining import SupervisedPretraining, pretrain_supervised
 
 Array = NDArray[Any]
 
@@ -29,16 +29,18 @@ class PretrainedEstimator(LayerwiseEstimator):
     def _n_hidden(self) -> int:
         return len(self.network_.layers) - 1
 
-    def _settings(self) -> tuple[Architecture, Autoencoder | StackedAutoencoder | None, FineTuning]:
+    def _settings(self) -> tuple[Architecture, Any, FineTuning]:
         """Check every parameter before any work; return the architecture and the settings of both stages."""
         before: Any = self._pretrained()
         shape = self._architecture() if before is None else self._architecture_of(before)
         if before is None and self.pretraining is not None:
             where = self._where("pretraining")
-            before = pretraining.resolve(where, self.pretraining)
+            before = supervised_pretraining.resolve(where, self.pretraining)
             before.check(where, len(shape.sizes))
         where = self._where("finetuning")
         settings = finetuning.resolve(where, self.finetuning).check(where, len(shape.sizes))
+        if before is None and set(settings.start) != {"pretrained"}:
+            raise where.child("start").error('"pretrained" with pretraining=None', settings.start)
         check_unlabeled(self._where("unlabeled"), self.unlabeled)
         self._threads()
         return shape, before, settings
@@ -69,7 +71,8 @@ class PretrainedEstimator(LayerwiseEstimator):
                 raise self._where(name).error(allowed, value)
         if not (isinstance(self.initializer, str) and self.initializer == "auto"):
             raise self._where("initializer").error('"auto" with a StackedAutoencoder as pretraining', self.initializer)
-        return Architecture(sizes, kinds, ["auto"] * len(sizes))
+        rules = checks.per_layer(self._where("initializer"), autoencoder.initializer, len(sizes), initializers.resolve)
+        return Architecture(sizes, kinds, rules)
 
     def _matrix(self, X: Any, before: Any, kept: Kept | None) -> Any:
         """Return X for fit; with a fitted autoencoder or a kept network, in its dtype and with its features."""
@@ -108,6 +111,41 @@ class PretrainedEstimator(LayerwiseEstimator):
         self._pretrain(fitted, X, before, shape, seed, show, weights, kept)
         return [stage.encoder for stage in fitted["stages_"]]
 
+    def _pretrain_supervised(
+        self,
+        fitted: dict[str, Any],
+        X: Array,
+        Y: Array,
+        row_weights: Array | None,
+        settings: SupervisedPretraining,
+        shape: Architecture,
+        output: str,
+        seed: int,
+        show: Progress,
+    ) -> list[DenseLayer]:
+        """Pretrain all layers on the targets of the labelled rows; return the hidden layers to stack."""
+        if len(Y) == 0:
+            raise ValueError("Supervised pretraining needs labelled rows, and there are none.")
+        fitted |= {"stages_": [], "history_": []}
+        for stage in pretrain_supervised(
+            X,
+            Y,
+            shape.sizes,
+            settings,
+            output=output,
+            activation=shape.kinds,
+            initializer=shape.starts,
+            row_weights=row_weights,
+            seed=checks.subkey(seed, PRETRAINING_KEY),
+            threads=self._threads(),
+            callbacks=[show],
+            report=show.report,
+            owner=self._where(),
+        ):
+            fitted["stages_"].append(stage)
+            fitted["history_"].extend(stage.history)
+        return [stage.encoder for stage in fitted["stages_"]]
+
     def _learn(
         self,
         fitted: dict[str, Any],
@@ -134,11 +172,18 @@ class PretrainedEstimator(LayerwiseEstimator):
         """
         shape, before, finetuning_settings = settings
         of_labels = label_weights(None if weights is None else weights[labelled], factors)
+        row_weights = None if of_labels is None else of_labels.astype(X.dtype)
+        rows = X if labelled.all() else np.ascontiguousarray(X[labelled])
         if kept is not None and kept.network is not None:
             fitted |= {"stages_": kept.stages, "history_": kept.history}
             network = kept.network
         else:
-            hidden = self._hidden_layers(fitted, X, before, shape, seed, show, weights, kept)
+            if isinstance(before, SupervisedPretraining):
+                hidden = self._pretrain_supervised(fitted, rows, Y, row_weights, before, shape, output, seed, show)
+            else:
+                hidden = self._hidden_layers(fitted, X, before, shape, seed, show, weights, kept)
+            key = checks.subkey(seed, START_KEY)
+            hidden = restarts.restarted(hidden, finetuning_settings.start, shape.starts, key)
             key = checks.subkey(seed, OUTPUT_KEY)
             network = finetuning.stack(hidden, Y.shape[1], output, seed=key, bias=bias)
         if len(Y) == 0:  # partial_fit without a label
@@ -148,7 +193,7 @@ class PretrainedEstimator(LayerwiseEstimator):
         self._finetune(
             fitted,
             network,
-            X if labelled.all() else np.ascontiguousarray(X[labelled]),
+            rows,
             Y,
             finetuning_settings.replace(epochs=1) if once else finetuning_settings,
             seed,
@@ -156,7 +201,7 @@ class PretrainedEstimator(LayerwiseEstimator):
             loss=loss,
             n_hidden=len(shape.sizes),
             groups=groups,
-            row_weights=None if of_labels is None else of_labels.astype(X.dtype),
+            row_weights=row_weights,
             memory=self._memory_of(fitted, finetuning_settings) if once else None,
         )
 

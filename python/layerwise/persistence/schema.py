@@ -1,8 +1,8 @@
 """What a model file's JSON holds, and nothing else: estimators, settings, layers, stages, epochs, labels.
 
 Each kind has an encoder and a decoder side by side. Arrays go into `tensors` by name; a decoder takes out what it
-uses, so that what nobody refers to is noticed. Classes are found by name: settings in the list below, estimators among
-those that this package has registered.
+uses, so that what nobody refers to is noticed. Classes are found by name: settings in the list of `known`, estimators
+among those that this package has registered.
 """
 
 from dataclasses import asdict, fields
@@ -13,32 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 
-from layerwise import activations, corruption, finetuning, initializers, optimizers, pretraining, schedules
+from layerwise import activations, pretraining
 from layerwise.activations import Activation
 from layerwise.network import DenseLayer, Network
+from layerwise.persistence.known import SETTINGS
 from layerwise.pretraining import Stage
 from layerwise.settings import Settings
+from layerwise.supervised_pretraining import SupervisedPretraining
 from layerwise.training import EpochRecord
 
 Array = NDArray[Any]
 Tensors = dict[str, Array]
 
-_SETTINGS: list[Any] = [
-    *optimizers.BY_NAME.values(),
-    *schedules.BY_NAME.values(),
-    *corruption.BY_NAME.values(),
-    activations.LeakyReLU,
-    activations.PReLU,
-    activations.ELU,
-    activations.GELU,
-    activations.Swish,
-    initializers.Normal,
-    initializers.Sparse,
-    pretraining.Autoencoder,
-    pretraining.DenoisingAutoencoder,
-    finetuning.FineTuning,
-]
-SETTINGS: dict[str, Any] = {kind.__name__: kind for kind in _SETTINGS}
 ESTIMATORS: dict[str, Any] = {}
 FITTED: dict[str, dict[str, str]] = {}  # their fitted attributes beside network_ and stages_, with what each holds
 
@@ -81,7 +67,8 @@ def decode_estimator(data: Any, tensors: Tensors) -> Any:
     """Return the estimator; takes the arrays it uses out of `tensors`."""
     name, params, fitted = _fields(data, "estimator", "params", "fitted")
     kind = _known(ESTIMATORS, name, "estimator")
-    if unknown := set(params) - set(kind().get_params(deep=False)):  # those that an older file lacks have their defaults
+    # Parameters that an older file lacks have their defaults.
+    if unknown := set(params) - set(kind().get_params(deep=False)):
         raise FormatError(f"unknown parameters {sorted(unknown)} of {name}")
     values = {key: _decode_value(value, tensors) for key, value in params.items()}
     known = {"network_", "stages_", *FITTED[name]}
@@ -289,8 +276,8 @@ def _decode_stage(data: Any, store: "_Store") -> Stage:
     if loss not in pretraining.LOSSES[1:] or type(layer) is not int or not isinstance(skill, (int, float)):
         raise FormatError("a stage with an unknown loss, layer or skill")
     values = _decode_value(settings, {})
-    if not isinstance(values, pretraining.Autoencoder):
-        raise FormatError("a stage without the settings of its autoencoder")
+    if not isinstance(values, (pretraining.Autoencoder, SupervisedPretraining)):
+        raise FormatError("a stage without the settings of its pretraining")
     return Stage(layer, encoder, decoder, loss, values, tuple(_decode_record(record) for record in history), skill)
 
 

@@ -1,0 +1,193 @@
+"""Whether fits beside one another, and the caller's own NumPy or PyTorch after ours, are slowed down.
+
+    python benchmarks/bench_neighbours.py [--repeats 7] [--only fits | calls]
+
+*Fits.* As many fits as there are cores, at the same time, each free to choose its threads: in processes of their own
+and in threads of one process. The last should be ready in 1.15 times what one fit takes alone on one core.
+
+*Calls.* A threaded product of ours and one of the neighbour's (NumPy, PyTorch), alone and in turn. OpenMP's threads
+spin for a while after a region and hold the core that the next library wants; ours should cost the neighbour at most
+0.3 ms. What the neighbour's own spinning costs us is reported beside it. One JSON line per measurement goes to
+``benchmarks/results/neighbours.jsonl``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import multiprocessing
+import os
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+import _timing
+from workloads import WORKLOADS, data_of
+
+FITS_BAR, CALLS_BAR = 1.15, 0.3e-3
+FIT_ROWS = {"tabular": 12_800, "dae": 2_000}
+EPOCHS = {"tabular": 100, "dae": 4}
+
+
+def fitter(name: str, jobs: int | None) -> Callable[[], float]:
+    """A function that fits and returns its seconds."""
+    from layerwise import Adam, DenoisingAutoencoder, FineTuning, PretrainedClassifier, StackedAutoencoder
+
+    workload = WORKLOADS[name]
+    data = data_of(workload)
+    X, y = data.X[: FIT_ROWS[name]], data.y[: FIT_ROWS[name]]
+    same = {"epochs": EPOCHS[name], "batch_size": workload.batch_size, "optimizer": Adam(workload.rate)}
+    shared = {"activation": workload.activation, "random_state": 0, "n_jobs": jobs}
+    hidden = workload.sizes[1:-1]
+    if workload.rebuilds_input:
+        model = StackedAutoencoder(hidden, pretraining=DenoisingAutoencoder(tied=False, **same), **shared)
+    else:
+        model = PretrainedClassifier(hidden, pretraining=None, finetuning=FineTuning(**same), **shared)
+    return lambda: _timing.seconds(lambda: model.fit(X, y))
+
+
+def fit_in_process(pipe: Connection, name: str) -> None:
+    """A process that fits whenever it is told to."""
+    fit = fitter(name, None)
+    fit()
+    pipe.send("ready")
+    while pipe.recv() is not None:
+        pipe.send(fit())
+
+
+def fits(name: str, count: int) -> dict[str, Callable[[], float]]:
+    """One alone on one core, and `count` of them together: each sample is the seconds until the last is ready."""
+    alone = fitter(name, 1)
+    together = [fitter(name, None) for _ in range(count)]
+    context = multiprocessing.get_context("spawn")
+    pipes = []
+    for _ in range(count):
+        pipe, other = context.Pipe()
+        context.Process(target=fit_in_process, args=(other, name), daemon=True).start()
+        other.close()
+        pipes.append(pipe)
+    for pipe in pipes:
+        pipe.recv()
+
+    def in_processes() -> float:
+        start = time.perf_counter()
+        for pipe in pipes:
+            pipe.send("fit")
+        for pipe in pipes:
+            pipe.recv()
+        return time.perf_counter() - start
+
+    def in_threads() -> float:
+        start = time.perf_counter()
+        threads = [threading.Thread(target=fit) for fit in together]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return time.perf_counter() - start
+
+    for fit in (alone, *together):
+        fit()
+    return {"alone": alone, "processes": in_processes, "threads": in_threads}
+
+
+def neighbours() -> Iterator[tuple[str, Callable[[], object]]]:
+    """A threaded product of each library there is."""
+    rng = np.random.default_rng(1)
+    a, b = rng.random((256, 784), np.float32), rng.random((784, 256), np.float32)
+    out = np.empty((256, 256), np.float32)
+    yield "numpy", lambda: np.matmul(a, b, out=out)
+    if importlib.util.find_spec("torch") is None:
+        print("torch is not installed: skipped", flush=True)
+        return
+    import torch
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    left, right = torch.from_numpy(a), torch.from_numpy(b)
+    yield "torch", lambda: torch.mm(left, right)
+
+
+def calls(theirs: Callable[[], object], calls_each: int = 50) -> dict[str, Callable[[], float]]:
+    """Seconds of one call of ours and of theirs, alone and after the other; each the median of some."""
+    from layerwise import kernels
+
+    rng = np.random.default_rng(0)
+    a, b = rng.random((256, 784), np.float32), rng.random((784, 256), np.float32)
+    jobs = len(os.sched_getaffinity(0))
+
+    def ours() -> object:
+        return kernels.matmul(a, b, n_jobs=jobs)
+
+    def median(before: Callable[[], object], timed: Callable[[], object]) -> float:
+        found = []
+        for _ in range(calls_each):
+            before()
+            found.append(_timing.seconds(timed))
+        return statistics.median(found)
+
+    return {
+        "ours alone": lambda: median(ours, ours),
+        "theirs alone": lambda: median(theirs, theirs),
+        "ours after theirs": lambda: median(theirs, ours),
+        "theirs after ours": lambda: median(ours, theirs),
+    }
+
+
+def measure_fits(name: str, options: argparse.Namespace, cores: int) -> dict[str, Any]:
+    times, probes = _timing.interleaved(fits(name, cores), options.repeats, cores, probe_size=1024)
+    good = [i for i, probe in enumerate(probes) if cores == 1 or not _timing.halved(probe)] or range(len(probes))
+    kept = {way: [every[i] for i in good] for way, every in times.items()}
+    ratios = {way: _timing.paired_ratio(kept[way], kept["alone"]) for way in ("processes", "threads")}
+    for way, ratio in ratios.items():
+        verdict = "within" if ratio <= FITS_BAR else "ABOVE"
+        print(f"{name}: {cores} fits in {way} take {ratio:.2f} times one alone on one core, {verdict} {FITS_BAR}")
+    return {
+        "fits": name,
+        "count": cores,
+        "ratios": ratios,
+        "times": {way: _timing.summary(every) for way, every in kept.items()},
+        "probes": probes,
+        "rounds_kept": len(good),
+    }
+
+
+def measure_calls(name: str, theirs: Callable[[], object], options: argparse.Namespace, cores: int) -> dict[str, Any]:
+    times, probes = _timing.interleaved(calls(theirs), options.repeats, cores, probe_size=1024)
+    medians = {way: statistics.median(every) for way, every in times.items()}
+    costs = {side: medians[f"{side} after {other}"] - medians[f"{side} alone"] for side, other in PAIRS}
+    verdict = "within" if costs["theirs"] <= CALLS_BAR else "ABOVE"
+    print(f"{name} after ours: {costs['theirs'] * 1e3:+.3f} ms, {verdict} {CALLS_BAR * 1e3} ms", end="; ")
+    print(f"ours after {name}: {costs['ours'] * 1e3:+.3f} ms", flush=True)
+    return {"calls": name, "seconds": medians, "costs": costs, "probes": probes}
+
+
+PAIRS = (("ours", "theirs"), ("theirs", "ours"))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--only", choices=("fits", "calls"))
+    parser.add_argument("--no-record", action="store_true", help="print only")
+    options = parser.parse_args()
+    cores, lines = len(os.sched_getaffinity(0)), []
+    import layerwise  # noqa: F401  (before PyTorch, as its own OpenMP settings ask for)
+
+    if options.only != "fits":
+        lines += [measure_calls(name, theirs, options, cores) for name, theirs in neighbours()]
+    if options.only != "calls":
+        lines += [measure_fits(name, options, cores) for name in FIT_ROWS]
+    if not options.no_record:
+        for line in lines:
+            _timing.record("neighbours", machine=_timing.machine(), **line)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+"""The classes of settings that a model file may name."""
+
+from typing import Any
+
+from layerwise import (
+    activations,
+    corruption,
+    finetuning,
+    initializers,
+    momentum_schedules,
+    optimizers,
+    pretraining,
+    schedules,
+    supervised_pretraining,
+)
+
+_SETTINGS: list[Any] = [
+    *optimizers.BY_NAME.values(),
+    *schedules.BY_NAME.values(),
+    *momentum_schedules.MOMENTUM_SCHEDULES,
+    *corruption.BY_NAME.values(),
+    activations.LeakyReLU,
+    activations.PReLU,
+    activations.ELU,
+    activations.GELU,
+    activations.Swish,
+    initializers.Normal,
+    initializers.Sparse,
+    pretraining.Autoencoder,
+    pretraining.DenoisingAutoencoder,
+    supervised_pretraining.SupervisedPretraining,
+    finetuning.FineTuning,
+]
+SETTINGS: dict[str, Any] = {kind.__name__: kind for kind in _SETTINGS}

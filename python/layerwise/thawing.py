@@ -1,0 +1,54 @@
+"""Training whose frozen layers change on the way: frozen at first and trained later, all at once or one by one."""
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from layerwise import _core, training
+
+
+class ThawingPlan:
+    """A plan of the engine for each phase between two thaws, in the place of a single one.
+
+    The optimiser starts anew in each phase: its memory is empty and its steps count from 1. The bias correction of Adam
+    would otherwise take a layer's first step for its thousandth, and make it several times too long.
+
+    Parameters
+    ----------
+    engine : Network of the engine
+        Trained in place.
+    recipe_of : callable on (phase, frozen)
+        Returns the Recipe of a phase, counted from 0; `frozen` has one bool a layer.
+    frozen_epochs : sequence of int or None
+        One a layer: for how many epochs it stays frozen; None: for all.
+    steps_per_epoch : int
+    """
+
+    def __init__(
+        self,
+        engine: Any,
+        recipe_of: Callable[[int, list[bool]], _core.Recipe],
+        frozen_epochs: Sequence[int | None],
+        steps_per_epoch: int,
+    ) -> None:
+        self._engine, self._recipe_of = engine, recipe_of
+        self._frozen_epochs, self._steps_per_epoch = frozen_epochs, steps_per_epoch
+        self._thaws = sorted({epochs * steps_per_epoch for epochs in frozen_epochs if epochs})  # as steps
+        self._enter(0)
+
+    def run(self, X: Any, Y: Any, first_step: int, *rest: Any) -> Any:
+        """Train as the engine's plan does, from `first_step` of the whole training on, up to the next thaw at most."""
+        phase = bisect_right(self._thaws, first_step)
+        if phase != self._phase:
+            self._enter(phase)
+        return self._plan.run(X, Y, first_step - self._first_step, *rest)
+
+    def evaluate(self, *data: Any) -> float:
+        """Return the loss without noise and dropout."""
+        return float(self._plan.evaluate(*data))
+
+    def _enter(self, phase: int) -> None:
+        self._phase, self._first_step = phase, self._thaws[phase - 1] if phase else 0
+        ends = (None if epochs is None else epochs * self._steps_per_epoch for epochs in self._frozen_epochs)
+        frozen = [end is None or end > self._first_step for end in ends]
+        self._plan = training.plan_for(self._engine, self._recipe_of(phase, frozen))

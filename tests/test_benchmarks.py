@@ -1,0 +1,94 @@
+"""The benchmarks' own parts that need no clock: the contenders do the same work, and disturbed rounds are left out."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+_timing, peers, workloads = (importlib.import_module(name) for name in ("_timing", "peers", "workloads"))
+growth, tables = (importlib.import_module(name) for name in ("growth", "tables"))
+sys.path.pop(0)
+
+HERE = ["layerwise", "layerwise network", "numpy", "numpy reference", "scikit-learn"]  # what the test extra has
+SMALL = {
+    "dae": (20, 33, 20),
+    "wide": (20, 33, 17, 10),
+    "paper": (20, 33, 17, 10),
+    "online": (20, 33, 17, 10),
+    "deep-ae": (20, 33, 5, 33, 20),
+    "tabular": (8, 33, 17, 2),
+    "predict": (20, 33, 17, 10),
+    "predict-one": (20, 33, 17, 10),
+}
+
+
+def contender(name: str, workload: workloads.Workload) -> peers.Contender:
+    file, kind, _ = peers.CONTENDERS[name]
+    sys.path.insert(0, str(_timing.HERE))
+    try:
+        make = getattr(importlib.import_module(file), kind)
+    finally:
+        sys.path.pop(0)
+    return make(workload, workloads.data_of(workload), workloads.weights_of(workload), 1)
+
+
+@pytest.mark.parametrize("name", workloads.WORKLOADS)
+def test_contenders_do_the_same_work(name: str) -> None:
+    whole = workloads.WORKLOADS[name]
+    rows = 4 * max(whole.batch_size // 10, 1) if not whole.predicts else 256
+    batch_size = max(whole.batch_size // 10, 1) if not whole.predicts else min(whole.batch_size, 256)
+    workload = replace(whole, sizes=SMALL[name], rows=rows, batch_size=batch_size, rate=whole.rate * 20)
+    started = {each: contender(each, workload) for each in HERE}
+    taking_part = {each: it for each, it in started.items() if not it.refusal()}
+    assert {"layerwise", "numpy", "numpy reference"} <= taking_part.keys()
+    losses = {each: it.check(4) for each, it in taking_part.items()}
+    for each, loss in losses.items():
+        assert loss == pytest.approx(losses["numpy"], rel=2e-4), each
+        assert taking_part[each].check(4) == pytest.approx(loss, rel=1e-6), f"{each} starts elsewhere the second time"
+        if not each.startswith("layerwise"):
+            assert taking_part[each].epoch(0.5) > 0, each
+    if not workload.predicts:  # the steps of the check are steps: without them the loss is another
+        assert taking_part["numpy"].check(1) != pytest.approx(losses["numpy"], rel=1e-4)
+
+
+def test_rounds_beside_a_taken_core_are_left_out() -> None:
+    assert _timing.undisturbed([[200, 198], [201, 120], [199, 199]]) == [0, 2]
+    assert _timing.undisturbed([[200, 100], [101, 200]]) == [0, 1]  # nothing better to be had
+
+
+def test_the_peak_is_measured() -> None:
+    one = _timing.peak(1)
+    assert np.isfinite(one)
+    assert one > 0.1
+
+
+def test_growth_is_measured_against_the_operations() -> None:
+    for axis in growth.AXES:
+        of_axis = growth.points(axis, cores=6)
+        assert all(workload.rows % workload.batch_size == 0 for workload, _ in of_axis.values())
+    assert list(growth.points("threads", cores=6)) == [1, 2, 4, 6]
+    assert growth.exponent([1, 10, 100], [2, 40, 800]) == pytest.approx(1.301, abs=1e-3)
+    assert np.isnan(growth.exponent([5, 5], [1, 2]))
+
+
+def test_tables_are_made_from_the_lines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    machine = {"cpu": "a", "cores": 2, "isa": "b", "python": "3", "versions": {"numpy": "2"}, "commit": "c+"}
+    same = {"machine": machine, "command": "python x.py"}
+    line = {**same, "axis": "rows", "exponent": 0.9}
+    line["points"] = [{"value": 1000 * n, "gflop": n, "median": n / 50, "gflops": 50} for n in (1, 2)]
+    calls = {**same, "calls": "numpy", "costs": {"theirs": 1e-4, "ours": 2e-3}}
+    fits = {**same, "fits": "dae", "count": 2, "ratios": {"processes": 1.1, "threads": 1.2}}
+    stored = {"growth": [line], "neighbours": [calls, fits]}
+    monkeypatch.setattr(_timing, "records", lambda name: stored.get(name, []))
+    monkeypatch.setattr(_timing, "HERE", tmp_path)
+    made = tables.growth()
+    assert "| rows | 1,000 | 1 | 20.0 ms | 50 | 0.90 |" in made
+    assert (tmp_path / "growth.svg").exists() == ("growth.svg" in made)
+    assert "0.100 ms | 0.3 ms" in tables.neighbours()
+    assert [tables.duration(s) for s in (12.34, 0.1, 1.5e-3, 2e-8)] == ["12.3 s", "100 ms", "1.50 ms", "0.02 µs"]

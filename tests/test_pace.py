@@ -1,0 +1,129 @@
+"""How `csrc/net/pace.h` chooses between a team and one thread, on a simulated clock."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.skipif(shutil.which("c++") is None, reason="needs a compiler")
+
+TEAM = 2
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Some steps between two looks at the clock."""
+
+    end: float
+    steps: int
+    threads: int
+    seconds: float
+
+
+Simulate = Callable[..., list[Stretch]]
+
+
+@pytest.fixture(scope="module")
+def simulate(tmp_path_factory: pytest.TempPathFactory) -> Simulate:
+    program = tmp_path_factory.mktemp("pace") / "simulate"
+    source = ROOT / "tests" / "pace" / "simulate.cpp"
+    subprocess.run(["c++", "-std=c++17", "-O1", f"-I{ROOT / 'csrc'}", str(source), "-o", str(program)], check=True)
+
+    def run(
+        *world: tuple[float, float, float], seconds: float = 20.0, epoch: int = 1000, noise: float = 0.02
+    ) -> list[Stretch]:
+        """`world`: (until, a step's seconds with the team, with one thread)."""
+        lines = [f"{TEAM} {epoch} {seconds} {noise}", *(" ".join(map(str, times)) for times in world)]
+        done = subprocess.run([str(program)], input="\n".join(lines), capture_output=True, text=True, check=True)
+        rows = (line.split() for line in done.stdout.splitlines())
+        return [Stretch(float(end), int(steps), int(threads), float(took)) for end, steps, threads, took in rows]
+
+    return run
+
+
+def share(stretches: list[Stretch], threads: int, begin: float, end: float) -> float:
+    """Which part of the time between `begin` and `end` was spent on so many threads."""
+    inside = [s for s in stretches if begin <= s.end <= end]
+    return sum(s.seconds for s in inside if s.threads == threads) / sum(s.seconds for s in inside)
+
+
+def loss(stretches: list[Stretch], best: float, begin: float, end: float) -> float:
+    """How much longer the steps between `begin` and `end` took than at `best` seconds each."""
+    inside = [s for s in stretches if begin <= s.end <= end]
+    return sum(s.seconds for s in inside) / (best * sum(s.steps for s in inside)) - 1
+
+
+# Seconds of a step with two threads and with one: tiny nets and large ones, and a second core that is there or gone.
+WORLDS = {
+    "tabular, two cores": (12e-6, 16e-6),
+    "tabular, one core": (33e-6, 16e-6),
+    "tabular, a core shared by five": (80e-6, 16e-6),
+    "paper, two cores": (1e-3, 1.9e-3),
+    "paper, one core": (2.2e-3, 1.9e-3),
+    "wide, two cores": (4e-3, 7.6e-3),
+    "large batches, two cores": (0.2, 0.39),
+    "large batches, one core": (0.6, 0.39),
+    "nearly equal": (1.04e-3, 1e-3),
+}
+
+
+@pytest.mark.parametrize("epoch", [3, 100, 100_000])
+@pytest.mark.parametrize("world", WORLDS)
+def test_it_finds_the_faster_within_half_a_second_and_probing_costs_little(
+    simulate: Simulate, world: str, epoch: int
+) -> None:
+    team, alone = WORLDS[world]
+    noise = 0.02
+    stretches = simulate((1e9, team, alone), seconds=max(20, 150 * alone), epoch=epoch, noise=noise)
+    best = min(team, alone) * (1 + noise / 2)
+    settled = 0.5 + 3 * max(team, alone)
+    end = stretches[-1].end
+    assert loss(stretches, best, settled, end) < 0.05
+    assert loss(stretches, best, 5 + settled, end) < 0.05
+    if abs(team - alone) > 0.1 * alone:
+        assert loss(stretches, best, 5 + settled, end) < 0.025
+        assert share(stretches, TEAM if team < alone else 1, settled, end) > 0.9
+
+
+@pytest.mark.parametrize("world", ["tabular, two cores", "tabular, one core", "paper, two cores", "paper, one core"])
+@pytest.mark.parametrize("seconds", [0.05, 0.2, 1.0])
+def test_short_fits_lose_little(simulate: Simulate, world: str, seconds: float) -> None:
+    team, alone = WORLDS[world]
+    stretches = simulate((1e9, team, alone), seconds=seconds, epoch=400, noise=0.0)
+    spent = sum(s.seconds for s in stretches)
+    lost = spent - min(team, alone) * sum(s.steps for s in stretches)
+    assert lost < 0.005 + 0.03 * seconds
+
+
+@pytest.mark.parametrize("epoch", [50, 20_000])
+def test_it_follows_a_core_that_goes_and_comes_back(simulate: Simulate, epoch: int) -> None:
+    fast, slow, alone = 0.5e-3, 1.6e-3, 0.95e-3
+    stretches = simulate((10, fast, alone), (20, slow, alone), (1e9, fast, alone), seconds=30, epoch=epoch)
+    assert share(stretches, TEAM, 1, 10) > 0.95
+    assert share(stretches, 1, 10.5, 20) > 0.9  # slower steps are noticed at once
+    assert share(stretches, TEAM, 24, 30) > 0.9  # that the other would be faster now, within the longest interval
+
+
+def test_a_disturbed_stretch_does_not_change_the_choice_for_long(simulate: Simulate) -> None:
+    fast, alone = 0.5e-3, 0.95e-3
+    spikes = [(second + part, time, alone) for second in range(1, 20) for part, time in ((0.0, fast), (0.02, 4e-3))]
+    stretches = simulate(*spikes, (1e9, fast, alone), seconds=20)
+    assert share(stretches, TEAM, 1, 20) > 0.9
+
+
+def test_whoever_asked_for_threads_gets_them(tmp_path: Path) -> None:
+    program = tmp_path / "asked"
+    source = tmp_path / "asked.cpp"
+    source.write_text(
+        '#include "net/pace.h"\n'
+        "int main() { layerwise::Pace pace(3, false); for (int i = 0; i < 9; ++i) pace.took(pace.stretch(7), 1);"
+        " return pace.threads() == 3 && pace.stretch(7) == 7 ? 0 : 1; }\n"
+    )
+    subprocess.run(["c++", "-std=c++17", f"-I{ROOT / 'csrc'}", str(source), "-o", str(program)], check=True)
+    assert subprocess.run([str(program)], check=False).returncode == 0
