@@ -88,6 +88,21 @@ def choice(where: Parameter, value: Any, options: Sequence[str]) -> str:
     return value
 
 
+def row_weights(where: Parameter, value: Any, n_rows: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any] | None:
+    """Return weights of the rows in `dtype`, divided by the greatest (only their ratios matter); None stays None."""
+    if value is None:
+        return None
+    try:
+        weights = np.asarray(value).astype(np.float64)
+    except (TypeError, ValueError, OverflowError):
+        weights = np.empty(0)
+    if weights.shape != (n_rows,) or not np.isfinite(weights).all() or (weights < 0).any():
+        raise where.error(f"None or {n_rows} finite numbers, none negative", value)
+    if not weights.any():
+        raise where.error("None or weights of which at least one is not zero", value)
+    return np.ascontiguousarray(weights / weights.max(), dtype=dtype)
+
+
 def is_sequence(value: Any) -> bool:
     """Return whether `value` is a list, a tuple, a range or a NumPy vector."""
     return isinstance(value, (list, tuple, range)) or (isinstance(value, np.ndarray) and value.ndim == 1)

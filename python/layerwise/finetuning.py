@@ -1,7 +1,7 @@
 """Stack the pretrained layers, put an output layer on top, and train the whole network on its targets."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from layerwise.pretraining import Stage
 from layerwise.schedules import CONSTANT, Schedule
 from layerwise.settings import Settings
 from layerwise.thawing import ThawingPlan
-from layerwise.training import Callback, EarlyStopping, EpochRecord
+from layerwise.training import Callback, EarlyStopping, EpochRecord, Memory
 
 Array = NDArray[Any]
 
@@ -172,7 +172,9 @@ def random_layers(
     return layers
 
 
-def stack(hidden: Sequence[Stage | DenseLayer], n_outputs: int, activation: str, *, seed: int) -> Network:
+def stack(
+    hidden: Sequence[Stage | DenseLayer], n_outputs: int, activation: str, *, seed: int, bias: Array | None = None
+) -> Network:
     """Put hidden layers on top of each other and a new output layer on top of all.
 
     Parameters
@@ -184,6 +186,8 @@ def stack(hidden: Sequence[Stage | DenseLayer], n_outputs: int, activation: str,
         Of the output layer: "softmax" or "identity".
     seed : int
         64-bit key for the output layer's start (Glorot & Bengio's uniform).
+    bias : ndarray of shape (n_outputs,) or None
+        Where the output layer's biases start; None: at 0.
 
     Returns
     -------
@@ -191,7 +195,10 @@ def stack(hidden: Sequence[Stage | DenseLayer], n_outputs: int, activation: str,
     """
     layers = [layer.encoder if isinstance(layer, Stage) else layer for layer in hidden]
     weights = initializers.draw("glorot_uniform", activation, seed, layers[-1].n_out, n_outputs)
-    return Network([*layers, start_layer(weights, Activation(activation), layers[0].bias.dtype)])
+    output = start_layer(weights, Activation(activation), layers[0].bias.dtype)
+    if bias is not None:
+        output = replace(output, bias=bias.astype(output.bias.dtype))
+    return Network([*layers, output])
 
 
 def unroll(stages: Sequence[Stage]) -> Network:
@@ -216,6 +223,8 @@ def finetune(
     loss: str,
     n_hidden: int,
     groups: Array | None = None,
+    row_weights: Array | None = None,
+    memory: Memory | None = None,
     seed: int = 0,
     threads: int = 0,
     callbacks: Sequence[Callback] = (),
@@ -238,6 +247,10 @@ def finetune(
         Number of hidden layers, to which dropout and freezing apply.
     groups : ndarray of shape (n_rows,) or None
         Classes within which the validation rows are drawn.
+    row_weights : ndarray of shape (n_rows,) or None
+        Of the network's dtype; both losses are means weighted so. None: all rows weigh the same.
+    memory : Memory or None
+        The optimiser's memory of an earlier training of this network, to go on from; it is brought up to date.
     seed, threads, callbacks
         As in `pretrain`.
     on_interrupt : callable on (network, history), default=None
@@ -259,8 +272,14 @@ def finetune(
     held_out = None
     if settings.early_stopping:
         train, rows = split_rows(len(X), settings.validation_fraction, groups, checks.subkey(seed, 0))
-        held_out = (X[rows], None if Y is None else Y[rows])
+        held_out = (X[rows], None if Y is None else Y[rows], None if row_weights is None else row_weights[rows])
         X, Y = X[train], None if Y is None else Y[train]
+        row_weights = None if row_weights is None else row_weights[train]
+
+    if memory is not None:  # the engine shuffles by whole epochs, of which `memory` need not consist
+        order = _core.random_permutation(checks.subkey(seed, 2), 0, len(X))
+        X, Y = X[order], None if Y is None else Y[order]
+        row_weights = None if row_weights is None else row_weights[order]
 
     engine = network.engine()
     batch_size = training.batch_size_for(settings.batch_size, len(X))
@@ -276,6 +295,7 @@ def finetune(
             dropout=[*settings.dropout, *[0.0] * others] if any(settings.dropout) else [],
             frozen=frozen,
             rate_scale=_rate_scales(settings, others),
+            shuffle=memory is None,
             missing_targets=missing,
             threads=threads,
         )
@@ -295,7 +315,9 @@ def finetune(
         learning_rate=settings.optimizer.learning_rate,
         schedule=settings.schedule,
         momentum_schedule=settings.optimizer.momentum_schedule,
+        row_weights=row_weights,
         validation=held_out,
+        memory=memory,
         callbacks=[*callbacks, stopper] if stopper else callbacks,
         plan=ThawingPlan(engine, recipe_of, frozen_epochs, -(-len(X) // batch_size)) if any(frozen_epochs) else None,
     )

@@ -22,20 +22,8 @@ from layerwise import _core, checks
 from layerwise.checks import Parameter
 
 __all__ = [
-    "activation",
-    "activation_backward",
-    "adagrad_step",
-    "adam_step",
-    "adamw_step",
-    "dense_backward",
-    "dense_forward",
-    "loss",
-    "matmul",
-    "momentum_step",
-    "nesterov_step",
-    "rmsprop_step",
-    "sgd_step",
-    "softmax",
+    "activation", "activation_backward", "adagrad_step", "adam_step", "adamw_step", "dense_backward", "dense_forward",
+    "loss", "matmul", "momentum_step", "nesterov_step", "rmsprop_step", "sgd_step", "softmax",
 ]
 
 Array = NDArray[Any]
@@ -117,12 +105,7 @@ def matmul(
 
 
 def dense_forward(
-    X: ArrayLike,
-    W: ArrayLike,
-    b: ArrayLike,
-    activation: str = "identity",
-    *,
-    parameter: Any = None,
+    X: ArrayLike, W: ArrayLike, b: ArrayLike, activation: str = "identity", *, parameter: Any = None,
     n_jobs: int | None = None,
 ) -> tuple[Array, Array]:
     """Return the sums and outputs of a dense layer: ``z = X @ W + b``, ``a = f(z)``.
@@ -154,13 +137,7 @@ def dense_forward(
 
 
 def dense_backward(
-    X: ArrayLike,
-    W: ArrayLike,
-    z: ArrayLike,
-    G: ArrayLike,
-    activation: str = "identity",
-    *,
-    parameter: Any = None,
+    X: ArrayLike, W: ArrayLike, z: ArrayLike, G: ArrayLike, activation: str = "identity", *, parameter: Any = None,
     n_jobs: int | None = None,
 ) -> tuple[Array, Array, Array, Array]:
     """Return the gradients of a dense layer by backpropagation (Rumelhart, Hinton and Williams 1986).
@@ -370,68 +347,32 @@ def nesterov_step(
 
 
 def adagrad_step(
-    w: Array,
-    v: Array,
-    g: Array,
-    *,
-    learning_rate: float,
-    epsilon: float = 1e-8,
-    alpha: float = 0.0,
+    w: Array, v: Array, g: Array, *, learning_rate: float, epsilon: float = 1e-8, alpha: float = 0.0,
     epsilon_inside_sqrt: bool = False,
 ) -> None:
     """Adagrad: ``v += g ** 2``, ``w -= learning_rate * g / (sqrt(v) + epsilon)``.
 
     Duchi, Hazan and Singer 2011. ``epsilon`` is positive.
     """
-    _step(
-        "adagrad",
-        {"w": w, "v": v, "g": g},
-        learning_rate,
-        alpha,
-        epsilon=epsilon,
-        epsilon_inside_sqrt=epsilon_inside_sqrt,
-    )
+    _step("adagrad", {"w": w, "v": v, "g": g}, learning_rate, alpha, epsilon=epsilon,
+          epsilon_inside_sqrt=epsilon_inside_sqrt)
 
 
 def rmsprop_step(
-    w: Array,
-    v: Array,
-    g: Array,
-    *,
-    learning_rate: float,
-    decay: float = 0.9,
-    epsilon: float = 1e-8,
-    alpha: float = 0.0,
-    epsilon_inside_sqrt: bool = False,
+    w: Array, v: Array, g: Array, *, learning_rate: float, decay: float = 0.9, epsilon: float = 1e-8,
+    alpha: float = 0.0, epsilon_inside_sqrt: bool = False,
 ) -> None:
     """RMSProp: ``v = decay * v + (1 - decay) * g ** 2``, ``w -= learning_rate * g / (sqrt(v) + epsilon)``.
 
     Tieleman and Hinton 2012 (lecture 6.5). ``decay`` is in [0, 1), ``epsilon`` positive.
     """
-    _step(
-        "rmsprop",
-        {"w": w, "v": v, "g": g},
-        learning_rate,
-        alpha,
-        decay=decay,
-        epsilon=epsilon,
-        epsilon_inside_sqrt=epsilon_inside_sqrt,
-    )
+    _step("rmsprop", {"w": w, "v": v, "g": g}, learning_rate, alpha, decay=decay, epsilon=epsilon,
+          epsilon_inside_sqrt=epsilon_inside_sqrt)
 
 
 def adam_step(
-    w: Array,
-    m: Array,
-    v: Array,
-    g: Array,
-    *,
-    learning_rate: float,
-    step: int,
-    beta_1: float = 0.9,
-    beta_2: float = 0.999,
-    epsilon: float = 1e-8,
-    alpha: float = 0.0,
-    bias_correction: bool = True,
+    w: Array, m: Array, v: Array, g: Array, *, learning_rate: float, step: int, beta_1: float = 0.9,
+    beta_2: float = 0.999, epsilon: float = 1e-8, alpha: float = 0.0, bias_correction: bool = True,
     epsilon_inside_sqrt: bool = False,
 ) -> None:
     """Adam: ``w -= learning_rate * m_hat / (sqrt(v_hat) + epsilon)``.
@@ -440,34 +381,13 @@ def adam_step(
     ``m_hat = m / (1 - beta_1 ** step)``, ``v_hat = v / (1 - beta_2 ** step)``, else m and v themselves. Kingma and Ba
     2015. ``step`` counts from 1; ``beta_1`` and ``beta_2`` are in [0, 1), ``epsilon`` is positive.
     """
-    _step(
-        "adam",
-        {"w": w, "m": m, "v": v, "g": g},
-        learning_rate,
-        alpha,
-        step,
-        beta_1=beta_1,
-        beta_2=beta_2,
-        epsilon=epsilon,
-        bias_correction=bias_correction,
-        epsilon_inside_sqrt=epsilon_inside_sqrt,
-    )
+    _step("adam", {"w": w, "m": m, "v": v, "g": g}, learning_rate, alpha, step, beta_1=beta_1, beta_2=beta_2,
+          epsilon=epsilon, bias_correction=bias_correction, epsilon_inside_sqrt=epsilon_inside_sqrt)
 
 
 def adamw_step(
-    w: Array,
-    m: Array,
-    v: Array,
-    g: Array,
-    *,
-    learning_rate: float,
-    step: int,
-    weight_decay: float = 0.01,
-    beta_1: float = 0.9,
-    beta_2: float = 0.999,
-    epsilon: float = 1e-8,
-    alpha: float = 0.0,
-    bias_correction: bool = True,
+    w: Array, m: Array, v: Array, g: Array, *, learning_rate: float, step: int, weight_decay: float = 0.01,
+    beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8, alpha: float = 0.0, bias_correction: bool = True,
     epsilon_inside_sqrt: bool = False,
 ) -> None:
     """Adam with decoupled decay: first ``w -= learning_rate * weight_decay * w``, then the step of `adam_step`.
@@ -475,16 +395,6 @@ def adamw_step(
     Loshchilov and Hutter 2019; the rate multiplies the decay, as in PyTorch. ``weight_decay`` is 0 or more, the other
     settings are Adam's.
     """
-    _step(
-        "adamw",
-        {"w": w, "m": m, "v": v, "g": g},
-        learning_rate,
-        alpha,
-        step,
-        weight_decay=weight_decay,
-        beta_1=beta_1,
-        beta_2=beta_2,
-        epsilon=epsilon,
-        bias_correction=bias_correction,
-        epsilon_inside_sqrt=epsilon_inside_sqrt,
-    )
+    _step("adamw", {"w": w, "m": m, "v": v, "g": g}, learning_rate, alpha, step, weight_decay=weight_decay,
+          beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, bias_correction=bias_correction,
+          epsilon_inside_sqrt=epsilon_inside_sqrt)

@@ -32,12 +32,12 @@ from layerwise.optimizers import Adam, Optimizer
 from layerwise.rbm import RestrictedBoltzmannMachine
 from layerwise.schedules import CONSTANT, Schedule
 from layerwise.settings import Settings
+from layerwise.skill import measure
 from layerwise.stage import Stage as Stage
 from layerwise.training import Callback
 
 Array = NDArray[Any]
 
-SKILL_ROWS = 10_000  # the skill is measured on at most so many rows, evenly spaced
 DECODERS = ("auto", "sigmoid", "identity", "tanh", "relu", "softplus")
 DECODER_RANGES = {"sigmoid": (0, 1), "tanh": (-1, 1), "relu": (0, np.inf), "softplus": (0, np.inf)}  # of those bounded
 LOSSES = ("auto", "squared_error", "cross_entropy")
@@ -145,6 +145,8 @@ def pretrain(
     *,
     activation: Any = "sigmoid",
     initializer: Any = "auto",
+    row_weights: Array | None = None,
+    done: Sequence[Stage] = (),
     seed: int = 0,
     threads: int = 0,
     callbacks: Sequence[Callback] = (),
@@ -160,6 +162,10 @@ def pretrain(
     settings : Autoencoder, DenoisingAutoencoder or RestrictedBoltzmannMachine, default=None
         None: `DenoisingAutoencoder` with its defaults.
     activation, initializer : one, or a list with one a layer
+    row_weights : array-like of shape (n_rows,), default=None
+        Not negative, not all 0. Losses and skill are means weighted so. None: all rows weigh the same.
+    done : sequence of Stage, default=()
+        The lowest layers, if pretrained already: the others are pretrained on them, with the bits of one call for all.
     seed : int, default=0
         64 bits; all random numbers follow from it.
     threads : int, default=0
@@ -180,9 +186,11 @@ def pretrain(
     Raises
     ------
     InvalidParameterError
-        At the call, before any work, if a setting is not allowed.
+        At the call, before any work, if a setting or a row weight is not allowed.
     TrainingDiverged
         If a loss or a weight is not a finite number.
+    ValueError
+        If the stages done are not the lowest layers of this network.
 
     Examples
     --------
@@ -199,11 +207,19 @@ def pretrain(
     )
     kinds = checks.per_layer(where.child("activation"), activation, len(sizes), activations.resolve)
     starts = checks.per_layer(where.child("initializer"), initializer, len(sizes), initializers.resolve)
+    weights = checks.row_weights(where.child("row_weights"), row_weights, len(X), X.dtype)
+    shapes = [(stage.encoder.n_in, stage.encoder.n_out, stage.encoder.activation) for stage in done]
+    if shapes != list(zip([X.shape[1], *sizes], sizes, kinds, strict=False))[: len(done)]:
+        raise ValueError(
+            f"The stages done, {list(done)}, are not the lowest layers of a network {X.shape[1]} -> {sizes}."
+        )
     seed = checks.seed_key(seed)
     threads = checks.integer(where.child("threads"), threads, 0)
     if isinstance(layer_settings[0], RestrictedBoltzmannMachine):
         layer_settings = list(rbm.fit_to_layers(where, X, layer_settings, kinds))
-    return _stages(X, sizes, layer_settings, kinds, starts, seed, threads, callbacks, report or (lambda _: None))
+    return _stages(
+        X, weights, done, sizes, layer_settings, kinds, starts, seed, threads, callbacks, report or (lambda _: None)
+    )
 
 
 def resolve(where: Parameter, value: Any) -> Pretraining:
@@ -224,6 +240,8 @@ def usual_activation(settings: Any, usual: str) -> str:
 
 def _stages(
     X: Array,
+    row_weights: Array | None,
+    done: Sequence[Stage],
     sizes: Sequence[int],
     layer_settings: Sequence[Any],  # checked: one settings object a layer, each setting a single value
     kinds: Sequence[Activation],
@@ -233,9 +251,16 @@ def _stages(
     callbacks: Sequence[Callback],
     report: Callable[[str], object],
 ) -> Iterator[Stage]:
-    hidden, held_out = _split(X, layer_settings[0].validation_fraction, checks.subkey(seed, 0))
+    train, apart = _split(len(X), layer_settings[0].validation_fraction, checks.subkey(seed, 0))
+    hidden, held_out = X[train], None if apart is None else X[apart]
+    weights, held_out_weights = (None if row_weights is None else row_weights[rows] for rows in (train, apart))
     below: Activation | None = None
-    for depth, (size, settings, activation, start) in enumerate(zip(sizes, layer_settings, kinds, starts, strict=True)):
+    for stage in done:
+        hidden = stage.network().apply(hidden, 0, 1, threads=threads)
+        held_out = None if held_out is None else stage.network().apply(held_out, 0, 1, threads=threads)
+        below = stage.encoder.activation
+    layers = list(enumerate(zip(sizes, layer_settings, kinds, starts, strict=True)))
+    for depth, (size, settings, activation, start) in layers[len(done) :]:
         layer, key = depth + 1, checks.subkey(seed, depth + 1)
         low, high = float(hidden.min()), float(hidden.max())
         unit = (low >= 0 and high <= 1) if below is None else below.name in activations.IN_UNIT_INTERVAL
@@ -278,7 +303,8 @@ def _stages(
             learning_rate=settings.optimizer.learning_rate,
             schedule=settings.schedule,
             momentum_schedule=settings.optimizer.momentum_schedule,
-            validation=None if held_out is None else (held_out, None),
+            row_weights=weights,
+            validation=None if held_out is None else (held_out, None, held_out_weights),
             callbacks=callbacks,
             plan=rbm.Plan(engine, recipe, settings) if machine else None,
             measure=boltzmann.monitor(network, engine, settings, hidden, held_out, checks.subkey(key, 3))
@@ -288,7 +314,7 @@ def _stages(
         records = tuple(history)
 
         trained = network.trained(engine)
-        skill = _skill(engine, recipe, hidden, loss)
+        skill = measure(engine, recipe, hidden, weights, loss)
         reached = f"loss {records[-1].loss:.5g}" if records else "left at its random start"
         report(f"layer {layer}: {reached}, skill {skill:.3f}")
         yield Stage(layer, trained.layers[0], trained.layers[1], loss, settings, records, skill)
@@ -325,39 +351,13 @@ def _start(
     return Network([encoder, start_layer(back, Activation(decoder), dtype, tied_to=0 if tied else -1)])
 
 
-def _split(X: Array, fraction: float, key: int) -> tuple[Array, Array | None]:
-    count = min(max(1, round(fraction * len(X))), len(X) - 1)
+def _split(n_rows: int, fraction: float, key: int) -> tuple[Any, Array | None]:
+    """Return the rows to train on (a slice where these are all, which copies nothing) and those to keep apart."""
+    count = min(max(1, round(fraction * n_rows)), n_rows - 1)
     if fraction == 0 or count == 0:
-        return X, None
-    order = _core.random_permutation(key, 0, len(X))
-    return X[np.sort(order[count:])], X[np.sort(order[:count])]
-
-
-def _skill(engine: Any, recipe: _core.Recipe, X: Array, loss: str) -> float:
-    rows = np.ascontiguousarray(X[:: -(-len(X) // SKILL_ROWS)])
-    reached = float(training.plan_for(engine, recipe).evaluate(rows, None))
-    best, blind = _least_and_blind(rows, loss)
-    return 1 - (reached - best) / (blind - best) if blind > best else 0.0
-
-
-def _least_and_blind(X: Array, loss: str) -> tuple[float, float]:
-    """Return the least possible loss, and the loss of predicting each column's mean."""
-    means = X.mean(axis=0, dtype=np.float64)
-    if loss == "squared_error":
-        return 0.0, float(sum(((block - means) ** 2).sum() for block in _blocks(X)) / len(X))
-    return float(sum(_entropy(block).sum() for block in _blocks(X)) / len(X)), float(_entropy(means).sum())
-
-
-def _blocks(X: Array) -> Iterator[NDArray[np.float64]]:
-    for first in range(0, len(X), 128):  # float64 copies of a part at a time
-        yield X[first : first + 128].astype(np.float64)
-
-
-def _entropy(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    p = np.clip(p, 1e-300, 1)
-    q = np.clip(1 - p, 1e-300, 1)
-    result: NDArray[np.float64] = -(p * np.log(p) + q * np.log(q))
-    return result
+        return slice(None), None
+    order = _core.random_permutation(key, 0, n_rows)
+    return np.sort(order[count:]), np.sort(order[:count])
 
 
 def _warn_of_scale(layer: int, decoder: str, low: float, high: float) -> None:

@@ -4,7 +4,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, TypeVar
 
@@ -16,8 +15,8 @@ from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from layerwise import activations, checks, finetuning, initializers, pretraining
-from layerwise.activations import Activation
 from layerwise.checks import Parameter
+from layerwise.estimators.continuing import Architecture, Continuing, Kept
 from layerwise.finetuning import FineTuning
 from layerwise.network import Network
 from layerwise.pretraining import Pretraining, Stage
@@ -33,16 +32,7 @@ DEFAULT_SIZES = (100, 100)
 DEFAULT_ACTIVATION = "tanh"
 
 # Where each consumer of random numbers finds its key: checks.subkey(seed, place).
-PRETRAINING_KEY, START_KEY, OUTPUT_KEY, FINETUNING_KEY = range(4)
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """The hidden layers, checked: one size, activation and initialiser a layer."""
-
-    sizes: tuple[int, ...]
-    kinds: list[Activation]
-    starts: list[Any]
+PRETRAINING_KEY, START_KEY, OUTPUT_KEY, FINETUNING_KEY, CONTINUATION_KEY = range(5)
 
 
 class HiddenOutputs(ABC):
@@ -104,7 +94,7 @@ class HiddenOutputs(ABC):
         return self.network_.layers[0].n_in if number == 0 else self.network_.layers[number - 1].n_out
 
 
-class LayerwiseEstimator(HiddenOutputs, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class LayerwiseEstimator(HiddenOutputs, Continuing, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Base of the estimators."""
 
     hidden_layer_sizes: Any
@@ -227,19 +217,31 @@ class LayerwiseEstimator(HiddenOutputs, ClassNamePrefixFeaturesOutMixin, Transfo
     def _install(self, fitted: dict[str, Any]) -> None:
         for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
             delattr(self, name)
+        self.__dict__.pop("_memory", None)  # the optimiser's, of partial_fit
         self.__dict__.update(fitted)
 
     def _pretrain(
-        self, fitted: dict[str, Any], X: Array, settings: Pretraining, shape: Architecture, seed: int, show: Progress
+        self,
+        fitted: dict[str, Any],
+        X: Array,
+        settings: Pretraining,
+        shape: Architecture,
+        seed: int,
+        show: Progress,
+        weights: Array | None = None,
+        kept: Kept | None = None,
     ) -> None:
-        """Pretrain all layers, collecting each stage and its history as soon as it is finished."""
-        fitted |= {"stages_": [], "history_": []}
+        """Pretrain the layers that are not kept, collecting each stage and its history as soon as it is finished."""
+        done = [] if kept is None else kept.stages
+        fitted |= {"stages_": list(done), "history_": [] if kept is None else kept.history}
         for stage in pretraining.pretrain(
             X,
             shape.sizes,
             settings,
             activation=shape.kinds,
             initializer=shape.starts,
+            row_weights=weights,
+            done=done,
             seed=checks.subkey(seed, PRETRAINING_KEY),
             threads=self._threads(),
             callbacks=[show],
@@ -260,28 +262,35 @@ class LayerwiseEstimator(HiddenOutputs, ClassNamePrefixFeaturesOutMixin, Transfo
         show: Progress,
         **task: Any,
     ) -> None:
-        """Fine-tune `network`; what is reached is collected also if Ctrl-C ends it."""
+        """Fine-tune `network`; what is reached is collected also if Ctrl-C ends it.
 
-        def keep(network: Network, history: list[EpochRecord]) -> None:
-            fitted["network_"] = network
-            fitted["history_"] = fitted["history_"] + history
-            fitted["n_iter_"] = max(1, len(history))
-            fitted["coefs_"] = [layer.weights for layer in network.layers]
-            fitted["intercepts_"] = [layer.bias for layer in network.layers]
+        Training that goes on has other random numbers than before.
+        """
+        place = [FINETUNING_KEY]
+        if any(record.stage == "finetuning" for record in fitted["history_"]):
+            place = [CONTINUATION_KEY, len(fitted["history_"])]
 
-        keep(
+        self._collect(
+            fitted,
             *finetuning.finetune(
                 network,
                 X,
                 Y,
                 settings,
-                seed=checks.subkey(seed, FINETUNING_KEY),
+                seed=checks.subkey(seed, *place),
                 threads=self._threads(),
                 callbacks=[show],
-                on_interrupt=keep,
+                on_interrupt=lambda network, history: self._collect(fitted, network, history),
                 **task,
-            )
+            ),
         )
+
+    def _collect(self, fitted: dict[str, Any], network: Network, history: list[EpochRecord]) -> None:
+        fitted["network_"] = network
+        fitted["history_"] = fitted["history_"] + history
+        fitted["n_iter_"] = max(1, sum(record.stage == "finetuning" for record in fitted["history_"]))
+        fitted["coefs_"] = [layer.weights for layer in network.layers]
+        fitted["intercepts_"] = [layer.bias for layer in network.layers]
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")
