@@ -178,7 +178,7 @@ FLOORS = [
     {"activations", "corruption", "initializers", "optimizers", "momentum_schedules", "schedules"},
     {"network"},
     {"restarts", "training"},
-    {"thawing"},
+    {"simultaneous", "stage", "thawing"},
     {"pretraining", "finetuning", "progress", "skill", "supervised_pretraining"},
     {"persistence"},
     {"estimators"},

@@ -16,12 +16,14 @@ from layerwise import _core, activations, checks, corruption, initializers, opti
 from layerwise.activations import Activation
 from layerwise.checks import Parameter
 from layerwise.corruption import Corruption, Masking
-from layerwise.network import DenseLayer, Network, start_layer
+from layerwise.network import Network, start_layer
 from layerwise.optimizers import Adam, Optimizer
 from layerwise.schedules import CONSTANT, Schedule
 from layerwise.settings import Settings
+from layerwise.simultaneous import LayerTraining, in_turn
 from layerwise.skill import measure
-from layerwise.training import Callback, EpochRecord
+from layerwise.stage import Stage as Stage
+from layerwise.training import Callback
 
 Array = NDArray[Any]
 
@@ -56,6 +58,9 @@ class Autoencoder(Settings):
     validation_fraction : float in [0, 1), default=0.0
         Share of rows (at least one, unless 0) kept out of the training, on which the validation loss of each epoch is
         measured.
+    simultaneous : bool, default=False
+        Train all layers at the same time: in each epoch every layer for an epoch, from the lowest up, on the codes that
+        the layers below give then, instead of one layer to its end before the next. Stages come when all are trained.
     """
 
     epochs: int | Sequence[int] = 15
@@ -67,10 +72,12 @@ class Autoencoder(Settings):
     decoder: str | Sequence[str] = "auto"
     loss: str | Sequence[str] = "auto"
     validation_fraction: float = 0.0
+    simultaneous: bool = False
 
     def check(self, where: Parameter, n_layers: int) -> list["Autoencoder"]:
         """Check all settings; return one settings object a layer, each with single values."""
         checks.real(where.child("validation_fraction"), self.validation_fraction, 0, 1, open_high=True)
+        checks.boolean(where.child("simultaneous"), self.simultaneous)
         columns = {
             name: checks.per_layer(where.child(name), getattr(self, name), n_layers, check)
             for name, check in self._checks().items()
@@ -106,7 +113,7 @@ class DenoisingAutoencoder(Autoencoder):
     ----------
     corruption : corruption, its name, or None, default=Masking(0.25)
         `Masking`, `Gaussian` or `SaltAndPepper`; one, or a list with one a layer.
-    epochs, batch_size, optimizer, schedule, alpha, tied, decoder, loss, validation_fraction
+    epochs, batch_size, optimizer, schedule, alpha, tied, decoder, loss, validation_fraction, simultaneous
         As in `Autoencoder`.
     """
 
@@ -121,67 +128,6 @@ BY_NAME: dict[str, type[Autoencoder]] = {
     "autoencoder": Autoencoder,
     "denoising_autoencoder": DenoisingAutoencoder,
 }
-
-
-@dataclass(frozen=True, eq=False)
-class Stage:
-    """One pretrained layer: what pretraining learned there, how, and how well.
-
-    Attributes
-    ----------
-    layer : int
-        Counted from 1.
-    encoder : DenseLayer
-        The hidden layer.
-    decoder : DenseLayer
-        Its `tied_to` is 0 if it shares the encoder's weights, else -1.
-    loss : str
-        "squared_error" or "cross_entropy".
-    settings : Autoencoder, DenoisingAutoencoder or SupervisedPretraining
-        This layer's settings, each a single value.
-    history : tuple of EpochRecord
-    skill : float
-        1 - loss / loss of predicting each column's mean, for clean inputs: 0 is worthless, 1 perfect. Cross-entropies
-        count from their least possible value (the targets' own entropy), so that 1 can be reached. Measured on at
-        most 10,000 of the training rows.
-    """
-
-    layer: int
-    encoder: DenseLayer
-    decoder: DenseLayer
-    loss: str
-    settings: Settings
-    history: tuple[EpochRecord, ...]
-    skill: float
-
-    @property
-    def weights(self) -> Array:
-        """The encoder's weights, of shape (n_in, n_out)."""
-        return self.encoder.weights
-
-    @property
-    def bias(self) -> Array:
-        """The encoder's bias, of shape (n_out,)."""
-        return self.encoder.bias
-
-    def network(self) -> Network:
-        """Return encoder and decoder as a network."""
-        return Network([self.encoder, self.decoder])
-
-    def encode(self, X: Array) -> Array:
-        """Return the codes, of shape (n_rows, n_out), of inputs of shape (n_rows, n_in)."""
-        return self.network().apply(checks.as_engine(X, self.encoder.bias.dtype), 0, 1)
-
-    def decode(self, H: Array) -> Array:
-        """Return the reconstructions, of shape (n_rows, n_in), of codes of shape (n_rows, n_out)."""
-        return self.network().apply(checks.as_engine(H, self.encoder.bias.dtype, "H"), 1, 2)
-
-    def __repr__(self) -> str:
-        """Return the stage in a line."""
-        return (
-            f"<Stage {self.layer}: {self.encoder.n_in} -> {self.encoder.n_out} {self.encoder.activation.name}, "
-            f"{len(self.history)} epochs, skill {self.skill:.3f}>"
-        )
 
 
 def pretrain(
@@ -296,6 +242,7 @@ def _stages(
         hidden = stage.network().apply(hidden, 0, 1, threads=threads)
         held_out = None if held_out is None else stage.network().apply(held_out, 0, 1, threads=threads)
         below = stage.encoder.activation
+    begun: list[tuple[int, LayerTraining, str, Any]] = []  # where all layers are trained at the same time
     layers = list(enumerate(zip(sizes, layer_settings, kinds, starts, strict=True)))
     for depth, (size, settings, activation, start) in layers[len(done) :]:
         layer, key = depth + 1, checks.subkey(seed, depth + 1)
@@ -340,18 +287,30 @@ def _stages(
             validation=None if held_out is None else (held_out, None, held_out_weights),
             callbacks=callbacks,
         )
-        records = tuple(history)
-
-        trained = network.trained(engine)
-        skill = measure(engine, recipe, hidden, weights, loss)
-        reached = f"loss {records[-1].loss:.5g}" if records else "left at its random start"
-        report(f"layer {layer}: {reached}, skill {skill:.3f}")
-        yield Stage(layer, trained.layers[0], trained.layers[1], loss, settings, records, skill)
+        work = LayerTraining(network, engine, recipe, hidden, held_out, history)
+        if settings.simultaneous:
+            begun.append((layer, work, loss, settings))
+        else:
+            work.to_the_end()
+            yield _finished(layer, work, loss, settings, weights, report)
 
         if layer < len(sizes):  # the next layer learns from the codes of the clean inputs
-            hidden = trained.apply(hidden, 0, 1, threads=threads)
-            held_out = None if held_out is None else trained.apply(held_out, 0, 1, threads=threads)
+            hidden = work.encode(hidden, threads)
+            held_out = None if held_out is None else work.encode(held_out, threads)
             below = activation
+    in_turn([work for _, work, *_ in begun], threads)
+    for layer, work, loss, settings in begun:
+        yield _finished(layer, work, loss, settings, weights, report)
+
+
+def _finished(
+    layer: int, work: LayerTraining, loss: str, settings: Any, weights: Array | None, report: Callable[[str], object]
+) -> Stage:
+    skill = measure(work.engine, work.recipe, work.X, weights, loss)
+    reached = f"loss {work.records[-1].loss:.5g}" if work.records else "left at its random start"
+    report(f"layer {layer}: {reached}, skill {skill:.3f}")
+    encoder, decoder = work.network.trained(work.engine).layers
+    return Stage(layer, encoder, decoder, loss, settings, tuple(work.records), skill)
 
 
 def choose_decoder(settings: Autoencoder, unit: bool) -> tuple[str, str]:
