@@ -178,7 +178,7 @@ FLOORS = [
     {"activations", "corruption", "initializers", "optimizers", "momentum_schedules", "schedules"},
     {"network"},
     {"restarts", "training"},
-    {"stage", "rbm", "boltzmann", "skill", "thawing"},
+    {"stage", "rbm", "boltzmann", "simultaneous", "skill", "thawing"},
     {"pretraining", "finetuning", "progress", "supervised_pretraining"},
     {"persistence"},
     {"estimators"},
