@@ -179,7 +179,7 @@ FLOORS = [
     {"network"},
     {"restarts", "training"},
     {"thawing"},
-    {"pretraining", "finetuning", "progress", "skill", "supervised_pretraining"},
+    {"callbacks", "pretraining", "finetuning", "progress", "skill", "supervised_pretraining"},
     {"persistence"},
     {"estimators"},
     {"datasets", "plots"},

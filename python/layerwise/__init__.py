@@ -22,7 +22,8 @@ finally:
 
 if TYPE_CHECKING:
     from layerwise.activations import ELU, GELU, LeakyReLU, PReLU, Swish
-    from layerwise.checks import InvalidParameterError, ScaleWarning
+    from layerwise.callbacks import BestModel, JSONLines
+    from layerwise.checks import InvalidParameterError, ScaleWarning, TimeLimitWarning
     from layerwise.corruption import Gaussian, Masking, SaltAndPepper
     from layerwise.estimators import LabeledSplit, PretrainedClassifier, PretrainedRegressor, StackedAutoencoder, load
     from layerwise.finetuning import FineTuning
@@ -45,7 +46,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "activations": ("ELU", "GELU", "LeakyReLU", "PReLU", "Swish"),
-    "checks": ("InvalidParameterError", "ScaleWarning"),
+    "callbacks": ("BestModel", "JSONLines"),
+    "checks": ("InvalidParameterError", "ScaleWarning", "TimeLimitWarning"),
     "corruption": ("Gaussian", "Masking", "SaltAndPepper"),
     "estimators": ("LabeledSplit", "PretrainedClassifier", "PretrainedRegressor", "StackedAutoencoder", "load"),
     "finetuning": ("FineTuning",),
@@ -76,6 +78,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Autoencoder",
+    "BestModel",
     "ConstantRate",
     "CosineDecay",
     "DenoisingAutoencoder",
@@ -86,6 +89,7 @@ __all__ = [
     "Gaussian",
     "InvalidParameterError",
     "InverseTimeDecay",
+    "JSONLines",
     "LabeledSplit",
     "LeakyReLU",
     "LinearDecay",
@@ -108,6 +112,7 @@ __all__ = [
     "StepDecay",
     "SupervisedPretraining",
     "Swish",
+    "TimeLimitWarning",
     "TrainingDiverged",
     "load",
     "pretrain",
