@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from layerwise.optimizers import SGD, Adagrad, Adam, AdamW, Momentum, Nesterov, RMSProp
     from layerwise.persistence import FormatError
     from layerwise.pretraining import Autoencoder, DenoisingAutoencoder, Stage, pretrain
+    from layerwise.rbm import RestrictedBoltzmannMachine
     from layerwise.schedules import (
         ConstantRate,
         CosineDecay,
@@ -56,6 +57,7 @@ _HOMES = {
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Momentum", "Nesterov", "RMSProp"),
     "persistence": ("FormatError",),
     "pretraining": ("Autoencoder", "DenoisingAutoencoder", "Stage", "pretrain"),
+    "rbm": ("RestrictedBoltzmannMachine",),
     "schedules": (
         "ConstantRate",
         "CosineDecay",
@@ -104,6 +106,7 @@ __all__ = [
     "PretrainedRegressor",
     "RMSProp",
     "ReduceOnPlateau",
+    "RestrictedBoltzmannMachine",
     "SaltAndPepper",
     "ScaleWarning",
     "Sparse",

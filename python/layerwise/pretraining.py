@@ -11,16 +11,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from layerwise import _core, activations, checks, corruption, initializers, optimizers, schedules, training
+from layerwise import (
+    _core,
+    activations,
+    boltzmann,
+    checks,
+    corruption,
+    initializers,
+    optimizers,
+    rbm,
+    schedules,
+    training,
+)
 from layerwise.activations import Activation
 from layerwise.checks import Parameter
 from layerwise.corruption import Corruption, Masking
-from layerwise.network import DenseLayer, Network, start_layer
+from layerwise.network import Network, start_layer
 from layerwise.optimizers import Adam, Optimizer
+from layerwise.rbm import RestrictedBoltzmannMachine
 from layerwise.schedules import CONSTANT, Schedule
 from layerwise.settings import Settings
 from layerwise.skill import measure
-from layerwise.training import Callback, EpochRecord
+from layerwise.stage import Stage as Stage
+from layerwise.training import Callback
 
 Array = NDArray[Any]
 
@@ -114,78 +127,19 @@ class DenoisingAutoencoder(Autoencoder):
         return super()._checks() | {"corruption": corruption.resolve}
 
 
-BY_NAME: dict[str, type[Autoencoder]] = {
+Pretraining = Autoencoder | RestrictedBoltzmannMachine  # the settings that `pretrain` takes
+BY_NAME: dict[str, type[Pretraining]] = {
     "auto": DenoisingAutoencoder,
     "autoencoder": Autoencoder,
     "denoising_autoencoder": DenoisingAutoencoder,
+    "rbm": RestrictedBoltzmannMachine,
 }
-
-
-@dataclass(frozen=True, eq=False)
-class Stage:
-    """One pretrained layer: what pretraining learned there, how, and how well.
-
-    Attributes
-    ----------
-    layer : int
-        Counted from 1.
-    encoder : DenseLayer
-        The hidden layer.
-    decoder : DenseLayer
-        Its `tied_to` is 0 if it shares the encoder's weights, else -1.
-    loss : str
-        "squared_error" or "cross_entropy".
-    settings : Autoencoder, DenoisingAutoencoder or SupervisedPretraining
-        This layer's settings, each a single value.
-    history : tuple of EpochRecord
-    skill : float
-        1 - loss / loss of predicting each column's mean, for clean inputs: 0 is worthless, 1 perfect. Cross-entropies
-        count from their least possible value (the targets' own entropy), so that 1 can be reached. Measured on at
-        most 10,000 of the training rows.
-    """
-
-    layer: int
-    encoder: DenseLayer
-    decoder: DenseLayer
-    loss: str
-    settings: Settings
-    history: tuple[EpochRecord, ...]
-    skill: float
-
-    @property
-    def weights(self) -> Array:
-        """The encoder's weights, of shape (n_in, n_out)."""
-        return self.encoder.weights
-
-    @property
-    def bias(self) -> Array:
-        """The encoder's bias, of shape (n_out,)."""
-        return self.encoder.bias
-
-    def network(self) -> Network:
-        """Return encoder and decoder as a network."""
-        return Network([self.encoder, self.decoder])
-
-    def encode(self, X: Array) -> Array:
-        """Return the codes, of shape (n_rows, n_out), of inputs of shape (n_rows, n_in)."""
-        return self.network().apply(checks.as_engine(X, self.encoder.bias.dtype), 0, 1)
-
-    def decode(self, H: Array) -> Array:
-        """Return the reconstructions, of shape (n_rows, n_in), of codes of shape (n_rows, n_out)."""
-        return self.network().apply(checks.as_engine(H, self.encoder.bias.dtype, "H"), 1, 2)
-
-    def __repr__(self) -> str:
-        """Return the stage in a line."""
-        return (
-            f"<Stage {self.layer}: {self.encoder.n_in} -> {self.encoder.n_out} {self.encoder.activation.name}, "
-            f"{len(self.history)} epochs, skill {self.skill:.3f}>"
-        )
 
 
 def pretrain(
     X: Array,
     hidden_layer_sizes: Sequence[int],
-    settings: Autoencoder | None = None,
+    settings: Pretraining | None = None,
     *,
     activation: Any = "sigmoid",
     initializer: Any = "auto",
@@ -204,7 +158,7 @@ def pretrain(
     ----------
     X : ndarray of shape (n_rows, n_inputs)
     hidden_layer_sizes : sequence of int
-    settings : Autoencoder or DenoisingAutoencoder, default=None
+    settings : Autoencoder, DenoisingAutoencoder or RestrictedBoltzmannMachine, default=None
         None: `DenoisingAutoencoder` with its defaults.
     activation, initializer : one, or a list with one a layer
     row_weights : array-like of shape (n_rows,), default=None
@@ -249,8 +203,8 @@ def pretrain(
     where = owner or Parameter("pretrain")
     X = checks.as_matrix(X)
     sizes = checks.layer_sizes(where.child("hidden_layer_sizes"), hidden_layer_sizes)
-    layer_settings = resolve(where.child("pretraining"), settings or "auto").check(
-        where.child("pretraining"), len(sizes)
+    layer_settings: list[Any] = list(
+        resolve(where.child("pretraining"), settings or "auto").check(where.child("pretraining"), len(sizes))
     )
     kinds = checks.per_layer(where.child("activation"), activation, len(sizes), activations.resolve)
     starts = checks.per_layer(where.child("initializer"), initializer, len(sizes), initializers.resolve)
@@ -262,19 +216,28 @@ def pretrain(
         )
     seed = checks.seed_key(seed)
     threads = checks.integer(where.child("threads"), threads, 0)
+    if isinstance(layer_settings[0], RestrictedBoltzmannMachine):
+        layer_settings = list(rbm.fit_to_layers(where, X, layer_settings, kinds))
     report = report or (lambda _: None)
     return _stages(
         X, weights, done, sizes, layer_settings, kinds, starts, seed, threads, callbacks, out_of_time, report
     )
 
 
-def resolve(where: Parameter, value: Any) -> Autoencoder:
+def resolve(where: Parameter, value: Any) -> Pretraining:
     """Return the settings meant by a settings object or a name."""
     if isinstance(value, str) and value in BY_NAME:
         return BY_NAME[value]()
-    if not isinstance(value, Autoencoder):
-        raise where.error(f"None, an Autoencoder, a DenoisingAutoencoder, or one of {list(BY_NAME)}", value)
+    if not isinstance(value, (Autoencoder, RestrictedBoltzmannMachine)):
+        allowed = "None, an Autoencoder, a DenoisingAutoencoder, a RestrictedBoltzmannMachine"
+        raise where.error(f"{allowed}, or one of {list(BY_NAME)}", value)
     return value
+
+
+def usual_activation(settings: Any, usual: str) -> str:
+    """Return the hidden activation that "auto" means with these settings (or their name)."""
+    machine = BY_NAME.get(settings) if isinstance(settings, str) else type(settings)
+    return rbm.BINARY if machine is RestrictedBoltzmannMachine else usual
 
 
 def _stages(
@@ -282,7 +245,7 @@ def _stages(
     row_weights: Array | None,
     done: Sequence[Stage],
     sizes: Sequence[int],
-    layer_settings: Sequence[Any],  # checked: one Autoencoder a layer, each setting a single value
+    layer_settings: Sequence[Any],  # checked: one settings object a layer, each setting a single value
     kinds: Sequence[Activation],
     starts: Sequence[Any],
     seed: int,
@@ -304,7 +267,8 @@ def _stages(
         layer, key = depth + 1, checks.subkey(seed, depth + 1)
         low, high = float(hidden.min()), float(hidden.max())
         unit = (low >= 0 and high <= 1) if below is None else below.name in activations.IN_UNIT_INTERVAL
-        decoder, loss = choose_decoder(settings, unit)
+        machine = isinstance(settings, RestrictedBoltzmannMachine)
+        decoder, loss = rbm.decoder_of(settings) if machine else choose_decoder(settings, unit)
         checks.warn_of_scale(layer, decoder, low, high)
         tied = ", tied" if settings.tied else ""
         report(
@@ -312,7 +276,10 @@ def _stages(
             f"(targets in [{low:.3g}, {high:.3g}])"
         )
 
-        network = _start(hidden.shape[1], size, activation, decoder, settings.tied, start, key, X.dtype)
+        if machine:
+            network = rbm.start(hidden, size, activation, settings, start, key)
+        else:
+            network = _start(hidden.shape[1], size, activation, decoder, settings.tied, start, key, X.dtype)
         engine = network.engine()
         noise = getattr(settings, "corruption", None)
         batch_size = training.batch_size_for(settings.batch_size, len(hidden))
@@ -341,6 +308,10 @@ def _stages(
             validation=None if held_out is None else (held_out, None, held_out_weights),
             out_of_time=out_of_time,
             callbacks=callbacks,
+            plan=rbm.Plan(engine, recipe, settings) if machine else None,
+            measure=boltzmann.monitor(network, engine, settings, hidden, held_out, checks.subkey(key, 3))
+            if machine and settings.monitor
+            else None,
         )
         records = tuple(history)
 
