@@ -179,7 +179,7 @@ FLOORS = [
     {"network"},
     {"restarts", "training"},
     {"stage", "rbm", "boltzmann", "simultaneous", "skill", "thawing"},
-    {"pretraining", "finetuning", "progress", "supervised_pretraining"},
+    {"callbacks", "pretraining", "finetuning", "progress", "supervised_pretraining"},
     {"persistence"},
     {"estimators"},
     {"datasets", "plots"},

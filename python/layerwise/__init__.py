@@ -22,7 +22,8 @@ finally:
 
 if TYPE_CHECKING:
     from layerwise.activations import ELU, GELU, LeakyReLU, PReLU, Swish
-    from layerwise.checks import InvalidParameterError, ScaleWarning
+    from layerwise.callbacks import BestModel, JSONLines
+    from layerwise.checks import InvalidParameterError, ScaleWarning, TimeLimitWarning
     from layerwise.corruption import Gaussian, Masking, SaltAndPepper
     from layerwise.estimators import LabeledSplit, PretrainedClassifier, PretrainedRegressor, StackedAutoencoder, load
     from layerwise.finetuning import FineTuning
@@ -46,7 +47,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "activations": ("ELU", "GELU", "LeakyReLU", "PReLU", "Swish"),
-    "checks": ("InvalidParameterError", "ScaleWarning"),
+    "callbacks": ("BestModel", "JSONLines"),
+    "checks": ("InvalidParameterError", "ScaleWarning", "TimeLimitWarning"),
     "corruption": ("Gaussian", "Masking", "SaltAndPepper"),
     "estimators": ("LabeledSplit", "PretrainedClassifier", "PretrainedRegressor", "StackedAutoencoder", "load"),
     "finetuning": ("FineTuning",),
@@ -78,6 +80,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Autoencoder",
+    "BestModel",
     "ConstantRate",
     "CosineDecay",
     "DenoisingAutoencoder",
@@ -88,6 +91,7 @@ __all__ = [
     "Gaussian",
     "InvalidParameterError",
     "InverseTimeDecay",
+    "JSONLines",
     "LabeledSplit",
     "LeakyReLU",
     "LinearDecay",
@@ -111,6 +115,7 @@ __all__ = [
     "StepDecay",
     "SupervisedPretraining",
     "Swish",
+    "TimeLimitWarning",
     "TrainingDiverged",
     "load",
     "pretrain",

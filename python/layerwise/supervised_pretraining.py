@@ -88,6 +88,7 @@ def pretrain_supervised(
     seed: int = 0,
     threads: int = 0,
     callbacks: Sequence[Callback] = (),
+    out_of_time: Callable[[], bool] | None = None,
     report: Callable[[str], object] | None = None,
     owner: Parameter | None = None,
 ) -> Iterator[Stage]:
@@ -104,7 +105,7 @@ def pretrain_supervised(
         None: its defaults.
     output : {"softmax", "sigmoid", "identity"}, default="softmax"
         Activation of each output layer, which decides on the loss: cross-entropy, or the squared error for "identity".
-    activation, initializer, row_weights, seed, threads, callbacks, report, owner
+    activation, initializer, row_weights, seed, threads, callbacks, out_of_time, report, owner
         As in `pretrain`.
 
     Yields
@@ -136,7 +137,9 @@ def pretrain_supervised(
     threads = checks.integer(where.child("threads"), threads, 0)
     targets = np.ascontiguousarray(Y, X.dtype)
     layers = list(zip(sizes, layer_settings, kinds, starts, strict=True))
-    return _stages(X, targets, weights, layers, output, seed, threads, callbacks, report or (lambda _: None))
+    return _stages(
+        X, targets, weights, layers, output, seed, threads, callbacks, out_of_time, report or (lambda _: None)
+    )
 
 
 def _stages(
@@ -148,6 +151,7 @@ def _stages(
     seed: int,
     threads: int,
     callbacks: Sequence[Callback],
+    out_of_time: Callable[[], bool] | None,
     report: Callable[[str], object],
 ) -> Iterator[Stage]:
     loss, hidden = LOSSES[output], X
@@ -183,6 +187,7 @@ def _stages(
                 schedule=settings.schedule,
                 momentum_schedule=settings.optimizer.momentum_schedule,
                 row_weights=row_weights,
+                out_of_time=out_of_time,
                 callbacks=callbacks,
             )
         )

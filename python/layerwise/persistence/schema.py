@@ -47,9 +47,10 @@ def encode_estimator(estimator: Any, tensors: Tensors, place: str) -> dict[str, 
     name = type(estimator).__name__
     if ESTIMATORS.get(name) is not type(estimator):
         raise TypeError(f"Only {sorted(ESTIMATORS)} can be saved. Got {type(estimator)}.")
+    no_callbacks = {"callbacks": None} if "callbacks" in estimator.get_params(deep=False) else {}  # code is not data
     params = {
         key: _encode_value(value, tensors, f"{place}{key}.", key)
-        for key, value in estimator.get_params(deep=False).items()
+        for key, value in (estimator.get_params(deep=False) | no_callbacks).items()
     }
     store = _Store(tensors)
     fitted: dict[str, Any] = {
