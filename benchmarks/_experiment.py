@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import _timing
-from layerwise import Adam, DenoisingAutoencoder, Masking, PretrainedClassifier, StackedAutoencoder, load
+from layerwise import SGD, Adam, DenoisingAutoencoder, Masking, Momentum, PretrainedClassifier, StackedAutoencoder, load
 from layerwise.datasets import Dataset
 from layerwise.schedules import BY_NAME as SCHEDULES
 from layerwise.schedules import Schedule
 
 Settings = Mapping[str, Any]
+OPTIMIZERS = {"adam": Adam, "momentum": Momentum, "sgd": SGD}
 
 
 def key(settings: Settings, seed: int) -> str:
@@ -70,6 +71,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=int, default=15, help="of pretraining, a layer")
     parser.add_argument("--pretraining-batch-size", type=int, default=100)
     parser.add_argument("--pretraining-rate", type=float, default=1e-3)
+    parser.add_argument("--pretraining-optimizer", choices=OPTIMIZERS, default="adam")
     parser.add_argument("--finetuning-epochs", type=int, default=40)
     parser.add_argument("--schedule", choices=SCHEDULES, default="constant", help="of fine-tuning's rate")
     parser.add_argument("--warm-up", type=float, default=0.0, metavar="EPOCHS", help="of that schedule")
@@ -105,6 +107,8 @@ def pretraining_settings(options: argparse.Namespace) -> dict[str, Any]:
     }
     if options.pretraining_schedule != "constant":
         found["schedule"] = options.pretraining_schedule
+    if options.pretraining_optimizer != "adam":
+        found["optimizer"] = options.pretraining_optimizer
     return found
 
 
@@ -133,7 +137,7 @@ def pretrain(
             corruption=[Masking(rate) for rate in settings["masking"]],
             epochs=settings["epochs"],
             batch_size=settings["batch_size"],
-            optimizer=Adam(settings["rate"]),
+            optimizer=OPTIMIZERS[settings.get("optimizer", "adam")](settings["rate"]),
             schedule=schedule(settings),
         ),
         n_jobs=options.threads,

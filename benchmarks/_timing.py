@@ -100,6 +100,18 @@ def limit(threads: int, size: int = 2048, repeats: int = 3) -> float:
         return 2 * size**3 / min(seconds(lambda: np.matmul(a, b, out=out)) for _ in range(repeats)) / 1e9
 
 
+def bandwidth(size: int, repeats: int = 9) -> float:
+    """Best GB/s, read and written, of one thread copying so many bytes: half of them are read, half written."""
+    source, target = np.ones(max(1, size // 8), np.float32), np.empty(max(1, size // 8), np.float32)
+    calls = max(1, 2**23 // size)
+
+    def copies() -> None:
+        for _ in range(calls):
+            np.copyto(target, source)
+
+    return 2 * source.nbytes * calls / min(seconds(copies) for _ in range(repeats)) / 1e9
+
+
 @functools.cache
 def _fma_gflops() -> Callable[[int, float], float] | None:
     """The compiled probe ``peak.cpp``, or None on a machine without a compiler."""

@@ -1,9 +1,12 @@
-"""Whether fits beside one another, and the caller's own NumPy or PyTorch after ours, are slowed down.
+"""Whether fits are slowed down by one another or by a busy core, and the caller's own NumPy or PyTorch by ours.
 
-    python benchmarks/bench_neighbours.py [--repeats 7] [--only fits | calls]
+    python benchmarks/bench_neighbours.py [--repeats 7] [--only fits | busy | calls]
 
 *Fits.* As many fits as there are cores, at the same time, each free to choose its threads: in processes of their own
 and in threads of one process. The last should be ready in 1.15 times what one fit takes alone on one core.
+
+*Busy.* A fit that may choose its threads against the same fit on one thread, with every core free and with another
+process on the last core: the median epoch after the first half second should never take more than 1.05 times as long.
 
 *Calls.* A threaded product of ours and one of the neighbour's (NumPy, PyTorch), alone and in turn. OpenMP's threads
 spin for a while after a region and hold the core that the next library wants; ours should cost the neighbour at most
@@ -14,7 +17,9 @@ spin for a while after a region and hold the core that the next library wants; o
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
+import math
 import multiprocessing
 import os
 import statistics
@@ -30,26 +35,69 @@ import numpy as np
 import _timing
 from workloads import WORKLOADS, data_of
 
-FITS_BAR, CALLS_BAR = 1.15, 0.3e-3
+FITS_BAR, BUSY_BAR, CALLS_BAR = 1.15, 1.05, 0.3e-3
+SETTLED = 0.5  # seconds of a fit after which its epochs count in `busy`
 FIT_ROWS = {"tabular": 12_800, "dae": 2_000}
 EPOCHS = {"tabular": 100, "dae": 4}
 
 
-def fitter(name: str, jobs: int | None) -> Callable[[], float]:
-    """A function that fits and returns its seconds."""
+def model_of(name: str, jobs: int | None, epochs: int) -> tuple[Any, tuple[Any, Any]]:
+    """An estimator and what it is fitted to."""
     from layerwise import Adam, DenoisingAutoencoder, FineTuning, PretrainedClassifier, StackedAutoencoder
 
     workload = WORKLOADS[name]
     data = data_of(workload)
     X, y = data.X[: FIT_ROWS[name]], data.y[: FIT_ROWS[name]]
-    same = {"epochs": EPOCHS[name], "batch_size": workload.batch_size, "optimizer": Adam(workload.rate)}
+    same = {"epochs": epochs, "batch_size": workload.batch_size, "optimizer": Adam(workload.rate)}
     shared = {"activation": workload.activation, "random_state": 0, "n_jobs": jobs}
     hidden = workload.sizes[1:-1]
     if workload.rebuilds_input:
         model = StackedAutoencoder(hidden, pretraining=DenoisingAutoencoder(tied=False, **same), **shared)
     else:
         model = PretrainedClassifier(hidden, pretraining=None, finetuning=FineTuning(**same), **shared)
-    return lambda: _timing.seconds(lambda: model.fit(X, y))
+    return model, (X, y)
+
+
+def fitter(name: str, jobs: int | None) -> Callable[[], float]:
+    """A function that fits and returns its seconds."""
+    model, data = model_of(name, jobs, EPOCHS[name])
+    return lambda: _timing.seconds(lambda: model.fit(*data))
+
+
+def epoch_timer(name: str, jobs: int | None) -> Callable[[], float]:
+    """A function that fits for about three times SETTLED and returns the median epoch of what comes after SETTLED."""
+    model, data = model_of(name, 1, 3)
+    epoch = statistics.median(record.seconds for record in model.fit(*data).history_)
+    model, data = model_of(name, jobs, math.ceil(3 * SETTLED / epoch))
+
+    def settled() -> float:
+        seconds = [record.seconds for record in model.fit(*data).history_]
+        ends = np.cumsum(seconds)
+        return float(np.median([s for s, end in zip(seconds, ends, strict=True) if end - s >= SETTLED] or seconds[-1:]))
+
+    return settled
+
+
+@contextlib.contextmanager
+def busy_core() -> Iterator[None]:
+    """Another process keeps the last core busy."""
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    process = context.Process(target=occupy, args=(max(os.sched_getaffinity(0)), ready), daemon=True)
+    process.start()
+    ready.wait()
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.join()
+
+
+def occupy(core: int, ready: Any) -> None:
+    os.sched_setaffinity(0, {core})
+    ready.set()
+    while True:
+        pass
 
 
 def fit_in_process(pipe: Connection, name: str) -> None:
@@ -157,6 +205,19 @@ def measure_fits(name: str, options: argparse.Namespace, cores: int) -> dict[str
     }
 
 
+def measure_busy(name: str, options: argparse.Namespace, cores: int) -> dict[str, Any]:
+    one, free = epoch_timer(name, 1), epoch_timer(name, None)
+    ratios, found = {}, {}
+    for where in ("free", "busy"):
+        with busy_core() if where == "busy" else contextlib.nullcontext():
+            times, probes = _timing.interleaved({"one": one, "own": free}, options.repeats, cores, probe_size=1024)
+        ratios[where] = _timing.paired_ratio(times["own"], times["one"])
+        found[where] = {"times": {way: _timing.summary(every) for way, every in times.items()}, "probes": probes}
+        verdict = "within" if ratios[where] <= BUSY_BAR else "ABOVE"
+        print(f"{name}, last core {where}: own choice takes {ratios[where]:.2f} times one thread, {verdict} {BUSY_BAR}")
+    return {"busy": name, "ratios": ratios, **found}
+
+
 def measure_calls(name: str, theirs: Callable[[], object], options: argparse.Namespace, cores: int) -> dict[str, Any]:
     times, probes = _timing.interleaved(calls(theirs), options.repeats, cores, probe_size=1024)
     medians = {way: statistics.median(every) for way, every in times.items()}
@@ -173,16 +234,18 @@ PAIRS = (("ours", "theirs"), ("theirs", "ours"))
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--only", choices=("fits", "calls"))
+    parser.add_argument("--only", choices=("fits", "busy", "calls"))
     parser.add_argument("--no-record", action="store_true", help="print only")
     options = parser.parse_args()
     cores, lines = len(os.sched_getaffinity(0)), []
     import layerwise  # noqa: F401  (before PyTorch, as its own OpenMP settings ask for)
 
-    if options.only != "fits":
+    if options.only in (None, "calls"):
         lines += [measure_calls(name, theirs, options, cores) for name, theirs in neighbours()]
-    if options.only != "calls":
+    if options.only in (None, "fits"):
         lines += [measure_fits(name, options, cores) for name in FIT_ROWS]
+    if options.only in (None, "busy"):
+        lines += [measure_busy(name, options, cores) for name in FIT_ROWS]
     if not options.no_record:
         for line in lines:
             _timing.record("neighbours", machine=_timing.machine(), **line)

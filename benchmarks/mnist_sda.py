@@ -4,7 +4,8 @@
 
 The papers' protocol: the first 50,000 training rows in file order train, the last 10,000 validate, 10,000 test; three
 hidden layers of 1,000 sigmoid units, masking noise. Settings are to be compared by the error on the validation rows,
-which are never trained on; ``benchmarks/README.md`` says how the recorded ones were. Every finished run is one line in
+which are never trained on; ``benchmarks/README.md`` says how the recorded ones were. Every option can be given, so that
+other protocols, such as the Theano tutorials' (in README.md), are a command. Every finished run is one line in
 ``benchmarks/results/mnist_sda.jsonl``, so that a restart does only what is missing.
 """
 
@@ -16,12 +17,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import _experiment
-from layerwise import SGD, Adam, FineTuning, Momentum, PretrainedClassifier
+from layerwise import FineTuning, PretrainedClassifier
 from layerwise.datasets import Dataset, load_mnist
 
 NAME = "mnist_sda"
 TRAIN, VALIDATION = slice(0, 50_000), slice(50_000, 60_000)
-OPTIMIZERS = {"adam": Adam, "momentum": Momentum, "sgd": SGD}
 
 
 def plans(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -51,7 +51,7 @@ def work(data: Dataset, plan: Mapping[str, Any], seed: int, options: argparse.Na
         finetuning=FineTuning(
             epochs=plan["finetuning_epochs"],
             batch_size=plan["batch_size"],
-            optimizer=OPTIMIZERS[plan["optimizer"]](plan["rate"]),
+            optimizer=_experiment.OPTIMIZERS[plan["optimizer"]](plan["rate"]),
             schedule=_experiment.schedule(plan),
             dropout=plan["dropout"],
             alpha=plan["alpha"],
@@ -69,7 +69,7 @@ def main() -> int:
     _experiment.add_options(parser)
     parser.add_argument("--masking", type=float, nargs="+", default=[0.25, 0.25, 0.25], help="one a layer")
     parser.add_argument("--batch-size", type=int, default=100, help="of fine-tuning")
-    parser.add_argument("--optimizer", choices=OPTIMIZERS, default="adam", help="of fine-tuning")
+    parser.add_argument("--optimizer", choices=_experiment.OPTIMIZERS, default="adam", help="of fine-tuning")
     parser.add_argument("--rate", type=float, default=3e-4, help="of fine-tuning")
     parser.add_argument("--early-stopping", action="store_true", help="on a tenth of the 50,000 rows")
     parser.add_argument("--starts", nargs="+", default=["glorot_uniform_sigmoid"], metavar="INITIALIZER")

@@ -84,10 +84,11 @@ def training() -> str:
 def kernels() -> str:
     """Time of each kernel, its twin's, and the speed reached."""
     lines = latest(_timing.records("kernels"), "kernel")
-    rows = [["kernel", "layerwise", "NumPy twin", "ratio", "speed"]]
+    rows = [["kernel", "layerwise", "NumPy twin", "ratio", "speed", "of the limit"]]
     for line in lines:
         times = [f"{line[side]['median'] * 1e6:.0f} µs" for side in ("layerwise", "numpy")]
-        rows.append([line["kernel"], *times, f"{line['ratio']:.1f}×", f"{line['speed']:.0f} {line['unit']}"])
+        speed = [f"{line['speed']:.0f} {line['unit']}", f"{line['speed'] / line['limit']:.0%}"]
+        rows.append([line["kernel"], *times, f"{line['ratio']:.1f}×", *speed])
     return f"{markdown(rows)}\n\n{origin(lines)}"
 
 
@@ -130,12 +131,17 @@ def neighbours() -> str:
     lines = _timing.records("neighbours")
     fits = latest([line for line in lines if "fits" in line], "fits")
     calls = latest([line for line in lines if "calls" in line], "calls")
+    busy = latest([line for line in lines if "busy" in line], "busy")
     rows = [["", "measured", "bar"]]
     for line in fits:
         for way, ratio in line["ratios"].items():
             rows.append(
                 [f"{line['count']} fits of `{line['fits']}` in {way}, beside one on one core", f"{ratio:.2f}×", "1.15×"]
             )
+    for line in busy:
+        for where, ratio in line["ratios"].items():
+            what = f"`{line['busy']}` with threads of its own choice, beside one thread, last core {where}"
+            rows.append([what, f"{ratio:.2f}×", "1.05×"])
     for line in calls:
         rows.append(
             [
@@ -147,7 +153,7 @@ def neighbours() -> str:
         rows.append(
             [f"ours after one of {line['calls']}, more than alone", f"{line['costs']['ours'] * 1e3:.3f} ms", ""]
         )
-    return f"{markdown(rows)}\n\n{origin(fits + calls)}"
+    return f"{markdown(rows)}\n\n{origin(fits + busy + calls)}"
 
 
 def experiment(name: str) -> str:

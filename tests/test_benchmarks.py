@@ -62,10 +62,10 @@ def test_rounds_beside_a_taken_core_are_left_out() -> None:
     assert _timing.undisturbed([[200, 100], [101, 200]]) == [0, 1]  # nothing better to be had
 
 
-def test_the_peak_is_measured() -> None:
-    one = _timing.peak(1)
-    assert np.isfinite(one)
-    assert one > 0.1
+def test_the_peak_and_the_bandwidth_are_measured() -> None:
+    for speed in (_timing.peak(1), _timing.bandwidth(1_000_000)):
+        assert np.isfinite(speed)
+        assert speed > 0.1
 
 
 def test_growth_is_measured_against_the_operations() -> None:
@@ -84,11 +84,13 @@ def test_tables_are_made_from_the_lines(monkeypatch: pytest.MonkeyPatch, tmp_pat
     line["points"] = [{"value": 1000 * n, "gflop": n, "median": n / 50, "gflops": 50} for n in (1, 2)]
     calls = {**same, "calls": "numpy", "costs": {"theirs": 1e-4, "ours": 2e-3}}
     fits = {**same, "fits": "dae", "count": 2, "ratios": {"processes": 1.1, "threads": 1.2}}
-    stored = {"growth": [line], "neighbours": [calls, fits]}
+    busy = {**same, "busy": "dae", "ratios": {"free": 0.6, "busy": 1.02}}
+    stored = {"growth": [line], "neighbours": [calls, fits, busy]}
     monkeypatch.setattr(_timing, "records", lambda name: stored.get(name, []))
     monkeypatch.setattr(_timing, "HERE", tmp_path)
     made = tables.growth()
     assert "| rows | 1,000 | 1 | 20.0 ms | 50 | 0.90 |" in made
     assert (tmp_path / "growth.svg").exists() == ("growth.svg" in made)
     assert "0.100 ms | 0.3 ms" in tables.neighbours()
+    assert "busy | 1.02× | 1.05×" in tables.neighbours()
     assert [tables.duration(s) for s in (12.34, 0.1, 1.5e-3, 2e-8)] == ["12.3 s", "100 ms", "1.50 ms", "0.02 µs"]

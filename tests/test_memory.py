@@ -64,7 +64,7 @@ def formula(kind: str, optimizer: str, rows: int, n_in: int, sizes: tuple[int, .
         weights = [n * padded(m) for n, m in zip(ins, outs, strict=True)]
         parameters = sum(weights[:1] if tied else weights) + sum(map(padded, outs))
         room = batch * (padded(ins[0]) + padded(outs[-1]) + 2 * sum(map(padded, outs)))
-        return (3 + moments) * parameters + room + threads * 34_048
+        return (3 + moments) * parameters + room + threads * 9_472
 
     if kind == "classifier":
         return 4 * (numbers((n_in, *sizes), (*sizes, 10), False) + rows * (10 + 2))  # targets; the order, of 8 bytes

@@ -37,6 +37,7 @@ def alone(code: str) -> subprocess.CompletedProcess[str]:
         "layerwise.kernels",
         "layerwise.training",
         "layerwise.pretraining",
+        "layerwise.boltzmann",
     ],
 )
 def test_import_needs_numpy_alone(module: str) -> None:

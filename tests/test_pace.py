@@ -1,4 +1,4 @@
-"""How `csrc/net/pace.h` chooses between a team and one thread, on a simulated clock."""
+"""How `csrc/net/pace.h` chooses the number of threads, on a simulated clock."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def simulate(tmp_path_factory: pytest.TempPathFactory) -> Simulate:
     subprocess.run(["c++", "-std=c++17", "-O1", f"-I{ROOT / 'csrc'}", str(source), "-o", str(program)], check=True)
 
     def run(
-        *world: tuple[float, float, float], seconds: float = 20.0, epoch: int = 1000, noise: float = 0.02
+        *world: tuple[float, ...], seconds: float = 20.0, epoch: int = 1000, noise: float = 0.02, threads: int = TEAM
     ) -> list[Stretch]:
-        """`world`: (until, a step's seconds with the team, with one thread)."""
-        lines = [f"{TEAM} {epoch} {seconds} {noise}", *(" ".join(map(str, times)) for times in world)]
+        """`world`: (until, a step's seconds with all threads, half of them, ..., one)."""
+        lines = [f"{threads} {epoch} {seconds} {noise}", *(" ".join(map(str, times)) for times in world)]
         done = subprocess.run([str(program)], input="\n".join(lines), capture_output=True, text=True, check=True)
         rows = (line.split() for line in done.stdout.splitlines())
         return [Stretch(float(end), int(steps), int(threads), float(took)) for end, steps, threads, took in rows]
@@ -108,6 +108,31 @@ def test_it_follows_a_core_that_goes_and_comes_back(simulate: Simulate, epoch: i
     assert share(stretches, TEAM, 1, 10) > 0.95
     assert share(stretches, 1, 10.5, 20) > 0.9  # slower steps are noticed at once
     assert share(stretches, TEAM, 24, 30) > 0.9  # that the other would be faster now, within the longest interval
+
+
+# Seconds of a step with 16, 8, 4, 2 and 1 threads, and the best.
+LARGE = {
+    "large net": ((1.0e-3, 1.9e-3, 3.6e-3, 7.0e-3, 13.8e-3), 16),
+    "one core of many is gone": ((3.0e-3, 1.9e-3, 3.6e-3, 7.0e-3, 13.8e-3), 8),
+    "small net": ((90e-6, 60e-6, 45e-6, 30e-6, 40e-6), 2),
+    "tiny net": ((90e-6, 60e-6, 45e-6, 30e-6, 16e-6), 1),
+}
+
+
+@pytest.mark.parametrize("world", LARGE)
+def test_of_many_threads_it_finds_the_best_number(simulate: Simulate, world: str) -> None:
+    steps, best = LARGE[world]
+    stretches = simulate((1e9, *steps), threads=16, epoch=300)
+    assert share(stretches, best, 0.5, 20) > 0.95
+    assert loss(stretches, min(steps) * 1.01, 0.5, 20) < 0.03
+
+
+def test_of_many_threads_it_follows_cores_that_go_and_come_back(simulate: Simulate) -> None:
+    all_there, one_gone = (LARGE[world][0] for world in ("large net", "one core of many is gone"))
+    stretches = simulate((10, *all_there), (20, *one_gone), (1e9, *all_there), threads=16, seconds=30)
+    assert share(stretches, 16, 0.5, 10) > 0.9
+    assert share(stretches, 8, 10.5, 20) > 0.9
+    assert share(stretches, 16, 27, 30) > 0.9
 
 
 def test_a_disturbed_stretch_does_not_change_the_choice_for_long(simulate: Simulate) -> None:

@@ -29,6 +29,7 @@ from layerwise import (
     Nesterov,
     Normal,
     PReLU,
+    RestrictedBoltzmannMachine,
     RMSProp,
     SaltAndPepper,
     Sparse,
@@ -49,9 +50,8 @@ from layerwise.settings import Settings
 
 KINDS = [
     SGD, Momentum, Nesterov, Adagrad, RMSProp, Adam, AdamW, Masking, Gaussian, SaltAndPepper, LeakyReLU, PReLU, ELU,
-    GELU, Swish, Normal, Sparse, Autoencoder, DenoisingAutoencoder, FineTuning, *schedules.BY_NAME.values(),
-    *momentum_schedules.MOMENTUM_SCHEDULES,
-    SupervisedPretraining,
+    GELU, Swish, Normal, Sparse, Autoencoder, DenoisingAutoencoder, RestrictedBoltzmannMachine, FineTuning,
+    *schedules.BY_NAME.values(), *momentum_schedules.MOMENTUM_SCHEDULES, SupervisedPretraining,
 ]  # fmt: skip
 WHERE = Parameter("Thing", "setting")
 BAD_NUMBERS = [None, "x", True, [1], np.nan, np.inf, -np.inf, -1.0, 1 + 1j, object()]

@@ -5,6 +5,9 @@
 #include <pybind11/stl.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <memory>
+
 #include "bindings/arrays.h"
 #include "kernels/catalog.h"
 #include "net/plan.h"
@@ -48,7 +51,51 @@ class Unlocked {
   PyThreadState* state_;
 };
 
+// Whether a signal handler raised: asked by the engine while it works without Python's lock.
+bool interrupted();
+
+// A plan (Plan or RbmPlan) and the network it trains; only one thread at a time may use it.
+template <class T, class P>
+struct SharedPlan {
+  template <class... Settings>
+  explicit SharedPlan(std::shared_ptr<Network<T>> n, const Settings&... settings) : network(std::move(n)), plan(*network, settings...) {}
+  std::shared_ptr<Network<T>> network;
+  P plan;
+  std::atomic<bool> busy{false};
+};
+
+class Use {
+ public:
+  template <class Shared>
+  explicit Use(Shared& shared) : busy_(shared.busy) {
+    if (busy_.exchange(true)) throw std::runtime_error("this plan is already running in another thread; make one plan a thread");
+  }
+  ~Use() { busy_ = false; }
+  Use(const Use&) = delete;
+
+ private:
+  std::atomic<bool>& busy_;
+};
+
+// A plan's steps, with the lock given back; throws what a signal handler raised.
+template <class T, class Shared>
+RunStats run_plan(Shared& s, const Data<T>& data, index_t first_step, index_t steps, const Array<double>& rates,
+                  const std::optional<Array<double>>& momenta) {
+  constexpr index_t kEnd = index_t{1} << 32;  // steps are counted in a word of the random counter
+  require(first_step >= 0 && first_step < kEnd && steps >= 0 && steps < kEnd - first_step,
+          "first_step and first_step + steps must be in 0 .. 2^32 - 1");
+  const Rates per_step{vector(rates, steps, "rates"), momenta ? vector(*momenta, steps, "momenta") : nullptr};
+  RunStats stats;
+  {
+    const Unlocked unlocked;
+    stats = s.plan.run(data, first_step, steps, per_step, interrupted);
+  }
+  if (stats.interrupted) throw py::error_already_set();
+  return stats;
+}
+
 void bind_networks(py::module_& m);
+void bind_rbm(py::module_& m);
 void bind_array_functions(py::module_& m);
 
 }  // namespace layerwise

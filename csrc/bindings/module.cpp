@@ -112,5 +112,6 @@ PYBIND11_MODULE(_core, m) {
       py::arg("seed"), py::arg("stream"), py::arg("n"));
   bind_settings(m);
   bind_networks(m);
+  bind_rbm(m);
   bind_array_functions(m);
 }

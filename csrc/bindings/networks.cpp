@@ -1,7 +1,4 @@
 // Network and Plan for both element types.
-#include <atomic>
-#include <memory>
-
 #include "bindings/bindings.h"
 
 namespace layerwise {
@@ -14,12 +11,6 @@ int checked_layer(int l, int depth) {
 
 // Python runs signal handlers in its main thread alone.
 unsigned long main_thread = 0;
-
-bool interrupted() {
-  if (PyThread_get_thread_ident() != main_thread) return false;
-  const py::gil_scoped_acquire gil;
-  return PyErr_CheckSignals() != 0;
-}
 
 template <class T>
 void bind_network(py::module_& m, const char* name) {
@@ -105,28 +96,6 @@ void bind_network(py::module_& m, const char* name) {
           py::arg("X").noconvert(), py::arg("first") = 0, py::arg("last") = -1, py::arg("logits") = false, py::arg("threads") = 0);
 }
 
-// A plan and the network it trains; only one thread at a time may use it.
-template <class T>
-struct SharedPlan {
-  SharedPlan(std::shared_ptr<Network<T>> n, const Recipe& recipe) : network(std::move(n)), plan(*network, recipe) {}
-  std::shared_ptr<Network<T>> network;
-  Plan<T> plan;
-  std::atomic<bool> busy{false};
-};
-
-template <class T>
-class Use {
- public:
-  explicit Use(SharedPlan<T>& shared) : shared_(shared) {
-    if (shared.busy.exchange(true)) throw std::runtime_error("this plan is already running in another thread; make one plan a thread");
-  }
-  ~Use() { shared_.busy = false; }
-  Use(const Use&) = delete;
-
- private:
-  SharedPlan<T>& shared_;
-};
-
 template <class T>
 Data<T> data_of(const Network<T>& n, const Array<T>& X, const std::optional<Array<T>>& Y, const std::optional<Array<T>>& weights) {
   Data<T> data{matrix(X, n.inputs(), "X"), nullptr, nullptr, X.shape(0)};
@@ -143,7 +112,7 @@ Data<T> data_of(const Network<T>& n, const Array<T>& X, const std::optional<Arra
 
 template <class T>
 void bind_plan(py::module_& m, const char* name) {
-  using Shared = SharedPlan<T>;
+  using Shared = SharedPlan<T, Plan<T>>;
   using Optional = std::optional<Array<T>>;
   using Doubles = Array<double>;
   py::class_<Shared>(m, name)
@@ -152,26 +121,16 @@ void bind_plan(py::module_& m, const char* name) {
           "run",
           [](Shared& s, const Array<T>& X, const Optional& Y, index_t first_step, index_t steps, const Doubles& rates,
              const std::optional<Doubles>& momenta, const Optional& weights) {
-            const Use<T> use(s);
+            const Use use(s);
             const Data<T> data = data_of(*s.network, X, Y, weights);
-            constexpr index_t kEnd = index_t{1} << 32;  // steps are counted in a word of the random counter
-            require(first_step >= 0 && first_step < kEnd && steps >= 0 && steps < kEnd - first_step,
-                    "first_step and first_step + steps must be in 0 .. 2^32 - 1");
-            const Rates per_step{vector(rates, steps, "rates"), momenta ? vector(*momenta, steps, "momenta") : nullptr};
-            RunStats stats;
-            {
-              const Unlocked unlocked;
-              stats = s.plan.run(data, first_step, steps, per_step, interrupted);
-            }
-            if (stats.interrupted) throw py::error_already_set();
-            return stats;
+            return run_plan<T>(s, data, first_step, steps, rates, momenta);
           },
           py::arg("X").noconvert(), py::arg("Y").noconvert(), py::arg("first_step"), py::arg("steps"), py::arg("rates").noconvert(),
           py::arg("momenta") = py::none(), py::arg("row_weights") = py::none())
       .def(
           "evaluate",
           [](Shared& s, const Array<T>& X, const Optional& Y, const Optional& weights) {
-            const Use<T> use(s);
+            const Use use(s);
             const Data<T> data = data_of(*s.network, X, Y, weights);
             const Unlocked unlocked;
             return evaluate(*s.network, s.plan.recipe(), data);
@@ -180,7 +139,7 @@ void bind_plan(py::module_& m, const char* name) {
       .def(
           "gradient",
           [](Shared& s, const Array<T>& X, const Optional& Y, const Optional& weights, std::uint32_t step) {
-            const Use<T> use(s);
+            const Use use(s);
             const Data<T> data = data_of(*s.network, X, Y, weights);
             Array<T> flat = empty<T>({s.network->parameter_count()});
             T* to = flat.mutable_data();
@@ -206,7 +165,7 @@ void bind_plan(py::module_& m, const char* name) {
       .def(
           "set_moments",
           [](Shared& s, const Array<T>& first, const Array<T>& second) {
-            const Use<T> use(s);
+            const Use use(s);
             const index_t n = s.network->parameter_count();
             const T *from_first = vector(first, n, "first"), *from_second = vector(second, n, "second");
             if (s.plan.first_moment() != nullptr) s.network->unflatten(from_first, s.plan.first_moment());
@@ -216,6 +175,12 @@ void bind_plan(py::module_& m, const char* name) {
 }
 
 }  // namespace
+
+bool interrupted() {
+  if (PyThread_get_thread_ident() != main_thread) return false;
+  const py::gil_scoped_acquire gil;
+  return PyErr_CheckSignals() != 0;
+}
 
 void bind_networks(py::module_& m) {
   main_thread = py::module_::import("threading").attr("main_thread")().attr("ident").cast<unsigned long>();

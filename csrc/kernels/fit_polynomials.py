@@ -30,8 +30,13 @@ def horner(coefficients: Sequence[mpf], x: mpf) -> mpf:
     return total
 
 
-def fit(f: Function, weight: Function, low: float, high: float, degree: int, bits: int) -> tuple[list[mpf], mpf]:
-    """Return the rounded coefficients, lowest first, and the largest weighted error on [low, high]."""
+def fit(
+    f: Function, weight: Function, low: float, high: float, degree: int, bits: int, parts: int = 1
+) -> tuple[list[mpf], mpf]:
+    """Return the rounded coefficients, lowest first, and the largest weighted error on [low, high].
+
+    The lowest one is the sum of so many rounded `parts`.
+    """
     n = 6 * (degree + 1)
     nodes = [(mpf(low) + high) / 2 + (mpf(high) - low) / 2 * cos(pi * (i + mpf(1) / 2) / n) for i in range(n)]
     values, weights = [f(x) for x in nodes], [weight(x) for x in nodes]
@@ -40,7 +45,10 @@ def fit(f: Function, weight: Function, low: float, high: float, degree: int, bit
         powers = range(len(done), degree + 1)
         a = matrix([[w * x**k for k in powers] for x, w in zip(nodes, weights, strict=True)])
         b = matrix([w * (v - horner(done, x)) for x, v, w in zip(nodes, values, weights, strict=True)])
-        done.append(rounded(lu_solve(a, b)[0], bits))
+        best, near = lu_solve(a, b)[0], mpf(0)
+        for _ in range(1 if done else parts):
+            near += rounded(best - near, bits)
+        done.append(near)
     dense = [mpf(low) + (mpf(high) - low) * i / 997 for i in range(998)]
     return done, max(abs(weight(x) * (horner(done, x) - f(x))) for x in dense)
 
@@ -50,10 +58,16 @@ def literal(x: mpf, kind: str) -> str:
     return mp.nstr(x, 9) + "f" if kind == "float" else mp.nstr(x, 17)
 
 
-def table(name: str, f: Function, weight: Function, low: float, high: float, degrees: dict[str, int]) -> None:
-    """Print one polynomial for both element types, highest power first."""
+def table(
+    name: str, f: Function, weight: Function, low: float, high: float, degrees: dict[str, int], parts: int = 1
+) -> None:
+    """Print one polynomial for both element types, highest power first, and before it what a lowest part leaves."""
     for kind, degree in degrees.items():
-        coefficients, error = fit(f, weight, low, high, degree, BITS[kind])
+        coefficients, error = fit(f, weight, low, high, degree, BITS[kind], parts)
+        if parts > 1:
+            head = rounded(coefficients[0], BITS[kind])
+            print(f"{name}, {kind}: the lowest coefficient is {literal(head, kind)} and the last one below")
+            coefficients[0] -= head
         numbers = ", ".join(literal(c, kind) for c in reversed(coefficients))
         print(f"{name}, {kind}: weighted error {mp.nstr(error, 2)}\n  {{{numbers}}};")
 
@@ -87,7 +101,8 @@ def main() -> None:
     table("cos(2 pi r) in r^2", lambda y: cos(2 * pi * sqrt(y)), lambda _: mpf(1), 0, 1 / 64, {"float": 4, "double": 7})
 
     centre = near_zero(lambda y: erf(sqrt(y / 2)) / sqrt(y) / 2, 1 / sqrt(2 * pi))
-    table("normal: (Phi(z) - 1/2) / z in z^2", centre, lambda y: 1 / centre(y), 0, 1, {"float": 5, "double": 10})
+    degrees = {"float": 5, "double": 10}
+    table("normal: (Phi(z) - 1/2) / z in z^2", centre, lambda y: 1 / centre(y), 0, 1, degrees, parts=2)
     for kind, degree, reach in (("float", 9, 15), ("double", 19, 39)):
         low, high = mpf(1 - 5) / (1 + 5), mpf(reach - 5) / (reach + 5)
         name = "normal tail: (t + 5) e^(t^2/2) Q(t) in (t - 5) / (t + 5)"

@@ -6,6 +6,7 @@
 #include "kernels/losses.h"
 #include "kernels/optimizers.h"
 #include "kernels/random.h"
+#include "kernels/sampling.h"
 #include "kernels/simd.h"
 
 namespace layerwise {
@@ -19,6 +20,7 @@ constexpr Kernels<T> table() {
   fill_losses(k);
   fill_optimizers(k);
   fill_random(k);
+  fill_sampling(k);
   return k;
 }
 

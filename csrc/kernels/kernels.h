@@ -95,6 +95,8 @@ struct Kernels {
   void (*noise[kNoises])(T* x, index_t cols, const RandomPlace& place, const NoiseScalars<T>& s);
   // scale[0..32) = 0 with probability threshold / 2^32, else keep_scale: the mask of inverted dropout.
   void (*dropout)(T* scale, const RandomPlace& place, std::uint64_t threshold, T keep_scale);
+  // state[0..32) = 1 with probability p[0..32), else 0: the states of one row of one panel of binary units. May be in place.
+  void (*bernoulli)(const T* p, T* state, const RandomPlace& place);
   // out[i] = a[i] * b[i].
   void (*multiply)(const T* a, const T* b, T* out, index_t n);
 };

@@ -54,7 +54,16 @@ struct Recipe {
 // The cross-entropies are computed from the output layer's logits, so its activation is left to the loss.
 inline bool loss_is_in_logits(const Recipe& recipe) { return recipe.loss != Loss::squared_error; }
 
+// How a restricted Boltzmann machine's negative phase is made: k steps of Gibbs sampling, from the data or from chains that go on.
+struct GibbsSpec {
+  index_t k = 1;
+  bool persistent = false;      // the chains, one a row of a batch, go on from where the step before left them
+  bool sample_visible = false;  // the visible units take random states; else their means
+  // Pulls a running mean of each hidden unit's probability towards the target (Hinton 2010, section 11); no cost, no pull.
+  double sparsity_target = 0.1, sparsity_cost = 0, sparsity_decay = 0.9;
+};
+
 // Streams of random numbers: the last word of the Philox counter, so that no two uses share a number.
-enum Stream : std::uint32_t { kShuffleStream = 0, kNoiseStream = 1, kDropoutStream = 16 };
+enum Stream : std::uint32_t { kShuffleStream = 0, kNoiseStream = 1, kDropoutStream = 16, kGibbsStream = 1u << 31 };
 
 }  // namespace layerwise

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from layerwise.optimizers import SGD, Adagrad, Adam, AdamW, Momentum, Nesterov, RMSProp
     from layerwise.persistence import FormatError
     from layerwise.pretraining import Autoencoder, DenoisingAutoencoder, Stage, pretrain
+    from layerwise.rbm import RestrictedBoltzmannMachine
     from layerwise.schedules import (
         ConstantRate,
         CosineDecay,
@@ -54,6 +55,7 @@ _HOMES = {
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Momentum", "Nesterov", "RMSProp"),
     "persistence": ("FormatError",),
     "pretraining": ("Autoencoder", "DenoisingAutoencoder", "Stage", "pretrain"),
+    "rbm": ("RestrictedBoltzmannMachine",),
     "schedules": (
         "ConstantRate",
         "CosineDecay",
@@ -100,6 +102,7 @@ __all__ = [
     "PretrainedRegressor",
     "RMSProp",
     "ReduceOnPlateau",
+    "RestrictedBoltzmannMachine",
     "SaltAndPepper",
     "ScaleWarning",
     "Sparse",

@@ -130,6 +130,37 @@ Network_float64: type[Network[np.float64]]
 Plan_float32: type[Plan[np.float32]]
 Plan_float64: type[Plan[np.float64]]
 
+class RbmPlan(Generic[Float]):  # RbmPlan_float32, RbmPlan_float64
+    """Contrastive divergence: trains in place a network of an encoder and the decoder tied to it, as a Boltzmann machine."""
+
+    def __init__(
+        self,
+        network: Network[Float],  # activations sigmoid (binary units) or identity (Gaussian units), not identity twice
+        recipe: Recipe,  # loss sigmoid_cross_entropy with binary visible units, else squared_error; no noise, no per-layer lists
+        k: int = 1,
+        persistent: bool = False,
+        sample_visible: bool = False,
+        sparsity_target: float = 0.1,
+        sparsity_cost: float = 0.0,
+        sparsity_decay: float = 0.9,
+    ) -> None: ...
+    # Raises KeyboardInterrupt; the step that was running is given up.
+    def run(
+        self,
+        X: NDArray[Float],
+        first_step: int,
+        steps: int,
+        rates: NDArray[np.float64],
+        momenta: NDArray[np.float64] | None = None,
+        row_weights: NDArray[Float] | None = None,
+    ) -> RunStats: ...
+
+RbmPlan_float32: type[RbmPlan[np.float32]]
+RbmPlan_float64: type[RbmPlan[np.float64]]
+
+# Gibbs chains that start from the visible states V, one a row: the visible states after `steps`, or (means) their last means.
+def gibbs(network: Network[Float], V: NDArray[Float], steps: int, means: bool, seed: int, threads: int = 0) -> NDArray[Float]: ...
+
 # The kernels as array functions (layerwise.kernels wraps them): x is float32 or float64, C-contiguous, 2-D where not said.
 def matmul(a: NDArray[Any], b: NDArray[Any], transpose_a: bool, transpose_b: bool, threads: int) -> NDArray[Any]: ...
 def dense_forward(X: NDArray[Any], W: NDArray[Any], b: NDArray[Any], activation: str, parameter: NDArray[Any], threads: int) -> tuple[NDArray[Any], NDArray[Any]]: ...  # (z, a)

@@ -12,12 +12,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from layerwise import _core, activations, checks, corruption, initializers, optimizers, schedules, training
+from layerwise import (
+    _core,
+    activations,
+    boltzmann,
+    checks,
+    corruption,
+    initializers,
+    optimizers,
+    rbm,
+    schedules,
+    training,
+)
 from layerwise.activations import Activation
 from layerwise.checks import Parameter
 from layerwise.corruption import Corruption, Masking
 from layerwise.network import Network, start_layer
 from layerwise.optimizers import Adam, Optimizer
+from layerwise.rbm import RestrictedBoltzmannMachine
 from layerwise.schedules import CONSTANT, Schedule
 from layerwise.settings import Settings
 from layerwise.simultaneous import LayerTraining, in_turn
@@ -123,17 +135,19 @@ class DenoisingAutoencoder(Autoencoder):
         return super()._checks() | {"corruption": corruption.resolve}
 
 
-BY_NAME: dict[str, type[Autoencoder]] = {
+Pretraining = Autoencoder | RestrictedBoltzmannMachine  # the settings that `pretrain` takes
+BY_NAME: dict[str, type[Pretraining]] = {
     "auto": DenoisingAutoencoder,
     "autoencoder": Autoencoder,
     "denoising_autoencoder": DenoisingAutoencoder,
+    "rbm": RestrictedBoltzmannMachine,
 }
 
 
 def pretrain(
     X: Array,
     hidden_layer_sizes: Sequence[int],
-    settings: Autoencoder | None = None,
+    settings: Pretraining | None = None,
     *,
     activation: Any = "sigmoid",
     initializer: Any = "auto",
@@ -151,7 +165,7 @@ def pretrain(
     ----------
     X : ndarray of shape (n_rows, n_inputs)
     hidden_layer_sizes : sequence of int
-    settings : Autoencoder or DenoisingAutoencoder, default=None
+    settings : Autoencoder, DenoisingAutoencoder or RestrictedBoltzmannMachine, default=None
         None: `DenoisingAutoencoder` with its defaults.
     activation, initializer : one, or a list with one a layer
     row_weights : array-like of shape (n_rows,), default=None
@@ -194,8 +208,8 @@ def pretrain(
     where = owner or Parameter("pretrain")
     X = checks.as_matrix(X)
     sizes = checks.layer_sizes(where.child("hidden_layer_sizes"), hidden_layer_sizes)
-    layer_settings = resolve(where.child("pretraining"), settings or "auto").check(
-        where.child("pretraining"), len(sizes)
+    layer_settings: list[Any] = list(
+        resolve(where.child("pretraining"), settings or "auto").check(where.child("pretraining"), len(sizes))
     )
     kinds = checks.per_layer(where.child("activation"), activation, len(sizes), activations.resolve)
     starts = checks.per_layer(where.child("initializer"), initializer, len(sizes), initializers.resolve)
@@ -207,18 +221,27 @@ def pretrain(
         )
     seed = checks.seed_key(seed)
     threads = checks.integer(where.child("threads"), threads, 0)
+    if isinstance(layer_settings[0], RestrictedBoltzmannMachine):
+        layer_settings = list(rbm.fit_to_layers(where, X, layer_settings, kinds))
     return _stages(
         X, weights, done, sizes, layer_settings, kinds, starts, seed, threads, callbacks, report or (lambda _: None)
     )
 
 
-def resolve(where: Parameter, value: Any) -> Autoencoder:
+def resolve(where: Parameter, value: Any) -> Pretraining:
     """Return the settings meant by a settings object or a name."""
     if isinstance(value, str) and value in BY_NAME:
         return BY_NAME[value]()
-    if not isinstance(value, Autoencoder):
-        raise where.error(f"None, an Autoencoder, a DenoisingAutoencoder, or one of {list(BY_NAME)}", value)
+    if not isinstance(value, (Autoencoder, RestrictedBoltzmannMachine)):
+        allowed = "None, an Autoencoder, a DenoisingAutoencoder, a RestrictedBoltzmannMachine"
+        raise where.error(f"{allowed}, or one of {list(BY_NAME)}", value)
     return value
+
+
+def usual_activation(settings: Any, usual: str) -> str:
+    """Return the hidden activation that "auto" means with these settings (or their name)."""
+    machine = BY_NAME.get(settings) if isinstance(settings, str) else type(settings)
+    return rbm.BINARY if machine is RestrictedBoltzmannMachine else usual
 
 
 def _stages(
@@ -226,7 +249,7 @@ def _stages(
     row_weights: Array | None,
     done: Sequence[Stage],
     sizes: Sequence[int],
-    layer_settings: Sequence[Any],  # checked: one Autoencoder a layer, each setting a single value
+    layer_settings: Sequence[Any],  # checked: one settings object a layer, each setting a single value
     kinds: Sequence[Activation],
     starts: Sequence[Any],
     seed: int,
@@ -248,7 +271,8 @@ def _stages(
         layer, key = depth + 1, checks.subkey(seed, depth + 1)
         low, high = float(hidden.min()), float(hidden.max())
         unit = (low >= 0 and high <= 1) if below is None else below.name in activations.IN_UNIT_INTERVAL
-        decoder, loss = choose_decoder(settings, unit)
+        machine = isinstance(settings, RestrictedBoltzmannMachine)
+        decoder, loss = rbm.decoder_of(settings) if machine else choose_decoder(settings, unit)
         least, greatest = DECODER_RANGES.get(decoder, (-np.inf, np.inf))
         if low < least or high > greatest:
             _warn_of_scale(layer, decoder, low, high)
@@ -258,7 +282,10 @@ def _stages(
             f"(targets in [{low:.3g}, {high:.3g}])"
         )
 
-        network = _start(hidden.shape[1], size, activation, decoder, settings.tied, start, key, X.dtype)
+        if machine:
+            network = rbm.start(hidden, size, activation, settings, start, key)
+        else:
+            network = _start(hidden.shape[1], size, activation, decoder, settings.tied, start, key, X.dtype)
         engine = network.engine()
         noise = getattr(settings, "corruption", None)
         batch_size = training.batch_size_for(settings.batch_size, len(hidden))
@@ -286,9 +313,13 @@ def _stages(
             row_weights=weights,
             validation=None if held_out is None else (held_out, None, held_out_weights),
             callbacks=callbacks,
+            plan=rbm.Plan(engine, recipe, settings) if machine else None,
+            measure=boltzmann.monitor(network, engine, settings, hidden, held_out, checks.subkey(key, 3))
+            if machine and settings.monitor
+            else None,
         )
         work = LayerTraining(network, engine, recipe, hidden, held_out, history)
-        if settings.simultaneous:
+        if getattr(settings, "simultaneous", False):
             begun.append((layer, work, loss, settings))
         else:
             work.to_the_end()

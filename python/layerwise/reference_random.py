@@ -19,6 +19,7 @@ _MASK = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 
 SHUFFLE, NOISE, DROPOUT = 0, 1, 16  # streams; a layer's dropout has stream DROPOUT + layer
+GIBBS = 1 << 31  # the first of the streams of Boltzmann machines
 
 
 def philox4x32(counter: ArrayLike, key: ArrayLike) -> NDArray[np.uint32]:
@@ -102,16 +103,16 @@ def corrupt(
     if kind == "none":
         return X.copy()
     if kind == "gaussian":
-        return (X + level * _normal_numbers(seed, rows, columns, step)).astype(X.dtype)
+        return (X + level * normal_numbers(seed, rows, columns, step)).astype(X.dtype)
     words, threshold = row_words(seed, rows, columns, step, NOISE), int(level * 2.0**32)
     value = np.where(words < np.uint64(threshold // 2), low, high) if kind == "salt_and_pepper" else 0.0
     return np.where(words < np.uint64(threshold), value, X).astype(X.dtype)
 
 
-def _normal_numbers(seed: int, rows: Array, columns: int, step: int) -> NDArray[np.float64]:
+def normal_numbers(seed: int, rows: Array, columns: int, step: int, stream: int = NOISE) -> NDArray[np.float64]:
     """Box and Muller: words 0 and 1 of a block give the numbers of their two columns, words 2 and 3 theirs."""
     whole = -(-columns // 32) * 32
-    words = row_words(seed, rows, whole, step, NOISE).reshape(len(rows), -1, 2, 2, 8)  # panel, pair, word, block
+    words = row_words(seed, rows, whole, step, stream).reshape(len(rows), -1, 2, 2, 8)  # panel, pair, word, block
     u = (words + 0.5) / 2.0**32
     radius, angle = np.sqrt(-2 * np.log(u[..., 0, :])), 2 * np.pi * u[..., 1, :]
     numbers = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-2)

@@ -16,7 +16,7 @@ from layerwise.activations import Activation
 from layerwise.checks import Parameter
 from layerwise.network import Network, start_layer
 from layerwise.optimizers import Adam, Optimizer
-from layerwise.pretraining import Autoencoder, Stage
+from layerwise.pretraining import Pretraining, Stage
 from layerwise.schedules import CONSTANT, Schedule
 from layerwise.settings import Settings
 from layerwise.training import Callback
@@ -68,7 +68,7 @@ class SupervisedPretraining(Settings):
         return [self.replace(**{name: values[i] for name, values in columns.items()}) for i in range(n_layers)]
 
 
-def resolve(where: Parameter, value: Any) -> Autoencoder | SupervisedPretraining:
+def resolve(where: Parameter, value: Any) -> Pretraining | SupervisedPretraining:
     """Return the settings meant by a settings object or a name, with labels or without."""
     if isinstance(value, str) and value == NAME:
         return SupervisedPretraining()

@@ -39,6 +39,9 @@ class EpochRecord:
     learning_rate : float
         Of the epoch's last step, as the schedule made it.
     seconds : float
+    free_energy, validation_free_energy, pseudo_likelihood : float or None
+        Means after the epoch, of a Boltzmann machine with `monitor=True`; None elsewhere. See
+        `RestrictedBoltzmannMachine`.
     """
 
     stage: str
@@ -49,6 +52,9 @@ class EpochRecord:
     validation_loss: float | None
     learning_rate: float
     seconds: float
+    free_energy: float | None = None
+    validation_free_energy: float | None = None
+    pseudo_likelihood: float | None = None
 
 
 Callback = Callable[[EpochRecord], object]
@@ -115,6 +121,7 @@ def run(
     memory: Memory | None = None,
     callbacks: Sequence[Callback] = (),
     plan: Any = None,
+    measure: Callable[[], dict[str, float]] | None = None,
 ) -> Iterator[EpochRecord]:
     """Train an engine network in place, epoch by epoch.
 
@@ -147,6 +154,8 @@ def run(
         Each sees each epoch; training ends after an epoch for which one returned True.
     plan : object with the engine's `run` and `evaluate`, default=None
         What trains; None: the engine's plan for `recipe`.
+    measure : callable, default=None
+        Called after each epoch; returns more fields of its record by name.
 
     Yields
     ------
@@ -182,8 +191,17 @@ def run(
         if not finite:
             what = f"the loss is {stats.loss if not stats.finite else held_out}"
             raise TrainingDiverged(stage, layer, epoch, learning_rate, what)
+        measured = {} if measure is None else measure()
         record = EpochRecord(
-            stage, layer, epoch, epochs, float(stats.loss), held_out, float(rates[-1]), perf_counter() - start
+            stage,
+            layer,
+            epoch,
+            epochs,
+            float(stats.loss),
+            held_out,
+            float(rates[-1]),
+            perf_counter() - start,
+            **measured,
         )
         losses.append(record.loss if held_out is None else held_out)
         if memory is not None:

@@ -102,6 +102,9 @@ void all(const Kernels<T>& k, const std::string& type) {
   std::vector<T> mask(kPanel);
   k.dropout(mask.data(), place, std::uint64_t{1} << 31, T(2));
   show(type + " dropout", mask);
+  const auto p = numbers<T>(kPanel, 0.25, 0.5);
+  k.bernoulli(p.data(), mask.data(), place);
+  show(type + " bernoulli", mask);
 }
 
 }  // namespace

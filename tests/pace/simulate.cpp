@@ -1,5 +1,5 @@
 // Runs Pace on a clock of its own. Standard input: threads, steps an epoch, seconds to simulate, noise, then any number of lines
-// "until team alone": to that second a step takes so many seconds with the team and with one thread. Prints one line a stretch:
+// "until t t ... t": to that second a step takes so many seconds with all threads, half of them, ..., one. Prints one line a stretch:
 // the second it ended, its steps, threads and seconds.
 #include <cstdio>
 #include <iostream>
@@ -9,7 +9,8 @@
 #include "net/pace.h"
 
 struct Times {
-  double until, team, alone;
+  double until;
+  std::vector<double> step;  // by how often the threads were halved
 };
 
 int main() {
@@ -18,7 +19,10 @@ int main() {
   double seconds, noise;
   std::cin >> threads >> epoch >> seconds >> noise;
   std::vector<Times> world;
-  for (Times t; std::cin >> t.until >> t.team >> t.alone;) world.push_back(t);
+  for (Times t; std::cin >> t.until; world.push_back(t)) {
+    t.step.clear();
+    for (int given = threads; given > 0; given /= 2) std::cin >> t.step.emplace_back();
+  }
   std::mt19937 random(1);
   std::uniform_real_distribution<double> uniform(0, 1);
   layerwise::Pace pace(threads, true);
@@ -27,10 +31,12 @@ int main() {
   for (layerwise::index_t done = 0; now < seconds;) {
     const layerwise::index_t steps = pace.stretch(epoch - done % epoch);
     const int given = pace.threads();
+    int level = 0;
+    while (threads >> level > given) ++level;
     const double began = now;
     for (layerwise::index_t i = 0; i < steps; ++i) {
       while (place + 1 < world.size() && now >= world[place].until) ++place;
-      now += (given == 1 ? world[place].alone : world[place].team) * (1 + noise * uniform(random));
+      now += world[place].step[level] * (1 + noise * uniform(random));
     }
     pace.took(steps, now - began);
     done += steps;

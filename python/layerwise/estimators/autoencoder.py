@@ -24,13 +24,14 @@ class StackedAutoencoder(LayerwiseEstimator):
     ----------
     hidden_layer_sizes : sequence of int, int or "auto", default="auto"
         "auto": (100, 100).
-    pretraining : "auto", Autoencoder or DenoisingAutoencoder, default="auto"
-        "auto": `DenoisingAutoencoder` with its defaults.
+    pretraining : settings or their name, default="auto"
+        `Autoencoder`, `DenoisingAutoencoder` or `RestrictedBoltzmannMachine` ("rbm"). "auto": `DenoisingAutoencoder`
+        with its defaults.
     finetuning : None, "auto" or FineTuning, default=None
         None: encoders and decoders stay as their layers' pretraining left them. Otherwise all encoders and decoders are
         unrolled into one network and trained to rebuild X (Hinton & Salakhutdinov 2006). Tied weights stay tied.
     activation : str, activation, or a list with one a layer, default="auto"
-        "auto": "tanh".
+        "auto": "tanh", or "sigmoid" with a `RestrictedBoltzmannMachine`.
     initializer : str, initializer, or a list with one a layer, default="auto"
         "auto": by the activation, see `layerwise.initializers`.
     n_jobs, random_state

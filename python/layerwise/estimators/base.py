@@ -19,7 +19,7 @@ from layerwise.checks import Parameter
 from layerwise.estimators.continuing import Architecture, Continuing, Kept
 from layerwise.finetuning import FineTuning
 from layerwise.network import Network
-from layerwise.pretraining import Autoencoder, Stage
+from layerwise.pretraining import Pretraining, Stage
 from layerwise.progress import Progress
 from layerwise.settings import Settings, no_settings
 from layerwise.training import EpochRecord
@@ -151,7 +151,10 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, ClassNamePrefixFeaturesOutMi
         )
         auto = isinstance(self.activation, str) and self.activation == "auto"
         kinds = checks.per_layer(
-            self._where("activation"), DEFAULT_ACTIVATION if auto else self.activation, len(sizes), activations.resolve
+            self._where("activation"),
+            pretraining.usual_activation(self.pretraining, DEFAULT_ACTIVATION) if auto else self.activation,
+            len(sizes),
+            activations.resolve,
         )
         starts = checks.per_layer(self._where("initializer"), self.initializer, len(sizes), initializers.resolve)
         return Architecture(sizes, kinds, starts)
@@ -221,7 +224,7 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, ClassNamePrefixFeaturesOutMi
         self,
         fitted: dict[str, Any],
         X: Array,
-        settings: Autoencoder,
+        settings: Pretraining,
         shape: Architecture,
         seed: int,
         show: Progress,

@@ -31,13 +31,13 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator, ClassTargets): 
     hidden_layer_sizes : sequence of int, int or "auto", default="auto"
         "auto": (100, 100), or those of a fitted autoencoder given as `pretraining`.
     pretraining : settings, their name, fitted StackedAutoencoder or None, default="auto"
-        `Autoencoder`, `DenoisingAutoencoder` or `SupervisedPretraining` ("supervised": on the labels themselves).
-        "auto": `DenoisingAutoencoder` with its defaults. None: no pretraining, a plain network from a random start. A
-        fitted `StackedAutoencoder` gives its hidden layers; where the classifier is cloned (cross-validation), wrap it
-        in `sklearn.frozen.FrozenEstimator`.
+        `Autoencoder`, `DenoisingAutoencoder`, `RestrictedBoltzmannMachine` ("rbm") or `SupervisedPretraining`
+        ("supervised": on the labels themselves). "auto": `DenoisingAutoencoder` with its defaults. None: no
+        pretraining, a plain network from a random start. A fitted `StackedAutoencoder` gives its hidden layers; where
+        the classifier is cloned (cross-validation), wrap it in `sklearn.frozen.FrozenEstimator`.
     finetuning : "auto" or FineTuning, default="auto"
     activation : str, activation, or a list with one a layer, default="auto"
-        "auto": "tanh".
+        "auto": "tanh", or "sigmoid" with a `RestrictedBoltzmannMachine`.
     initializer : str, initializer, or a list with one a layer, default="auto"
         Start of the hidden layers. "auto": by the activation, see `layerwise.initializers`.
     class_weight : None, "balanced" or dict, default=None

@@ -10,6 +10,7 @@ from layerwise import (
     momentum_schedules,
     optimizers,
     pretraining,
+    rbm,
     schedules,
     supervised_pretraining,
 )
@@ -28,6 +29,7 @@ _SETTINGS: list[Any] = [
     initializers.Sparse,
     pretraining.Autoencoder,
     pretraining.DenoisingAutoencoder,
+    rbm.RestrictedBoltzmannMachine,
     supervised_pretraining.SupervisedPretraining,
     finetuning.FineTuning,
 ]

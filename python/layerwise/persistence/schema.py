@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 
-from layerwise import activations, pretraining
+from layerwise import activations, pretraining, rbm
 from layerwise.activations import Activation
 from layerwise.network import DenseLayer, Network
 from layerwise.persistence.known import SETTINGS
@@ -276,7 +276,7 @@ def _decode_stage(data: Any, store: "_Store") -> Stage:
     if loss not in pretraining.LOSSES[1:] or type(layer) is not int or not isinstance(skill, (int, float)):
         raise FormatError("a stage with an unknown loss, layer or skill")
     values = _decode_value(settings, {})
-    if not isinstance(values, (pretraining.Autoencoder, SupervisedPretraining)):
+    if not isinstance(values, (pretraining.Autoencoder, rbm.RestrictedBoltzmannMachine, SupervisedPretraining)):
         raise FormatError("a stage without the settings of its pretraining")
     return Stage(layer, encoder, decoder, loss, values, tuple(_decode_record(record) for record in history), skill)
 
@@ -290,7 +290,11 @@ _RECORD = {
     "validation_loss": (float, int, type(None)),
     "learning_rate": (float, int),
     "seconds": (float, int),
+    "free_energy": (float, int, type(None)),
+    "validation_free_energy": (float, int, type(None)),
+    "pseudo_likelihood": (float, int, type(None)),
 }
+_FIRST_FIELDS = 8  # what a record had at first; those that an older file lacks have their defaults
 
 
 def _encode_record(record: EpochRecord) -> list[Any]:
@@ -298,9 +302,9 @@ def _encode_record(record: EpochRecord) -> list[Any]:
 
 
 def _decode_record(data: Any) -> EpochRecord:
-    if not isinstance(data, list) or len(data) != len(_RECORD):
+    if not isinstance(data, list) or not _FIRST_FIELDS <= len(data) <= len(_RECORD):
         raise FormatError("an epoch with unknown or missing fields")
-    for value, kinds in zip(data, _RECORD.values(), strict=True):
+    for value, kinds in zip(data, _RECORD.values(), strict=False):
         if type(value) not in kinds:
             raise FormatError(f"an epoch with {value!r} in the wrong place")
     return EpochRecord(*data)

@@ -1,0 +1,54 @@
+// Learning of restricted Boltzmann machines: contrastive divergence (Hinton 2002), from the data or from persistent chains (Tieleman 2008).
+#pragma once
+
+#include "net/gibbs.h"
+
+namespace layerwise {
+
+template <class T>
+class RbmPlan {
+ public:
+  RbmPlan(Network<T>& machine, const Recipe& recipe, const GibbsSpec& gibbs);
+
+  // As Plan::run. The loss is that of rebuilding the data: from the first hidden states, or (persistent) from the hidden means. When
+  // the poll says so, the step that is running is given up: the weights stay, although persistent chains may have moved on.
+  RunStats run(const Data<T>& data, index_t first_step, index_t steps, const Rates& rates, const Poll& poll);
+
+ private:
+  // One batch: which rows, and what their step is.
+  struct Step {
+    const Data<T>& data;
+    const index_t* ids;
+    index_t rows;
+    std::uint32_t number;
+    Update<T> update;
+  };
+
+  void shuffle(index_t rows, index_t epoch);
+  void gather(Team& team, const Step& step);
+  void watch_activity(Team& team, const Step& step);
+  void weigh_hidden_means(Team& team, const Step& step);
+  void reconstruction_loss(Team& team, const Step& step);
+  void learn(Team& team, const Step& step, index_t chains);
+  double pass(Team& team, const Step& step, const Poll& poll);
+
+  Network<T>& machine_;
+  const Recipe recipe_;
+  const GibbsSpec gibbs_;
+  const int threads_;
+  Pace pace_;
+  Buffer<T> memory_, scratch_, first_, second_;
+  Panels<T> data_, hidden_;                         // positive phase: visible data, hidden means
+  Panels<T> state_, visible_, chain_hidden_;        // negative phase: hidden states; visible means or states; hidden means
+  Panels<T> rebuilt_;                               // inputs of the visible units, for the loss
+  Panels<T> minus_share_, plus_share_;              // each row's share of the gradient, 32 times: of the data's, of the chains'
+  Panels<T> minus_mean_visible_, activity_, pull_;  // one row each, for the sparsity target
+  std::vector<double> row_loss_;
+  std::vector<index_t> order_;
+  index_t shuffled_epoch_ = -1;
+  bool activity_known_ = false;
+  Patience patience_;
+  bool interrupted_ = false;
+};
+
+}  // namespace layerwise
