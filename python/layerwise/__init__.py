@@ -24,7 +24,14 @@ if TYPE_CHECKING:
     from layerwise.activations import ELU, GELU, LeakyReLU, PReLU, Swish
     from layerwise.checks import InvalidParameterError, ScaleWarning
     from layerwise.corruption import Gaussian, Masking, SaltAndPepper
-    from layerwise.estimators import LabeledSplit, PretrainedClassifier, PretrainedRegressor, StackedAutoencoder, load
+    from layerwise.estimators import (
+        AnomalyDetector,
+        LabeledSplit,
+        PretrainedClassifier,
+        PretrainedRegressor,
+        StackedAutoencoder,
+        load,
+    )
     from layerwise.finetuning import FineTuning
     from layerwise.initializers import Normal, Sparse
     from layerwise.momentum_schedules import MomentumRamp, MomentumSwitch
@@ -48,7 +55,14 @@ _HOMES = {
     "activations": ("ELU", "GELU", "LeakyReLU", "PReLU", "Swish"),
     "checks": ("InvalidParameterError", "ScaleWarning"),
     "corruption": ("Gaussian", "Masking", "SaltAndPepper"),
-    "estimators": ("LabeledSplit", "PretrainedClassifier", "PretrainedRegressor", "StackedAutoencoder", "load"),
+    "estimators": (
+        "AnomalyDetector",
+        "LabeledSplit",
+        "PretrainedClassifier",
+        "PretrainedRegressor",
+        "StackedAutoencoder",
+        "load",
+    ),
     "finetuning": ("FineTuning",),
     "initializers": ("Normal", "Sparse"),
     "momentum_schedules": ("MomentumRamp", "MomentumSwitch"),
@@ -77,6 +91,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "AnomalyDetector",
     "Autoencoder",
     "ConstantRate",
     "CosineDecay",
