@@ -23,6 +23,7 @@ finally:
 if TYPE_CHECKING:
     from layerwise.activations import ELU, GELU, LeakyReLU, PReLU, Swish
     from layerwise.checks import InvalidParameterError, ScaleWarning
+    from layerwise.comparison import Comparison, compare
     from layerwise.corruption import Gaussian, Masking, SaltAndPepper
     from layerwise.estimators import (
         AnomalyDetector,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "activations": ("ELU", "GELU", "LeakyReLU", "PReLU", "Swish"),
     "checks": ("InvalidParameterError", "ScaleWarning"),
+    "comparison": ("Comparison", "compare"),
     "corruption": ("Gaussian", "Masking", "SaltAndPepper"),
     "estimators": (
         "AnomalyDetector",
@@ -95,6 +97,7 @@ __all__ = [
     "Autoencoder",
     "ConstantRate",
     "CosineDecay",
+    "Comparison",
     "DenoisingAutoencoder",
     "EpochRecord",
     "ExponentialDecay",
@@ -127,6 +130,7 @@ __all__ = [
     "SupervisedPretraining",
     "Swish",
     "TrainingDiverged",
+    "compare",
     "load",
     "pretrain",
     "pretrain_supervised",
