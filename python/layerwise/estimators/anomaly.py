@@ -287,11 +287,14 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
 
     def _blocks_of_errors(self, X: Array) -> Iterator[NDArray[np.float64]]:
         for rows in gen_batches(len(X), BLOCK):
-            yield _errors(self.network_, _standardized(X[rows], self.mean_, self.scale_), self._threads())
+            yield _errors(self.network_, self._network_input(X[rows]), self._threads())
+
+    def _network_input(self, X: Array) -> Array:
+        return _standardized(X, self.mean_, self.scale_)
 
     def _apply(self, X: Array, first: int, last: int | None = None, *, logits: bool = False) -> Array:
         if first == 0:  # rows as the user gives them
-            X = _standardized(X, self.mean_, self.scale_)
+            X = self._network_input(X)
         return super()._apply(X, first, last, logits=logits)
 
     def _n_hidden(self) -> int:
