@@ -182,7 +182,7 @@ FLOORS = [
     {"pretraining", "finetuning", "progress", "supervised_pretraining"},
     {"persistence"},
     {"estimators"},
-    {"datasets", "measurements", "paired", "plots"},
+    {"datasets", "measurements", "paired", "plots", "tabular"},
     {"comparison", "health"},
     {"demo"},
     {"cli"},

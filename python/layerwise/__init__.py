@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         StepDecay,
     )
     from layerwise.supervised_pretraining import SupervisedPretraining, pretrain_supervised
+    from layerwise.tabular import tabular_pipeline
     from layerwise.training import EpochRecord, TrainingDiverged
 
 _HOMES = {
@@ -102,6 +103,7 @@ _HOMES = {
         "StepDecay",
     ),
     "supervised_pretraining": ("SupervisedPretraining", "pretrain_supervised"),
+    "tabular": ("tabular_pipeline",),
     "training": ("EpochRecord", "TrainingDiverged"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -162,6 +164,7 @@ __all__ = [
     "load",
     "pretrain",
     "pretrain_supervised",
+    "tabular_pipeline",
 ]
 
 

@@ -7,17 +7,27 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import get_scorer, get_scorer_names
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import Pipeline
+from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import check_consistent_length
 
 from layerwise import checks, datasets
 from layerwise.checks import Parameter
+from layerwise.estimators import PretrainedClassifier
+from layerwise.estimators.labels import known_classes, known_numbers
+from layerwise.estimators.supervised import PretrainedEstimator
 from layerwise.paired import Difference, duration, table
-
-if TYPE_CHECKING:
-    from layerwise.estimators.supervised import PretrainedEstimator
+from layerwise.pretraining import BY_NAME, Autoencoder
 
 Array = NDArray[Any]
 
@@ -146,10 +156,10 @@ def compare(
         would give. None keeps all.
     rivals : "auto", sequence of names or dict, default="auto"
         "auto": for classes "logistic regression", "gradient boosting", "self-training" (of a logistic regression) and
-        "label spreading" (over nearest neighbours; left out above 50,000 rows); the last two are left out where no
+        "label spreading" (over 7 nearest neighbours; left out above 50,000 rows); the last two are left out where no
         training row is unlabelled. For numbers "ridge regression" and "gradient boosting". A sequence names some of
         them. A dict gives estimators of your own by name, to be trained on the labelled rows. All have scikit-learn's
-        default settings, but 7 neighbours and enough iterations.
+        default settings, but enough iterations.
     scoring : str, default=None
         Name of a scikit-learn scorer; None is "accuracy" or "r2".
     verbose : int, default=0
@@ -177,10 +187,6 @@ def compare(
     >>> result = compare(PretrainedClassifier((100, 100)), X, y, labels=100)
     >>> print(result)  # doctest: +SKIP
     """
-    from sklearn.metrics import get_scorer, get_scorer_names
-    from sklearn.utils import _safe_indexing
-    from sklearn.utils.validation import check_consistent_length
-
     final = _final_estimator(estimator)
     is_classifier = _is_classifier(final)
     chosen = _seeds(seeds)
@@ -242,6 +248,24 @@ def compare(
     )
 
 
+class Spreading(LabelSpreading):  # type: ignore[misc]
+    """Label spreading over nearest neighbours, with an answer for every row.
+
+    scikit-learn's gives no class, and then NaN, to rows that no chain of neighbours joins to a labelled one; here they
+    have the classes' shares among the labels.
+    """
+
+    def fit(self, X: Any, y: Any) -> Spreading:
+        """Spread the labels; -1 where unknown."""
+        super().fit(X, y)
+        codes = np.asarray(y)
+        shares = np.array([(codes == label).sum() for label in self.classes_]) / (codes != -1).sum()
+        lost = np.logical_not(self.label_distributions_.sum(axis=1) > 0)  # zeros or NaN
+        self.label_distributions_[lost] = shares
+        self.transduction_[lost] = self.classes_[shares.argmax()]
+        return self
+
+
 def _note(
     scores: dict[str, list[float]], seconds: dict[str, list[float]], name: str, score: float, elapsed: float
 ) -> None:
@@ -260,11 +284,6 @@ def _seeds(value: Any) -> list[int]:
 
 def _final_estimator(estimator: Any) -> PretrainedEstimator:
     """Return the network that `estimator` is or ends in, checked to have a pretraining that can be done anew."""
-    from sklearn.pipeline import Pipeline
-
-    from layerwise.estimators.supervised import PretrainedEstimator
-    from layerwise.pretraining import BY_NAME, Autoencoder
-
     final = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
     if not isinstance(final, PretrainedEstimator):
         allowed = "a PretrainedClassifier, a PretrainedRegressor, or a Pipeline that ends in one"
@@ -277,15 +296,10 @@ def _final_estimator(estimator: Any) -> PretrainedEstimator:
 
 
 def _is_classifier(final: Any) -> bool:
-    from layerwise.estimators import PretrainedClassifier
-
     return isinstance(final, PretrainedClassifier)
 
 
 def _network(estimator: Any, seed: int, *, random: bool) -> Any:
-    from sklearn.base import clone
-    from sklearn.pipeline import Pipeline
-
     model = clone(estimator)
     final = model.steps[-1][1] if isinstance(model, Pipeline) else model
     final.set_params(random_state=seed)
@@ -296,9 +310,6 @@ def _network(estimator: Any, seed: int, *, random: bool) -> Any:
 
 def _columns(estimator: Any, X: Any, y: Any) -> tuple[Any, Any]:
     """Return the steps before the network, fitted to the training rows, and the columns they make of these."""
-    from sklearn.base import clone
-    from sklearn.pipeline import Pipeline
-
     if not isinstance(estimator, Pipeline) or len(estimator.steps) == 1:
         return None, X
     before = clone(Pipeline(estimator.steps[:-1]))
@@ -307,17 +318,13 @@ def _columns(estimator: Any, X: Any, y: Any) -> tuple[Any, Any]:
 
 def _contenders(rivals: Any, is_classifier: bool) -> dict[str, Any]:
     """Return the rivals by name, not fitted yet."""
-    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-    from sklearn.linear_model import LogisticRegression, Ridge
-    from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
-
     known: dict[str, Any] = {RIDGE: Ridge(), BOOSTING: HistGradientBoostingRegressor()}
     if is_classifier:
         known = {
             LINEAR: LogisticRegression(max_iter=2000),
             BOOSTING: HistGradientBoostingClassifier(),
             SELF_TRAINING: SelfTrainingClassifier(LogisticRegression(max_iter=2000)),
-            SPREADING: LabelSpreading(kernel="knn", max_iter=100),
+            SPREADING: Spreading(kernel="knn", max_iter=100),
         }
     if isinstance(rivals, str) and rivals == "auto":
         return known
@@ -333,8 +340,6 @@ def _contenders(rivals: Any, is_classifier: bool) -> dict[str, Any]:
 
 
 def _seeded(rival: Any, seed: int) -> Any:
-    from sklearn.base import clone
-
     model = clone(rival)
     drawn = [name for name in model.get_params() if name == "random_state" or name.endswith("__random_state")]
     return model.set_params(**dict.fromkeys(drawn, seed))
@@ -344,8 +349,6 @@ class _Target:
     """The target, and which rows of it are known; `codes` are class numbers or the target's own numbers."""
 
     def __init__(self, final: PretrainedEstimator, y: Any, is_classifier: bool) -> None:
-        from layerwise.estimators.labels import known_classes, known_numbers
-
         self.is_classifier, self.may_hide = is_classifier, final.unlabeled is not None
         if is_classifier:
             self.labelled, labels = known_classes(y, final.unlabeled)
@@ -362,8 +365,6 @@ class _Target:
 
     def split(self, seed: int, test_size: float, labels: int | None) -> tuple[Array, Array, Array]:
         """Return the training rows, the test rows, and which of the training rows have a label that is shown."""
-        from sklearn.model_selection import train_test_split
-
         rows = np.flatnonzero(self.labelled)
         groups = self.codes[rows] if self.is_classifier else None
         own, test = train_test_split(rows, test_size=test_size, stratify=groups, random_state=seed)
