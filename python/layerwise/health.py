@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,6 @@ from layerwise import measurements
 from layerwise.checks import Parameter, ScaleWarning
 from layerwise.network import DenseLayer
 from layerwise.pretraining import DECODER_RANGES, Stage
-
-if TYPE_CHECKING:
-    from layerwise.estimators.base import LayerwiseEstimator
 
 Array = NDArray[Any]
 
@@ -188,10 +185,7 @@ def diagnose(estimator: Any, X: Any) -> Diagnosis:
     >>> from layerwise import StackedAutoencoder, diagnose
     >>> print(diagnose(StackedAutoencoder((100, 30)).fit(X), X))  # doctest: +SKIP
     """
-    from sklearn.utils.validation import check_is_fitted
-
-    estimator, X = _network_and_columns(estimator, X)
-    check_is_fitted(estimator)
+    estimator, X = measurements.network_and_columns(Parameter("diagnose"), estimator, X)
     data = estimator._network_input(estimator._checked(X))
     if len(data) < 2:
         raise ValueError(f"diagnose needs at least 2 rows. Got {len(data)}.")
@@ -231,20 +225,6 @@ def diagnose(estimator: Any, X: Any) -> Diagnosis:
     for found in diagnosis:
         warnings.warn(f"{found.message} Remedy: {found.remedy}", found.category, stacklevel=2)
     return diagnosis
-
-
-def _network_and_columns(estimator: Any, X: Any) -> tuple[LayerwiseEstimator, Any]:
-    from sklearn.pipeline import Pipeline
-
-    from layerwise.estimators.base import LayerwiseEstimator
-
-    is_pipeline = isinstance(estimator, Pipeline)
-    final = estimator.steps[-1][1] if is_pipeline else estimator
-    if not isinstance(final, LayerwiseEstimator):
-        raise Parameter("diagnose", "estimator").error("an estimator of this package, or a Pipeline to one", estimator)
-    if is_pipeline and len(estimator.steps) > 1:
-        X = estimator[:-1].transform(X)
-    return final, X
 
 
 # ------------------------------------------------------------------------------------------------------------ findings

@@ -3,19 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from layerwise import _core, kernels
+from layerwise.checks import Parameter
 from layerwise.network import DenseLayer, Network
+
+if TYPE_CHECKING:
+    from layerwise.estimators.base import LayerwiseEstimator
 
 Array = NDArray[Any]
 
 SEED = 0  # of the shuffled columns and the random directions: the same network gives the same numbers
 CONSTANT = 1e-6  # a unit is dead if its outputs range over less than this part of the layer's widest range
 FLAT, FLAT_ROWS = 0.1, 0.9  # a unit is saturated if its slope is below FLAT of the greatest on FLAT_ROWS of the rows
+
+
+def network_and_columns(where: Parameter, estimator: Any, X: Any) -> tuple[LayerwiseEstimator, Any]:
+    """Return the fitted estimator that is given or that a Pipeline ends in, and X as it gets to that estimator."""
+    from sklearn.pipeline import Pipeline
+    from sklearn.utils.validation import check_is_fitted
+
+    from layerwise.estimators.base import LayerwiseEstimator
+
+    is_pipeline = isinstance(estimator, Pipeline)
+    final = estimator.steps[-1][1] if is_pipeline else estimator
+    if not isinstance(final, LayerwiseEstimator):
+        allowed = "an estimator of this package, or a Pipeline to one"
+        raise where.child("estimator").error(allowed, estimator)
+    check_is_fitted(final)
+    if is_pipeline and len(estimator.steps) > 1 and X is not None:
+        X = estimator[:-1].transform(X)
+    return final, X
 
 
 def dead_units(H: Array) -> int:
