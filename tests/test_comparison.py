@@ -24,6 +24,7 @@ from layerwise import (
     PretrainedClassifier,
     PretrainedRegressor,
     StackedAutoencoder,
+    SupervisedPretraining,
     compare,
     comparison,
 )
@@ -158,6 +159,17 @@ def test_all_rivals_of_a_classifier() -> None:
     for name in result.scores:
         assert f"\n{name}" in text
     assert text.endswith(result.verdict)
+
+
+@pytest.mark.parametrize("pretraining", ["supervised", SupervisedPretraining(epochs=2), "autoencoder"])
+def test_other_ways_to_pretrain(pretraining: Any) -> None:
+    X, y = digits()
+    model = clone(NETWORK).set_params(pretraining=pretraining, finetuning=FineTuning(epochs=5, start="histogram"))
+    result = compare(model, X, y, seeds=1, labels=60, rivals=())
+    train, test, known = comparison._Target(NETWORK, y, True).split(0, 0.25, 60)
+    model.set_params(random_state=0).fit(X[train], np.where(known, y[train], -1))
+    assert result.scores[PRETRAINED][0] == model.score(X[test], y[test])
+    assert result.scores[RANDOM] == compare(NETWORK, X, y, seeds=1, labels=60, rivals=()).scores[RANDOM]
 
 
 def test_rivals_of_a_regressor(capsys: pytest.CaptureFixture[str]) -> None:

@@ -221,6 +221,16 @@ def test_vanishing_gradients(activation: str, vanishing: bool) -> None:
     assert not vanishing or gradients == sorted(gradients)
 
 
+def test_layers_that_learned_labels_or_nothing_are_not_judged_by_their_skill() -> None:
+    X, y = digits()
+    supervised = PretrainedClassifier((20, 9), pretraining="supervised", finetuning=NONE, random_state=0)
+    half = PretrainedClassifier((20, 9), pretraining=Autoencoder(epochs=[5, 0]), finetuning=NONE, random_state=0)
+    for model, judged in ((supervised, [False, False]), (half, [True, False])):
+        diagnosis, _ = told(model, X, y)
+        assert [layer.skill is not None for layer in diagnosis.layers] == judged
+        assert [layer.copying is not None for layer in diagnosis.layers] == judged
+
+
 # ---- the measurements ------------------------------------------------------------------------------------------------
 
 

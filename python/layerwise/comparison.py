@@ -21,13 +21,15 @@ from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_consistent_length
 
-from layerwise import checks, datasets
+from layerwise import checks, datasets, supervised_pretraining
 from layerwise.checks import Parameter
 from layerwise.estimators import PretrainedClassifier
 from layerwise.estimators.labels import known_classes, known_numbers
 from layerwise.estimators.supervised import PretrainedEstimator
+from layerwise.finetuning import FineTuning
 from layerwise.paired import Difference, duration, table
 from layerwise.pretraining import BY_NAME, Autoencoder
+from layerwise.supervised_pretraining import SupervisedPretraining
 
 Array = NDArray[Any]
 
@@ -289,7 +291,8 @@ def _final_estimator(estimator: Any) -> PretrainedEstimator:
         allowed = "a PretrainedClassifier, a PretrainedRegressor, or a Pipeline that ends in one"
         raise WHERE.child("estimator").error(allowed, estimator)
     before: Any = final.pretraining
-    if not (isinstance(before, Autoencoder) or (isinstance(before, str) and before in BY_NAME)):
+    named = isinstance(before, str) and before in (*BY_NAME, supervised_pretraining.NAME)
+    if not named and not isinstance(before, (Autoencoder, SupervisedPretraining)):
         allowed = "settings for pretraining (a fitted autoencoder may have seen the test rows)"
         raise WHERE.child("estimator__pretraining").error(allowed, before)
     return final
@@ -305,6 +308,8 @@ def _network(estimator: Any, seed: int, *, random: bool) -> Any:
     final.set_params(random_state=seed)
     if random:
         final.set_params(pretraining=None)
+        if isinstance(final.finetuning, FineTuning):  # there is nothing pretrained to start from in another way
+            final.set_params(finetuning__start="pretrained")
     return model
 
 

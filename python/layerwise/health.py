@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from layerwise import measurements
 from layerwise.checks import Parameter, ScaleWarning
 from layerwise.network import DenseLayer
-from layerwise.pretraining import DECODER_RANGES, Stage
+from layerwise.pretraining import DECODER_RANGES, Autoencoder, Stage
 
 Array = NDArray[Any]
 
@@ -88,7 +88,7 @@ class LayerHealth:
         that by the output layer's.
     skill : float or None
         1 - squared error of the pretrained layer's reconstruction of its inputs / that of the column means; None
-        without pretraining.
+        where no autoencoder was pretrained.
     pca_skill : float or None
         The same of as many principal components, fitted on every other row and measured, like `skill`, on the rest;
         None if the layer has as many units as inputs, or half of the rows.
@@ -199,12 +199,12 @@ def diagnose(estimator: Any, X: Any) -> Diagnosis:
     for layer in range(1, n_hidden + 1):
         hidden = network.apply(hidden, layer - 1, layer)
         measured: dict[str, Any] = {}
-        if layer in stages:
+        if layer in stages and _rebuilds(stages[layer]):
             rebuild = stages[layer].network().apply
             measured["skill"], measured["pca_skill"] = measurements.skills(below, hidden.shape[1], rebuild)
             measured["copying"] = measurements.copying(below, rebuild)
             findings += _range(stages[layer], below)
-            below = stages[layer].encode(below)
+        below = stages[layer].encode(below) if layer in stages else below
         health = LayerHealth(
             layer,
             hidden.shape[1],
@@ -275,6 +275,11 @@ def _findings(own: LayerHealth, layer: DenseLayer) -> list[Finding]:
             "DenoisingAutoencoder with stronger corruption, or fewer units than inputs.",
         )
     return found
+
+
+def _rebuilds(stage: Stage) -> bool:
+    """Return whether a stage has learned to rebuild its inputs: not if it has learned labels, or nothing."""
+    return isinstance(stage.settings, Autoencoder) and len(stage.history) > 0
 
 
 def _of_the_whole(skill: float, pca_skill: float | None, width: int) -> list[Finding]:
