@@ -16,6 +16,7 @@ from scipy import stats
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
+from sklearn.tree import DecisionTreeClassifier
 
 from layerwise import (
     AnomalyDetector,
@@ -99,6 +100,13 @@ def test_levels_and_holes_that_training_did_not_have() -> None:
     assert out.loc[1, "age"] == columns_of(table)["age"].max()  # beyond the greatest counts as the greatest
 
 
+def test_columns_are_found_by_name_in_any_order() -> None:
+    table = frame()
+    expected = columns_of(table)
+    pd.testing.assert_frame_equal(columns_of(table[table.columns[::-1]], table), expected)
+    pd.testing.assert_frame_equal(columns_of(table.assign(extra=1)[["extra", *table.columns]], table), expected)
+
+
 def test_rare_levels_become_one() -> None:
     table = frame()
     table.loc[:1, "job"] = ["pilot", "diver"]
@@ -167,7 +175,7 @@ def test_a_table_of_one_kind() -> None:
         PretrainedClassifier((5,), **QUICK),
         PretrainedRegressor((5,), **QUICK),
         AnomalyDetector((5,), **QUICK),
-        LogisticRegression(),
+        DecisionTreeClassifier(random_state=0),
     ],
     ids=lambda estimator: type(estimator).__name__,
 )

@@ -55,8 +55,8 @@ class Columns:
     def __init__(self, categorical: Any, *, chosen: bool) -> None:
         self.categorical, self.chosen = categorical, chosen
 
-    def __call__(self, X: Any) -> list[Any]:
-        """Return the names of the columns, or their numbers if they have none."""
+    def __call__(self, X: Any) -> list[int]:
+        """Return the numbers of the columns (scikit-learn 1.6 finds no polars column by its name)."""
         named = hasattr(X, "columns")
         columns: list[Any] = list(X.columns) if named else list(range(np.shape(X)[1]))
         if isinstance(self.categorical, str):
@@ -66,7 +66,7 @@ class Columns:
             if unknown:
                 raise ValueError(f"X has no column {unknown[0]!r}, which 'categorical' names. It has {columns}.")
             of = [name in self.categorical for name in columns]
-        return [name for name, category in zip(columns, of, strict=True) if category == self.chosen]
+        return [number for number, category in enumerate(of) if category == self.chosen]
 
     def __repr__(self) -> str:
         """Return the call that makes it."""
