@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise import measurements
-from layerwise.checks import Parameter, ScaleWarning
+from layerwise.checks import DECODER_RANGES, Parameter, ScaleWarning
 from layerwise.network import DenseLayer
-from layerwise.pretraining import DECODER_RANGES, Autoencoder, Stage
+from layerwise.pretraining import Autoencoder, Stage
 
 Array = NDArray[Any]
 
