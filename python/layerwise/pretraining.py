@@ -284,7 +284,7 @@ def _stages(
         )
 
         if machine:
-            network = rbm.start(hidden, size, activation, settings, start, key)
+            network = rbm.start(hidden, size, activation, settings, start, key, weights)
         else:
             network = _start(hidden.shape[1], size, activation, decoder, settings.tied, start, key, X.dtype)
         engine = network.engine()
