@@ -63,6 +63,7 @@ GOOD = {  # those of BAD that a parameter allows
     "class_weight": [{}],
     "unlabeled": [-1],
     "pretraining__tied": [True],
+    "pretraining__simultaneous": [True],
     "finetuning__early_stopping": [True],
     "pretraining__optimizer__bias_correction": [True],
     "pretraining__optimizer__epsilon_inside_sqrt": [True],

@@ -31,6 +31,7 @@ from layerwise.optimizers import Adam, Optimizer
 from layerwise.rbm import RestrictedBoltzmannMachine
 from layerwise.schedules import CONSTANT, Schedule
 from layerwise.settings import Settings
+from layerwise.simultaneous import LayerTraining, in_turn
 from layerwise.skill import measure
 from layerwise.stage import Stage as Stage
 from layerwise.training import Callback
@@ -67,6 +68,9 @@ class Autoencoder(Settings):
     validation_fraction : float in [0, 1), default=0.0
         Share of rows (at least one, unless 0) kept out of the training, on which the validation loss of each epoch is
         measured.
+    simultaneous : bool, default=False
+        Train all layers at the same time: in each epoch every layer for an epoch, from the lowest up, on the codes that
+        the layers below give then, instead of one layer to its end before the next. Stages come when all are trained.
     """
 
     epochs: int | Sequence[int] = 15
@@ -78,10 +82,12 @@ class Autoencoder(Settings):
     decoder: str | Sequence[str] = "auto"
     loss: str | Sequence[str] = "auto"
     validation_fraction: float = 0.0
+    simultaneous: bool = False
 
     def check(self, where: Parameter, n_layers: int) -> list["Autoencoder"]:
         """Check all settings; return one settings object a layer, each with single values."""
         checks.real(where.child("validation_fraction"), self.validation_fraction, 0, 1, open_high=True)
+        checks.boolean(where.child("simultaneous"), self.simultaneous)
         columns = {
             name: checks.per_layer(where.child(name), getattr(self, name), n_layers, check)
             for name, check in self._checks().items()
@@ -117,7 +123,7 @@ class DenoisingAutoencoder(Autoencoder):
     ----------
     corruption : corruption, its name, or None, default=Masking(0.25)
         `Masking`, `Gaussian` or `SaltAndPepper`; one, or a list with one a layer.
-    epochs, batch_size, optimizer, schedule, alpha, tied, decoder, loss, validation_fraction
+    epochs, batch_size, optimizer, schedule, alpha, tied, decoder, loss, validation_fraction, simultaneous
         As in `Autoencoder`.
     """
 
@@ -262,6 +268,7 @@ def _stages(
         hidden = stage.network().apply(hidden, 0, 1, threads=threads)
         held_out = None if held_out is None else stage.network().apply(held_out, 0, 1, threads=threads)
         below = stage.encoder.activation
+    begun: list[tuple[int, LayerTraining, str, Any]] = []  # where all layers are trained at the same time
     layers = list(enumerate(zip(sizes, layer_settings, kinds, starts, strict=True)))
     for depth, (size, settings, activation, start) in layers[len(done) :]:
         layer, key = depth + 1, checks.subkey(seed, depth + 1)
@@ -313,18 +320,30 @@ def _stages(
             if machine and settings.monitor
             else None,
         )
-        records = tuple(history)
-
-        trained = network.trained(engine)
-        skill = measure(engine, recipe, hidden, weights, loss)
-        reached = f"loss {records[-1].loss:.5g}" if records else "left at its random start"
-        report(f"layer {layer}: {reached}, skill {skill:.3f}")
-        yield Stage(layer, trained.layers[0], trained.layers[1], loss, settings, records, skill)
+        work = LayerTraining(network, engine, recipe, hidden, held_out, history)
+        if not machine and settings.simultaneous:
+            begun.append((layer, work, loss, settings))
+        else:
+            work.to_the_end()
+            yield _finished(layer, work, loss, settings, weights, report)
 
         if layer < len(sizes):  # the next layer learns from the codes of the clean inputs
-            hidden = trained.apply(hidden, 0, 1, threads=threads)
-            held_out = None if held_out is None else trained.apply(held_out, 0, 1, threads=threads)
+            hidden = work.encode(hidden, threads)
+            held_out = None if held_out is None else work.encode(held_out, threads)
             below = activation
+    in_turn([work for _, work, *_ in begun], threads)
+    for layer, work, loss, settings in begun:
+        yield _finished(layer, work, loss, settings, weights, report)
+
+
+def _finished(
+    layer: int, work: LayerTraining, loss: str, settings: Any, weights: Array | None, report: Callable[[str], object]
+) -> Stage:
+    skill = measure(work.engine, work.recipe, work.X, weights, loss)
+    reached = f"loss {work.records[-1].loss:.5g}" if work.records else "left at its random start"
+    report(f"layer {layer}: {reached}, skill {skill:.3f}")
+    encoder, decoder = work.network.trained(work.engine).layers
+    return Stage(layer, encoder, decoder, loss, settings, tuple(work.records), skill)
 
 
 def choose_decoder(settings: Autoencoder, unit: bool) -> tuple[str, str]:

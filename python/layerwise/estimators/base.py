@@ -215,6 +215,10 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, CallbackSupportMixin, Output
             dtype = checks.engine_dtype(X.dtype) if reset else self.network_.dtype
         return checks.as_engine(X, dtype)
 
+    def _network_input(self, X: Array) -> Array:
+        """Return checked rows as the network's first layer takes them."""
+        return X
+
     def _apply(self, X: Array, first: int, last: int | None = None, *, logits: bool = False) -> Array:
         return self.network_.apply(X, first, last, logits=logits, threads=self._threads())
 
