@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -279,14 +280,16 @@ def test_containers_and_names(kind: Any, container: str, layer: int | None) -> N
     prefix = kind.__name__.lower()
     width = {None: 7, 0: X.shape[1], 1: 12, 2: 7}[layer]
     assert list(out.columns) == [f"{prefix}{i}" for i in range(width)]
+    names_are_read = hasattr(MinMaxScaler().fit(frame), "feature_names_in_")  # not of polars 2 by scikit-learn 1.6
     if layer is None:
         assert list(model.get_feature_names_out()) == list(out.columns)
-        assert list(model.feature_names_in_) == names
+        assert hasattr(model, "feature_names_in_") == names_are_read
+        assert not names_are_read or list(model.feature_names_in_) == names
         assert list(model.fit_transform(frame, y).columns) == list(out.columns)
     np.testing.assert_array_equal(out.to_numpy(), model.set_output(transform="default").transform(frame, layer=layer))
     with config_context(transform_output=container):
         assert isinstance(small(kind).fit(X, y).transform(X, layer=layer), make)
-    with pytest.raises(ValueError, match="feature names"):
+    with pytest.raises(ValueError, match="feature names") if names_are_read else nullcontext():
         model.transform(
             frame.rename(columns={"pixel 0": "other"}) if container == "pandas" else frame.rename({"pixel 0": "other"})
         )

@@ -95,7 +95,7 @@ class StackedAutoencoder(LayerwiseEstimator):
         self.callbacks = callbacks
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "StackedAutoencoder":  # noqa: ARG002 (y is scikit-learn's convention)
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "StackedAutoencoder":
         """Learn to rebuild X.
 
         Parameters
@@ -119,10 +119,10 @@ class StackedAutoencoder(LayerwiseEstimator):
         KeyboardInterrupt
             On Ctrl-C, with a note that says what was kept: finished stages, or the network if fine-tuning had begun.
         """
-        return self._fit(X, sample_weight)
+        return self._fit(X, y, sample_weight)
 
     @available_if(passes_make_sense)  # type: ignore[untyped-decorator]
-    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "StackedAutoencoder":  # noqa: ARG002 (y is scikit-learn's convention)
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "StackedAutoencoder":
         """Learn from some more rows.
 
         The first call pretrains on its rows. Each call then does one pass of fine-tuning of the unrolled network, as
@@ -149,11 +149,11 @@ class StackedAutoencoder(LayerwiseEstimator):
         TrainingDiverged, KeyboardInterrupt
             As for `fit`.
         """
-        return self._fit(X, sample_weight, once=True)
+        return self._fit(X, y, sample_weight, once=True)
 
-    def _fit(self, X: Any, sample_weight: Any, *, once: bool = False) -> "StackedAutoencoder":
+    def _fit(self, X: Any, y: Any, sample_weight: Any, *, once: bool = False) -> "StackedAutoencoder":
         with self._fitting() as fitted:
-            show = self._watch(fitted)
+            show = self._watch(fitted, (X, y, sample_weight))
             shape = self._architecture()
             settings = pretraining.resolve(self._where("pretraining"), self.pretraining)
             settings.check(self._where("pretraining"), len(shape.sizes))

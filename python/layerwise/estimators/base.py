@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin as OutputNames
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -18,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from layerwise import activations, checks, finetuning, initializers, pretraining
 from layerwise.checks import Parameter
 from layerwise.estimators.continuing import Architecture, Continuing, Kept
+from layerwise.estimators.sklearn_callbacks import CallbackSupportMixin, TaskTree, callback_management_context
 from layerwise.estimators.watching import Watch, check_callbacks, check_seconds
 from layerwise.finetuning import FineTuning
 from layerwise.network import Network
@@ -96,7 +98,7 @@ class HiddenOutputs(ABC):
         return self.network_.layers[0].n_in if number == 0 else self.network_.layers[number - 1].n_out
 
 
-class LayerwiseEstimator(HiddenOutputs, Continuing, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class LayerwiseEstimator(HiddenOutputs, Continuing, CallbackSupportMixin, OutputNames, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Base of the estimators."""
 
     hidden_layer_sizes: Any
@@ -169,9 +171,12 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, ClassNamePrefixFeaturesOutMi
             verbose = checks.integer(self._where("verbose"), verbose, 0)
         return Progress(int(verbose))
 
-    def _watch(self, fitted: dict[str, Any]) -> Watch:
-        """Return who watches this fit, which collects into `fitted`."""
+    def _watch(self, fitted: dict[str, Any], data: tuple[Any, Any, Any] | None = None) -> Watch:
+        """Return who watches this fit, which collects into `fitted`; `data` are X, y and sample_weight as given."""
         callbacks = check_callbacks(self._where("callbacks"), self.callbacks)
+        if data is not None and (getattr(self, "_skl_callbacks", None) or hasattr(self, "_parent_callback_ctx")):
+            fitted["_tasks"] = TaskTree(self, data, lambda: self._as_it_stands(fitted))
+            callbacks.append(fitted["_tasks"])
         watch = Watch(self._progress(), callbacks, check_seconds(self._where("max_seconds"), self.max_seconds))
         fitted["_watch"] = watch
         watch.attach(lambda: self._as_it_stands(fitted))
@@ -229,7 +234,10 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, ClassNamePrefixFeaturesOutMi
         attributes: dict[str, Any] = self.__dict__
         before, fitted = attributes.copy(), dict[str, Any]()
         try:
-            yield fitted
+            with callback_management_context(self):
+                yield fitted
+                if "_tasks" in fitted:
+                    fitted["_tasks"].end()
         except BaseException as error:
             features = {name: value for name, value in attributes.items() if name.endswith("_in_")}
             attributes.clear()
@@ -248,7 +256,7 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, ClassNamePrefixFeaturesOutMi
         for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
             delattr(self, name)
         self.__dict__.pop("_memory", None)  # the optimiser's, of partial_fit
-        self.__dict__.update({name: value for name, value in fitted.items() if name != "_watch"})
+        self.__dict__.update({name: value for name, value in fitted.items() if name not in ("_watch", "_tasks")})
 
     def _pretrain(
         self,

@@ -205,7 +205,7 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator, ClassTargets): 
         self, X: Any, y: Any, sample_weight: Any, *, once: bool = False, classes: Any = None
     ) -> "PretrainedClassifier":
         with self._fitting() as fitted:
-            show = self._watch(fitted)
+            show = self._watch(fitted, (X, y, sample_weight))
             settings = self._settings()
             check_class_weight(self._where("class_weight"), self.class_weight)
             kept = self._kept(settings[0], always=once)

@@ -137,7 +137,7 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, *, once: bool = False) -> "PretrainedRegressor":
         with self._fitting() as fitted:
-            show = self._watch(fitted)
+            show = self._watch(fitted, (X, y, sample_weight))
             settings = self._settings()
             kept = self._kept(settings[0], always=once)
             goes_on = kept is not None and kept.network is not None
