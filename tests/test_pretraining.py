@@ -23,8 +23,8 @@ from layerwise import (
     _core,
     checks,
     pretrain,
-    pretraining,
     skill,
+    training,
 )
 from layerwise.activations import Activation
 from layerwise.initializers import draw
@@ -212,7 +212,7 @@ def test_a_validation_part_is_measured_and_not_trained_on() -> None:
     settings = Autoencoder(epochs=2, validation_fraction=0.25)
     stages = list(pretrain(X, (5, 4), settings, seed=4))
     assert all(record.validation_loss is not None for stage in stages for record in stage.history)
-    _, rows = pretraining._split(120, 0.25, checks.subkey(4, 0))
+    _, rows = training.split(120, 0.25, checks.subkey(4, 0))
     assert len(rows) == 30
     changed = X.copy()
     changed[rows.ravel().astype(int)] = 0.5

@@ -22,10 +22,29 @@ finally:
 
 if TYPE_CHECKING:
     from layerwise.activations import ELU, GELU, LeakyReLU, PReLU, Swish
-    from layerwise.checks import InvalidParameterError, ScaleWarning
+    from layerwise.callbacks import BestModel, JSONLines
+    from layerwise.checks import InvalidParameterError, ScaleWarning, TimeLimitWarning
+    from layerwise.comparison import Comparison, compare
     from layerwise.corruption import Gaussian, Masking, SaltAndPepper
-    from layerwise.estimators import LabeledSplit, PretrainedClassifier, PretrainedRegressor, StackedAutoencoder, load
+    from layerwise.estimators import (
+        AnomalyDetector,
+        LabeledSplit,
+        PretrainedClassifier,
+        PretrainedRegressor,
+        StackedAutoencoder,
+        load,
+    )
     from layerwise.finetuning import FineTuning
+    from layerwise.health import (
+        DeadUnitsWarning,
+        Diagnosis,
+        HealthWarning,
+        IdentityWarning,
+        NoSkillWarning,
+        SaturatedUnitsWarning,
+        VanishingGradientWarning,
+        diagnose,
+    )
     from layerwise.initializers import Normal, Sparse
     from layerwise.momentum_schedules import MomentumRamp, MomentumSwitch
     from layerwise.optimizers import SGD, Adagrad, Adam, AdamW, Momentum, Nesterov, RMSProp
@@ -42,14 +61,34 @@ if TYPE_CHECKING:
         StepDecay,
     )
     from layerwise.supervised_pretraining import SupervisedPretraining, pretrain_supervised
+    from layerwise.tabular import tabular_pipeline
     from layerwise.training import EpochRecord, TrainingDiverged
 
 _HOMES = {
     "activations": ("ELU", "GELU", "LeakyReLU", "PReLU", "Swish"),
-    "checks": ("InvalidParameterError", "ScaleWarning"),
+    "callbacks": ("BestModel", "JSONLines"),
+    "checks": ("InvalidParameterError", "ScaleWarning", "TimeLimitWarning"),
+    "comparison": ("Comparison", "compare"),
     "corruption": ("Gaussian", "Masking", "SaltAndPepper"),
-    "estimators": ("LabeledSplit", "PretrainedClassifier", "PretrainedRegressor", "StackedAutoencoder", "load"),
+    "estimators": (
+        "AnomalyDetector",
+        "LabeledSplit",
+        "PretrainedClassifier",
+        "PretrainedRegressor",
+        "StackedAutoencoder",
+        "load",
+    ),
     "finetuning": ("FineTuning",),
+    "health": (
+        "DeadUnitsWarning",
+        "Diagnosis",
+        "HealthWarning",
+        "IdentityWarning",
+        "NoSkillWarning",
+        "SaturatedUnitsWarning",
+        "VanishingGradientWarning",
+        "diagnose",
+    ),
     "initializers": ("Normal", "Sparse"),
     "momentum_schedules": ("MomentumRamp", "MomentumSwitch"),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Momentum", "Nesterov", "RMSProp"),
@@ -66,6 +105,7 @@ _HOMES = {
         "StepDecay",
     ),
     "supervised_pretraining": ("SupervisedPretraining", "pretrain_supervised"),
+    "tabular": ("tabular_pipeline",),
     "training": ("EpochRecord", "TrainingDiverged"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -77,17 +117,25 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "AnomalyDetector",
     "Autoencoder",
+    "BestModel",
+    "Comparison",
     "ConstantRate",
     "CosineDecay",
+    "DeadUnitsWarning",
     "DenoisingAutoencoder",
+    "Diagnosis",
     "EpochRecord",
     "ExponentialDecay",
     "FineTuning",
     "FormatError",
     "Gaussian",
+    "HealthWarning",
+    "IdentityWarning",
     "InvalidParameterError",
     "InverseTimeDecay",
+    "JSONLines",
     "LabeledSplit",
     "LeakyReLU",
     "LinearDecay",
@@ -96,6 +144,7 @@ __all__ = [
     "MomentumRamp",
     "MomentumSwitch",
     "Nesterov",
+    "NoSkillWarning",
     "Normal",
     "PReLU",
     "PretrainedClassifier",
@@ -104,6 +153,7 @@ __all__ = [
     "ReduceOnPlateau",
     "RestrictedBoltzmannMachine",
     "SaltAndPepper",
+    "SaturatedUnitsWarning",
     "ScaleWarning",
     "Sparse",
     "StackedAutoencoder",
@@ -111,10 +161,15 @@ __all__ = [
     "StepDecay",
     "SupervisedPretraining",
     "Swish",
+    "TimeLimitWarning",
     "TrainingDiverged",
+    "VanishingGradientWarning",
+    "compare",
+    "diagnose",
     "load",
     "pretrain",
     "pretrain_supervised",
+    "tabular_pipeline",
 ]
 
 

@@ -16,7 +16,7 @@ from layerwise.pretraining import Stage
 from layerwise.schedules import CONSTANT, Schedule
 from layerwise.settings import Settings
 from layerwise.thawing import ThawingPlan
-from layerwise.training import Callback, EarlyStopping, EpochRecord, Memory
+from layerwise.training import Callback, EarlyStopping, EpochRecord, Memory, TrainingDiverged
 
 Array = NDArray[Any]
 
@@ -228,6 +228,8 @@ def finetune(
     seed: int = 0,
     threads: int = 0,
     callbacks: Sequence[Callback] = (),
+    out_of_time: Callable[[], bool] | None = None,
+    on_start: Callable[[Callable[[], Network]], object] | None = None,
     on_interrupt: Callable[[Network, list[EpochRecord]], object] | None = None,
 ) -> tuple[Network, list[EpochRecord]]:
     """Train a stacked network on its targets.
@@ -251,10 +253,13 @@ def finetune(
         Of the network's dtype; both losses are means weighted so. None: all rows weigh the same.
     memory : Memory or None
         The optimiser's memory of an earlier training of this network, to go on from; it is brought up to date.
-    seed, threads, callbacks
+    seed, threads, callbacks, out_of_time
         As in `pretrain`.
+    on_start : callable, default=None
+        Is given a function that returns the network as it stands at any time of the training.
     on_interrupt : callable on (network, history), default=None
-        On Ctrl-C, is given what was reached (the best weights, with early stopping) before KeyboardInterrupt goes on.
+        On Ctrl-C, or when a callback raises, is given what was reached (the best weights, with early stopping) before
+        the exception goes on.
 
     Returns
     -------
@@ -318,13 +323,18 @@ def finetune(
         row_weights=row_weights,
         validation=held_out,
         memory=memory,
+        out_of_time=out_of_time,
         callbacks=[*callbacks, stopper] if stopper else callbacks,
         plan=ThawingPlan(engine, recipe_of, frozen_epochs, -(-len(X) // batch_size)) if any(frozen_epochs) else None,
     )
+    if on_start is not None:
+        on_start(lambda: network.trained(engine))
     try:
         for record in records:
             history.append(record)  # noqa: PERF402 (a list() would lose the records on Ctrl-C)
-    except KeyboardInterrupt:
+    except TrainingDiverged:
+        raise
+    except BaseException:
         if on_interrupt is not None:
             if stopper:
                 stopper.restore()

@@ -4,7 +4,6 @@ Layer by layer, an autoencoder learns to rebuild what the layer below gives it; 
 and the codes of the clean inputs are what the next layer learns from.
 """
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +40,6 @@ from layerwise.training import Callback
 Array = NDArray[Any]
 
 DECODERS = ("auto", "sigmoid", "identity", "tanh", "relu", "softplus")
-DECODER_RANGES = {"sigmoid": (0, 1), "tanh": (-1, 1), "relu": (0, np.inf), "softplus": (0, np.inf)}  # of those bounded
 LOSSES = ("auto", "squared_error", "cross_entropy")
 ADAM, MASKING = Adam(), Masking()  # defaults; settings cannot change, so one object serves all
 
@@ -157,6 +155,7 @@ def pretrain(
     seed: int = 0,
     threads: int = 0,
     callbacks: Sequence[Callback] = (),
+    out_of_time: Callable[[], bool] | None = None,
     report: Callable[[str], object] | None = None,
     owner: Parameter | None = None,
 ) -> Iterator[Stage]:
@@ -179,6 +178,8 @@ def pretrain(
         0: chosen by the size of the work. The results do not depend on it.
     callbacks : sequence of callables on an EpochRecord
         One that returns True ends the pretraining of its layer.
+    out_of_time : callable, default=None
+        Asked before each epoch; once it returns True no further epoch begins, and layers keep their random start.
     report : callable on a str, default=None
         Is told what was chosen for each layer and how well it went.
     owner : Parameter, default=None
@@ -220,8 +221,9 @@ def pretrain(
     threads = checks.integer(where.child("threads"), threads, 0)
     if isinstance(layer_settings[0], RestrictedBoltzmannMachine):
         layer_settings = list(rbm.fit_to_layers(where, X, layer_settings, kinds))
+    report = report or (lambda _: None)
     return _stages(
-        X, weights, done, sizes, layer_settings, kinds, starts, seed, threads, callbacks, report or (lambda _: None)
+        X, weights, done, sizes, layer_settings, kinds, starts, seed, threads, callbacks, out_of_time, report
     )
 
 
@@ -252,9 +254,10 @@ def _stages(
     seed: int,
     threads: int,
     callbacks: Sequence[Callback],
+    out_of_time: Callable[[], bool] | None,
     report: Callable[[str], object],
 ) -> Iterator[Stage]:
-    train, apart = _split(len(X), layer_settings[0].validation_fraction, checks.subkey(seed, 0))
+    train, apart = training.split(len(X), layer_settings[0].validation_fraction, checks.subkey(seed, 0))
     hidden, held_out = X[train], None if apart is None else X[apart]
     weights, held_out_weights = (None if row_weights is None else row_weights[rows] for rows in (train, apart))
     below: Activation | None = None
@@ -270,9 +273,7 @@ def _stages(
         unit = (low >= 0 and high <= 1) if below is None else below.name in activations.IN_UNIT_INTERVAL
         machine = isinstance(settings, RestrictedBoltzmannMachine)
         decoder, loss = rbm.decoder_of(settings) if machine else choose_decoder(settings, unit)
-        least, greatest = DECODER_RANGES.get(decoder, (-np.inf, np.inf))
-        if low < least or high > greatest:
-            _warn_of_scale(layer, decoder, low, high)
+        checks.warn_of_scale(layer, decoder, low, high)
         tied = ", tied" if settings.tied else ""
         report(
             f"layer {layer}: {hidden.shape[1]} -> {size} {activation.name}{tied}, decoder {decoder}, {loss} "
@@ -309,6 +310,7 @@ def _stages(
             momentum_schedule=settings.optimizer.momentum_schedule,
             row_weights=weights,
             validation=None if held_out is None else (held_out, None, held_out_weights),
+            out_of_time=out_of_time,
             callbacks=callbacks,
             plan=rbm.Plan(engine, recipe, settings) if machine else None,
             measure=boltzmann.monitor(network, engine, settings, hidden, held_out, checks.subkey(key, 3))
@@ -316,7 +318,7 @@ def _stages(
             else None,
         )
         work = LayerTraining(network, engine, recipe, hidden, held_out, history)
-        if getattr(settings, "simultaneous", False):
+        if not machine and settings.simultaneous:
             begun.append((layer, work, loss, settings))
         else:
             work.to_the_end()
@@ -365,23 +367,3 @@ def _start(
     encoder = start_layer(weights, activation, dtype)
     back = weights.T if tied else initializers.draw(start, decoder, checks.subkey(key, 1), n_out, n_in)
     return Network([encoder, start_layer(back, Activation(decoder), dtype, tied_to=0 if tied else -1)])
-
-
-def _split(n_rows: int, fraction: float, key: int) -> tuple[Any, Array | None]:
-    """Return the rows to train on (a slice where these are all, which copies nothing) and those to keep apart."""
-    count = min(max(1, round(fraction * n_rows)), n_rows - 1)
-    if fraction == 0 or count == 0:
-        return slice(None), None
-    order = _core.random_permutation(key, 0, n_rows)
-    return np.sort(order[count:]), np.sort(order[:count])
-
-
-def _warn_of_scale(layer: int, decoder: str, low: float, high: float) -> None:
-    least, greatest = DECODER_RANGES[decoder]
-    span = "values from 0 up" if greatest == np.inf else f"values in ({least:g}, {greatest:g})"
-    warnings.warn(
-        f"layer {layer}: a {decoder} decoder yields {span}, but its targets lie in [{low:.4g}, {high:.4g}]. "
-        'Scale them to [0, 1] (scikit-learn\'s MinMaxScaler), or use decoder="identity".',
-        checks.ScaleWarning,
-        stacklevel=4,
-    )

@@ -90,6 +90,7 @@ def pretrain_supervised(
     seed: int = 0,
     threads: int = 0,
     callbacks: Sequence[Callback] = (),
+    out_of_time: Callable[[], bool] | None = None,
     report: Callable[[str], object] | None = None,
     owner: Parameter | None = None,
 ) -> Iterator[Stage]:
@@ -106,7 +107,7 @@ def pretrain_supervised(
         None: its defaults.
     output : {"softmax", "sigmoid", "identity"}, default="softmax"
         Activation of each output layer, which decides on the loss: cross-entropy, or the squared error for "identity".
-    activation, initializer, row_weights, done, seed, threads, callbacks, report, owner
+    activation, initializer, row_weights, done, seed, threads, callbacks, out_of_time, report, owner
         As in `pretrain`.
 
     Yields
@@ -139,7 +140,9 @@ def pretrain_supervised(
     threads = checks.integer(where.child("threads"), threads, 0)
     targets = np.ascontiguousarray(Y, X.dtype)
     layers = list(zip(sizes, layer_settings, kinds, starts, strict=True))
-    return _stages(X, targets, weights, done, layers, output, seed, threads, callbacks, report or (lambda _: None))
+    return _stages(
+        X, targets, weights, done, layers, output, seed, threads, callbacks, out_of_time, report or (lambda _: None)
+    )
 
 
 def _stages(
@@ -152,6 +155,7 @@ def _stages(
     seed: int,
     threads: int,
     callbacks: Sequence[Callback],
+    out_of_time: Callable[[], bool] | None,
     report: Callable[[str], object],
 ) -> Iterator[Stage]:
     loss, hidden = LOSSES[output], X
@@ -189,6 +193,7 @@ def _stages(
                 schedule=settings.schedule,
                 momentum_schedule=settings.optimizer.momentum_schedule,
                 row_weights=row_weights,
+                out_of_time=out_of_time,
                 callbacks=callbacks,
             )
         )

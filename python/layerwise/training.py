@@ -119,6 +119,7 @@ def run(
     row_weights: Array | None = None,
     validation: tuple[Array, Array | None, Array | None] | None = None,
     memory: Memory | None = None,
+    out_of_time: Callable[[], bool] | None = None,
     callbacks: Sequence[Callback] = (),
     plan: Any = None,
     measure: Callable[[], dict[str, float]] | None = None,
@@ -150,6 +151,8 @@ def run(
     memory : Memory or None
         Where the optimiser's memory begins; brought up to date after each epoch. Its steps need not be whole epochs of
         this run if the recipe does not shuffle. None: at the start.
+    out_of_time : callable or None
+        Asked before each epoch; training ends, without it, when it returns True.
     callbacks : sequence of callables on an EpochRecord
         Each sees each epoch; training ends after an epoch for which one returned True.
     plan : object with the engine's `run` and `evaluate`, default=None
@@ -177,6 +180,8 @@ def run(
     losses: list[float] = []  # of the epochs so far: of the validation rows where there are some
 
     for epoch in range(1, epochs + 1):
+        if out_of_time is not None and out_of_time():
+            return
         start = perf_counter()
         first = (epoch - 1) * steps
         rates = learning_rate * schedule.factors(first, steps, steps_per_epoch=steps, epochs=epochs)
@@ -237,6 +242,15 @@ def check_batch_size(where: Parameter, value: Any) -> int | str:
         return checks.integer(where, value, 1)
     except checks.InvalidParameterError:
         raise where.error('"auto" or a positive integer', value) from None
+
+
+def split(n_rows: int, fraction: float, key: int) -> tuple[Any, Array | None]:
+    """Return the rows to train on (a slice where these are all, which copies nothing) and those to keep apart."""
+    count = min(max(1, round(fraction * n_rows)), n_rows - 1)
+    if fraction == 0 or count == 0:
+        return slice(None), None
+    order = _core.random_permutation(key, 0, n_rows)
+    return np.sort(order[count:]), np.sort(order[:count])
 
 
 class EarlyStopping:

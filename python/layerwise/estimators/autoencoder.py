@@ -40,7 +40,7 @@ class StackedAutoencoder(LayerwiseEstimator):
         Whether `fit` goes on from the fit before: stages that are pretrained are kept, and the unrolled network is
         fine-tuned further, if it is fine-tuned. Layers added to `hidden_layer_sizes`, and those that an interrupted fit
         did not reach, are pretrained on the kept ones; the stack is then unrolled anew.
-    verbose
+    max_seconds, callbacks, verbose
         As in `PretrainedClassifier`.
 
     Attributes
@@ -79,6 +79,8 @@ class StackedAutoencoder(LayerwiseEstimator):
         n_jobs: int | None = None,
         random_state: Any = None,
         warm_start: bool = False,
+        max_seconds: float | None = None,
+        callbacks: Any = None,
         verbose: int = 0,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -89,6 +91,8 @@ class StackedAutoencoder(LayerwiseEstimator):
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.warm_start = warm_start
+        self.max_seconds = max_seconds
+        self.callbacks = callbacks
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "StackedAutoencoder":  # noqa: ARG002 (y is scikit-learn's convention)
@@ -149,7 +153,7 @@ class StackedAutoencoder(LayerwiseEstimator):
 
     def _fit(self, X: Any, sample_weight: Any, *, once: bool = False) -> "StackedAutoencoder":
         with self._fitting() as fitted:
-            show = self._progress()
+            show = self._watch(fitted)
             shape = self._architecture()
             settings = pretraining.resolve(self._where("pretraining"), self.pretraining)
             settings.check(self._where("pretraining"), len(shape.sizes))

@@ -1,5 +1,6 @@
 """What the estimators share: parameters, data at the border, and a fit that happens whole or not at all."""
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from layerwise import activations, checks, finetuning, initializers, pretraining
 from layerwise.checks import Parameter
 from layerwise.estimators.continuing import Architecture, Continuing, Kept
+from layerwise.estimators.watching import Watch, check_callbacks, check_seconds
 from layerwise.finetuning import FineTuning
 from layerwise.network import Network
 from layerwise.pretraining import Pretraining, Stage
@@ -105,6 +107,8 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, ClassNamePrefixFeaturesOutMi
     n_jobs: Any
     random_state: Any
     verbose: Any
+    max_seconds: Any = None
+    callbacks: Any = None
     stages_: list[Stage]
     history_: list[EpochRecord]
     n_features_in_: int
@@ -165,6 +169,24 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, ClassNamePrefixFeaturesOutMi
             verbose = checks.integer(self._where("verbose"), verbose, 0)
         return Progress(int(verbose))
 
+    def _watch(self, fitted: dict[str, Any]) -> Watch:
+        """Return who watches this fit, which collects into `fitted`."""
+        callbacks = check_callbacks(self._where("callbacks"), self.callbacks)
+        watch = Watch(self._progress(), callbacks, check_seconds(self._where("max_seconds"), self.max_seconds))
+        fitted["_watch"] = watch
+        watch.attach(lambda: self._as_it_stands(fitted))
+        return watch
+
+    def _as_it_stands(self: E, fitted: dict[str, Any]) -> E | None:
+        """Return this estimator as if its fit had ended now; None while there is no network."""
+        watch: Watch = fitted["_watch"]
+        if watch.network is None:
+            return None
+        now, model = dict(fitted), copy(self)
+        model._collect(now, watch.network(), watch.records)
+        model._install(now | {name: value for name, value in vars(self).items() if name.endswith("_in_")})
+        return model
+
     def _threads(self) -> int:
         return checks.threads(self._where("n_jobs"), self.n_jobs)
 
@@ -188,6 +210,10 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, ClassNamePrefixFeaturesOutMi
             dtype = checks.engine_dtype(X.dtype) if reset else self.network_.dtype
         return checks.as_engine(X, dtype)
 
+    def _network_input(self, X: Array) -> Array:
+        """Return checked rows as the network's first layer takes them."""
+        return X
+
     def _apply(self, X: Array, first: int, last: int | None = None, *, logits: bool = False) -> Array:
         return self.network_.apply(X, first, last, logits=logits, threads=self._threads())
 
@@ -197,8 +223,8 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, ClassNamePrefixFeaturesOutMi
     def _fitting(self) -> Iterator[dict[str, Any]]:
         """Collect fitted attributes and set them together at the end.
 
-        After an error the estimator is as it was before. After Ctrl-C it has what was collected if that holds a
-        finished stage or a network, and is as it was before otherwise.
+        After an error the estimator is as it was before. After Ctrl-C, or where a callback raised, it has what was
+        collected if that holds a finished stage or a network, and is as it was before otherwise.
         """
         attributes: dict[str, Any] = self.__dict__
         before, fitted = attributes.copy(), dict[str, Any]()
@@ -208,17 +234,21 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, ClassNamePrefixFeaturesOutMi
             features = {name: value for name, value in attributes.items() if name.endswith("_in_")}
             attributes.clear()
             attributes.update(before)
-            if isinstance(error, KeyboardInterrupt) and (fitted.get("stages_") or "network_" in fitted):
+            stopped = isinstance(error, KeyboardInterrupt) or ("_watch" in fitted and error is fitted["_watch"].raised)
+            if stopped and (fitted.get("stages_") or "network_" in fitted):
                 self._install(fitted | features)
                 error.add_note(_what_was_kept(fitted))
             raise
+        finally:
+            if "_watch" in fitted:
+                fitted["_watch"].attach(None)
         self._install(fitted | {name: value for name, value in attributes.items() if name.endswith("_in_")})
 
     def _install(self, fitted: dict[str, Any]) -> None:
         for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
             delattr(self, name)
         self.__dict__.pop("_memory", None)  # the optimiser's, of partial_fit
-        self.__dict__.update(fitted)
+        self.__dict__.update({name: value for name, value in fitted.items() if name != "_watch"})
 
     def _pretrain(
         self,
@@ -227,7 +257,7 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, ClassNamePrefixFeaturesOutMi
         settings: Pretraining,
         shape: Architecture,
         seed: int,
-        show: Progress,
+        show: Watch,
         weights: Array | None = None,
         kept: Kept | None = None,
     ) -> None:
@@ -244,7 +274,8 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, ClassNamePrefixFeaturesOutMi
             done=done,
             seed=checks.subkey(seed, PRETRAINING_KEY),
             threads=self._threads(),
-            callbacks=[show],
+            callbacks=show.callbacks,
+            out_of_time=show.out_of_time,
             report=show.report,
             owner=self._where(),
         ):
@@ -259,7 +290,7 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, ClassNamePrefixFeaturesOutMi
         Y: Array | None,
         settings: FineTuning,
         seed: int,
-        show: Progress,
+        show: Watch,
         **task: Any,
     ) -> None:
         """Fine-tune `network`; what is reached is collected also if Ctrl-C ends it.
@@ -279,10 +310,25 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, ClassNamePrefixFeaturesOutMi
                 settings,
                 seed=checks.subkey(seed, *place),
                 threads=self._threads(),
-                callbacks=[show],
+                callbacks=show.callbacks,
+                out_of_time=show.out_of_time,
+                on_start=show.follow,
                 on_interrupt=lambda network, history: self._collect(fitted, network, history),
                 **task,
             ),
+        )
+        if show.cut:
+            self._say_what_time_cut(fitted, settings.epochs)
+
+    def _say_what_time_cut(self, fitted: dict[str, Any], epochs: int) -> None:
+        done = [(f"layer {stage.layer}", len(stage.history), stage.settings.epochs) for stage in fitted["stages_"]]
+        done.append(("fine-tuning", len(fitted["_watch"].records), epochs))
+        reached = ", ".join(f"{name} {count} of {asked} epochs" for name, count, asked in done if asked)
+        warnings.warn(
+            f"max_seconds={self.max_seconds} ended the fit. The estimator keeps what was reached: {reached}. A layer "
+            "without an epoch is at its random start, and so is the output layer without fine-tuning.",
+            checks.TimeLimitWarning,
+            stacklevel=5,
         )
 
     def _collect(self, fitted: dict[str, Any], network: Network, history: list[EpochRecord]) -> None:

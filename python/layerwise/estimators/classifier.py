@@ -62,6 +62,13 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator, ClassTargets): 
         Whether `fit` goes on from the fit before: stages that are pretrained are kept, fine-tuning starts from the
         network reached, in the targets' units of then, and `history_` grows. Layers added to `hidden_layer_sizes`, and
         those that an interrupted fit did not reach, are pretrained on the kept ones; the stack is then fine-tuned anew.
+    max_seconds : float > 0 or None, default=None
+        No epoch begins later than this after the call of `fit`. What was reached is then kept, as after Ctrl-C: a
+        `TimeLimitWarning` says which layers had how many epochs, and the estimator can be used. None: no limit.
+    callbacks : callable, list of callables or None, default=None
+        Each is called with the `EpochRecord` of each epoch; one that returns True ends the stage at work. If one
+        raises, the exception goes on and the estimator keeps what was reached, as after Ctrl-C. `JSONLines` and
+        `BestModel` are ready-made. A model file does not hold them.
     verbose : int, default=0
         0: silent. 1: the choices made, each layer's skill, and a progress bar. 2: a line per epoch.
 
@@ -114,6 +121,8 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator, ClassTargets): 
         n_jobs: int | None = None,
         random_state: Any = None,
         warm_start: bool = False,
+        max_seconds: float | None = None,
+        callbacks: Any = None,
         verbose: int = 0,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -126,6 +135,8 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator, ClassTargets): 
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.warm_start = warm_start
+        self.max_seconds = max_seconds
+        self.callbacks = callbacks
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "PretrainedClassifier":
@@ -194,7 +205,7 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator, ClassTargets): 
         self, X: Any, y: Any, sample_weight: Any, *, once: bool = False, classes: Any = None
     ) -> "PretrainedClassifier":
         with self._fitting() as fitted:
-            show = self._progress()
+            show = self._watch(fitted)
             settings = self._settings()
             check_class_weight(self._where("class_weight"), self.class_weight)
             kept = self._kept(settings[0], always=once)

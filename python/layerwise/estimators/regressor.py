@@ -28,7 +28,8 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
 
     Parameters
     ----------
-    hidden_layer_sizes, pretraining, finetuning, activation, initializer, n_jobs, random_state, warm_start, verbose
+    hidden_layer_sizes, pretraining, finetuning, activation, initializer, n_jobs, random_state, warm_start,
+    max_seconds, callbacks, verbose
         As in `PretrainedClassifier`.
     unlabeled : "auto", -1 or None, default="auto"
         NaN and None are unknown targets, except under None, which says that every element is known. -1: also every -1.
@@ -59,6 +60,8 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
         n_jobs: int | None = None,
         random_state: Any = None,
         warm_start: bool = False,
+        max_seconds: float | None = None,
+        callbacks: Any = None,
         verbose: int = 0,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -70,6 +73,8 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.warm_start = warm_start
+        self.max_seconds = max_seconds
+        self.callbacks = callbacks
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "PretrainedRegressor":
@@ -132,7 +137,7 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, *, once: bool = False) -> "PretrainedRegressor":
         with self._fitting() as fitted:
-            show = self._progress()
+            show = self._watch(fitted)
             settings = self._settings()
             kept = self._kept(settings[0], always=once)
             goes_on = kept is not None and kept.network is not None

@@ -12,10 +12,10 @@ from layerwise.estimators.autoencoder import StackedAutoencoder
 from layerwise.estimators.base import OUTPUT_KEY, PRETRAINING_KEY, START_KEY, LayerwiseEstimator
 from layerwise.estimators.continuing import Architecture, Kept
 from layerwise.estimators.labels import check_unlabeled
+from layerwise.estimators.watching import Watch
 from layerwise.estimators.weights import label_weights
 from layerwise.finetuning import FineTuning
 from layerwise.network import DenseLayer
-from layerwise.progress import Progress
 from layerwise.supervised_pretraining import SupervisedPretraining, pretrain_supervised
 
 Array = NDArray[Any]
@@ -96,7 +96,7 @@ class PretrainedEstimator(LayerwiseEstimator):
         before: Any,
         shape: Architecture,
         seed: int,
-        show: Progress,
+        show: Watch,
         weights: Array | None,
         kept: Kept | None,
     ) -> list[DenseLayer]:
@@ -121,7 +121,7 @@ class PretrainedEstimator(LayerwiseEstimator):
         shape: Architecture,
         output: str,
         seed: int,
-        show: Progress,
+        show: Watch,
         kept: Kept | None,
     ) -> list[DenseLayer]:
         """Pretrain the layers that are not kept on the labelled rows' targets; return the hidden layers to stack."""
@@ -141,7 +141,8 @@ class PretrainedEstimator(LayerwiseEstimator):
             done=done,
             seed=checks.subkey(seed, PRETRAINING_KEY),
             threads=self._threads(),
-            callbacks=[show],
+            callbacks=show.callbacks,
+            out_of_time=show.out_of_time,
             report=show.report,
             owner=self._where(),
         ):
@@ -166,7 +167,7 @@ class PretrainedEstimator(LayerwiseEstimator):
         kept: Kept | None,
         once: bool,
         seed: int,
-        show: Progress,
+        show: Watch,
     ) -> None:
         """Do the three steps: pretrain, stack, fine-tune; what is `kept` of a fit before is not done again.
 

@@ -47,9 +47,10 @@ def encode_estimator(estimator: Any, tensors: Tensors, place: str) -> dict[str, 
     name = type(estimator).__name__
     if ESTIMATORS.get(name) is not type(estimator):
         raise TypeError(f"Only {sorted(ESTIMATORS)} can be saved. Got {type(estimator)}.")
+    no_callbacks = {"callbacks": None} if "callbacks" in estimator.get_params(deep=False) else {}  # code is not data
     params = {
         key: _encode_value(value, tensors, f"{place}{key}.", key)
-        for key, value in estimator.get_params(deep=False).items()
+        for key, value in (estimator.get_params(deep=False) | no_callbacks).items()
     }
     store = _Store(tensors)
     fitted: dict[str, Any] = {
@@ -92,6 +93,8 @@ def decode_estimator(data: Any, tensors: Tensors) -> Any:
     store.take_out()
     _check_sizes(name, attributes)
     vars(estimator).update(attributes)
+    if hasattr(estimator, "_check_loaded"):
+        estimator._check_loaded()
     return estimator
 
 
@@ -134,8 +137,8 @@ def _decode_fitted(value: Any, kind: str, store: "_Store") -> Any:
         return _decode_labels(value)
     if kind == "tensor":
         return store.get(value, 1)
-    expected = bool if kind == "flag" else int
-    if type(value) is not expected or value < 0:
+    expected = {"flag": bool, "number": float}.get(kind, int)
+    if type(value) is not expected or (kind == "count" and value < 0):
         raise FormatError(f"{value!r} where a {kind} is expected")
     return value
 
