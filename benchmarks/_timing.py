@@ -46,7 +46,7 @@ def machine() -> dict[str, Any]:
     }
 
 
-PACKAGES = ("layerwise", "numpy", "scipy", "scikit-learn", "torch", "jax")
+PACKAGES = ("layerwise", "numpy", "scipy", "scikit-learn", "torch", "jax", "pyod")
 
 
 def _cpu_model() -> str:

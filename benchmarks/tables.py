@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
+import statistics
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -168,11 +169,32 @@ def experiment(name: str) -> str:
     return f"{markdown(rows)}\n\n{origin(lines)}"
 
 
+def anomaly() -> str:
+    """ROC AUC in % (mean ± standard deviation over the seeds) and fit times beside ours, by data set."""
+    lines = latest(_timing.records("anomaly"), "data")
+    names = list(dict.fromkeys(name for line in lines for name in line["results"]))
+    rows = [["normal rows", *names]]
+    for line in lines:
+        ours = line["results"]["layerwise"]["seconds"]
+        cells = []
+        for name in names:
+            result = line["results"].get(name)
+            if result is None:
+                cells.append("")
+                continue
+            ratio = _timing.paired_ratio(result["seconds"], ours)
+            time = f"{statistics.median(ours) * 1e3:.0f} ms" if name == "layerwise" else f"{ratio:.1f}×"
+            cells.append(f"{_experiment.shown([100 * area for area in result['auc']])}, {time}")
+        rows.append([line["data"], *cells])
+    return f"{markdown(rows)}\n\n{origin(lines)}"
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "training": training,
     "kernels": kernels,
     "growth": growth,
     "neighbours": neighbours,
+    "anomaly": anomaly,
     "mnist_few_labels": lambda: experiment("mnist_few_labels"),
     "mnist_sda": lambda: experiment("mnist_sda"),
 }

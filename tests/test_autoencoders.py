@@ -19,8 +19,8 @@ from layerwise import (
     Swish,
     checks,
     pretrain,
-    pretraining,
     reference_penalties,
+    training,
 )
 from layerwise.initializers import draw
 
@@ -122,8 +122,7 @@ def test_an_estimator_takes_them_by_name(settings: str) -> None:
 def test_validation_losses_are_those_of_the_reconstruction_alone() -> None:
     X = unit_data()
     settings = {"epochs": 1, "validation_fraction": 0.25, "loss": "squared_error"}
-    _, held_out = pretraining._split(X, 0.25, checks.subkey(4, 0))
-    assert held_out is not None
+    held_out = X[training.split(len(X), 0.25, checks.subkey(4, 0))[1]]
     for kind in (SparseAutoencoder(sparsity=100.0, **settings), ContractiveAutoencoder(contraction=50.0, **settings)):
         (stage,) = pretrain(X, [5], kind, seed=4)
         error = ((stage.decode(stage.encode(held_out)) - held_out) ** 2).sum(axis=1).mean()

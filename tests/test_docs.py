@@ -97,8 +97,12 @@ def test_the_call_of_the_readme_at_full_width(tmp_path: Path, monkeypatch: pytes
     np.testing.assert_array_equal(load("digits.layerwise").predict_proba(X), model.predict_proba(X))
 
 
+SMALL = {"adult.py": ["--rows", "3000", "--labels", "200", "--seeds", "2", "--epochs", "2"]}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=name)
-def test_examples_run(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    runpy.run_path(str(path))
+def test_examples_run(path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", [path.name, *SMALL.get(path.name, [])])
+    runpy.run_path(str(path), run_name="__main__")
     assert capsys.readouterr().out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -89,14 +90,33 @@ CONFIGURATIONS = [
 ]
 
 
-@pytest.mark.parametrize("estimator", CONFIGURATIONS, ids=str)
+FULL_BATCH = Autoencoder(batch_size=10**6, epochs=5)
+EXACT = [  # without noise and in full batches: a weight is a repetition
+    StackedAutoencoder((6, 4), pretraining=FULL_BATCH, finetuning=FineTuning(batch_size=10**6, epochs=5)),
+    PretrainedClassifier((20,), pretraining=FULL_BATCH, finetuning=FineTuning(batch_size=10**6, optimizer=Adam(0.01))),
+    PretrainedClassifier(
+        (20, 10),
+        pretraining=None,
+        class_weight="balanced",
+        finetuning=FineTuning(batch_size=10**6, optimizer=Adam(0.05), alpha=1e-3),
+    ),
+    PretrainedRegressor((20,), pretraining=FULL_BATCH, finetuning=FineTuning(batch_size=10**6, optimizer=Adam(0.01))),
+]
+REPETITION = "check_sample_weight_equivalence_on_dense_data"
+
+
+@pytest.mark.parametrize("estimator", [*CONFIGURATIONS, *EXACT], ids=str)
 @pytest.mark.filterwarnings("ignore")  # the checks provoke warnings of scikit-learn's own
 def test_scikit_learn_has_nothing_to_say(estimator: Any) -> None:
-    results = check_estimator(estimator, on_skip=None, on_fail=None)
+    exact = any(estimator is one for one in EXACT)
+    expected = {} if exact else {REPETITION: "noise, or batches: a weight is a repetition in distribution alone"}
+    results = check_estimator(estimator, on_skip=None, on_fail=None, expected_failed_checks=expected)
     failed = [(result["check_name"], result["exception"]) for result in results if result["status"] == "failed"]
     assert failed == []
     # It needs an environment variable that scipy reads when it is first imported.
-    assert {r["check_name"] for r in results if r["status"] != "passed"} <= {"check_array_api_input"}
+    others = {r["check_name"] for r in results if r["status"] != "passed"}
+    assert others <= {"check_array_api_input", *expected}
+    assert REPETITION in {r["check_name"] for r in results}
 
 
 # ---- learning --------------------------------------------------------------------------------------------------------
@@ -260,14 +280,16 @@ def test_containers_and_names(kind: Any, container: str, layer: int | None) -> N
     prefix = kind.__name__.lower()
     width = {None: 7, 0: X.shape[1], 1: 12, 2: 7}[layer]
     assert list(out.columns) == [f"{prefix}{i}" for i in range(width)]
+    names_are_read = hasattr(MinMaxScaler().fit(frame), "feature_names_in_")  # not of polars 2 by scikit-learn 1.6
     if layer is None:
         assert list(model.get_feature_names_out()) == list(out.columns)
-        assert list(model.feature_names_in_) == names
+        assert hasattr(model, "feature_names_in_") == names_are_read
+        assert not names_are_read or list(model.feature_names_in_) == names
         assert list(model.fit_transform(frame, y).columns) == list(out.columns)
     np.testing.assert_array_equal(out.to_numpy(), model.set_output(transform="default").transform(frame, layer=layer))
     with config_context(transform_output=container):
         assert isinstance(small(kind).fit(X, y).transform(X, layer=layer), make)
-    with pytest.raises(ValueError, match="feature names"):
+    with pytest.raises(ValueError, match="feature names") if names_are_read else nullcontext():
         model.transform(
             frame.rename(columns={"pixel 0": "other"}) if container == "pandas" else frame.rename({"pixel 0": "other"})
         )

@@ -168,11 +168,21 @@ def output(name: str) -> Any:
     return lambda config, _: config["fitted"]["network_"][-1]["activation"].update(name=name)
 
 
+def several_labels_named(config: Any, _: Any) -> None:
+    """Make it a multilabel classifier whose classes are not the numbers of its columns."""
+    output("sigmoid")(config, _)
+    config["fitted"]["classes_"] = {
+        "dtype": "<i8",
+        "values": list(range(1, len(config["fitted"]["classes_"]["values"]) + 1)),
+    }
+
+
 @pytest.mark.parametrize(
     ("kind", "change"),
     [
         (PretrainedClassifier, output("identity")),
-        (PretrainedClassifier, output("sigmoid")),
+        (PretrainedClassifier, output("tanh")),
+        (PretrainedClassifier, several_labels_named),
         (PretrainedRegressor, output("softmax")),
         (PretrainedRegressor, output("tanh")),
         (PretrainedRegressor, lambda _, tensors: tensors.update(y_mean_=np.array([np.nan]))),

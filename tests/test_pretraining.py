@@ -25,7 +25,8 @@ from layerwise import (
     _core,
     checks,
     pretrain,
-    pretraining,
+    skill,
+    training,
 )
 from layerwise.activations import Activation
 from layerwise.initializers import draw
@@ -83,10 +84,10 @@ def test_the_next_layer_learns_from_the_codes_of_clean_inputs() -> None:
     first, second = pretrain(X, (8, 4), DenoisingAutoencoder(epochs=3), seed=1)
     codes = first.encode(X)
     np.testing.assert_allclose(codes, 1 / (1 + np.exp(-X @ first.weights - first.bias)), rtol=1e-12)
-    low, high = pretraining._least_and_blind(codes, "cross_entropy")
+    low, room = skill._least_and_room(codes, None, "cross_entropy")
     p = np.clip(second.decode(second.encode(codes)), 1e-12, 1 - 1e-12)
     reached = -(codes * np.log(p) + (1 - codes) * np.log(1 - p)).sum(axis=1).mean()
-    assert second.skill == pytest.approx(1 - (reached - low) / (high - low), rel=1e-6)
+    assert second.skill == pytest.approx(1 - (reached - low) / room, rel=1e-6)
 
 
 def test_skill_of_the_squared_error_is_the_explained_share() -> None:
@@ -240,7 +241,7 @@ def test_a_validation_part_is_measured_and_not_trained_on() -> None:
     settings = Autoencoder(epochs=2, validation_fraction=0.25)
     stages = list(pretrain(X, (5, 4), settings, seed=4))
     assert all(record.validation_loss is not None for stage in stages for record in stage.history)
-    _, rows = pretraining._split(np.arange(120.0).reshape(-1, 1), 0.25, checks.subkey(4, 0))
+    _, rows = training.split(120, 0.25, checks.subkey(4, 0))
     assert len(rows) == 30
     changed = X.copy()
     changed[rows.ravel().astype(int)] = 0.5

@@ -83,6 +83,17 @@ def test_label_smoothing_is_training_on_smoothed_targets() -> None:
     assert one.loss != other.loss
 
 
+def test_label_smoothing_of_several_labels_a_row_is_towards_one_half() -> None:
+    stages = list(pretrain(X, [6], Autoencoder(epochs=1), activation="tanh", seed=3))
+    network, Y = finetuning.stack(stages, 3, "sigmoid", seed=5), (X[:, :3] > 0.5).astype(float)
+    ends = []
+    for settings, targets in ((FineTuning(epochs=2, label_smoothing=0.2), Y), (FineTuning(epochs=2), 0.8 * Y + 0.1)):
+        checked = settings.check(WHERE, 1)
+        tuned, _ = finetuning.finetune(network, X, targets, checked, loss="sigmoid_cross_entropy", n_hidden=1, seed=2)
+        ends.append(flat(tuned))
+    np.testing.assert_array_equal(*ends)
+
+
 def test_label_smoothing_is_for_classes() -> None:
     settings = FineTuning(epochs=1, label_smoothing=0.1)
     options = {"pretraining": Autoencoder(epochs=1), "finetuning": settings, "random_state": 0}

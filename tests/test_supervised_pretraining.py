@@ -106,6 +106,53 @@ def test_missing_targets_count_nothing() -> None:
     assert before.skill == pytest.approx(1 - (np.nansum(errors**2) / len(X)) / blind, rel=1e-9)
 
 
+def test_weights_count_as_repetition() -> None:
+    """In full batches, and for every number that is told."""
+    counts = np.arange(300) % 3
+    once = SupervisedPretraining(epochs=2, batch_size=600, optimizer=SGD(0.5))
+    for output in ("softmax", "sigmoid", "identity"):
+        options: dict = {"output": output, "activation": "tanh", "seed": 1}
+        weighted = list(pretrain_supervised(X, Y, (5, 4), once, row_weights=7.0 * counts, **options))
+        repeated = list(
+            pretrain_supervised(np.repeat(X, counts, axis=0), np.repeat(Y, counts, axis=0), (5, 4), once, **options)
+        )
+        plain = list(pretrain_supervised(X, Y, (5, 4), once, **options))
+        for a, b, c in zip(weighted, repeated, plain, strict=True):
+            np.testing.assert_allclose(a.weights, b.weights, rtol=1e-9)
+            assert a.skill == pytest.approx(b.skill, rel=1e-8, abs=1e-10)
+            assert [record.loss for record in a.history] == pytest.approx([record.loss for record in b.history])
+            assert not np.allclose(a.weights, c.weights, rtol=1e-6)
+    with pytest.raises(InvalidParameterError, match="'row_weights' parameter of pretrain_supervised"):
+        pretrain_supervised(X, Y, 4, row_weights=-counts)
+
+
+def test_the_classifier_hands_its_weights_on() -> None:
+    model = classifier(pretraining=SupervisedPretraining(epochs=1))
+    plain = model.fit(X, CLASSES).stages_[0].weights
+    assert not np.array_equal(model.fit(X, CLASSES, sample_weight=1.0 + CLASSES).stages_[0].weights, plain)
+    balanced = clone(model).set_params(class_weight="balanced").fit(X, CLASSES).stages_[0].weights
+    assert not np.array_equal(balanced, plain)
+
+
+def test_pretraining_goes_on_above_the_stages_done() -> None:
+    settings = SupervisedPretraining(epochs=2)
+    both = list(pretrain_supervised(X, Y, (6, 5), settings, seed=3))
+    (upper,) = pretrain_supervised(X, Y, (6, 5), settings, seed=3, done=both[:1])
+    assert upper.layer == 2
+    assert upper.weights.tobytes() == both[1].weights.tobytes()
+    with pytest.raises(ValueError, match="are not the lowest layers"):
+        pretrain_supervised(X, Y, (7, 5), settings, done=both[:1])
+
+
+def test_a_warm_fit_keeps_the_stages_below_new_layers() -> None:
+    model = classifier(warm_start=True).set_params(hidden_layer_sizes=(8,)).fit(X, CLASSES)
+    lowest = model.stages_[0].weights.tobytes()
+    model.set_params(hidden_layer_sizes=(8, 5), random_state=6).fit(X, CLASSES)
+    assert [stage.weights.shape for stage in model.stages_] == [(6, 8), (8, 5)]
+    assert model.stages_[0].weights.tobytes() == lowest
+    assert [record.layer for record in model.history_] == [1, 1, 2, 2]
+
+
 def classifier(**changes: object) -> PretrainedClassifier:
     options: dict = {
         "pretraining": SupervisedPretraining(epochs=2),

@@ -23,10 +23,29 @@ finally:
 if TYPE_CHECKING:
     from layerwise.activations import ELU, GELU, LeakyReLU, PReLU, Swish
     from layerwise.autoencoders import Autoencoder, ContractiveAutoencoder, DenoisingAutoencoder, SparseAutoencoder
-    from layerwise.checks import InvalidParameterError, ScaleWarning
+    from layerwise.callbacks import BestModel, JSONLines
+    from layerwise.checks import InvalidParameterError, ScaleWarning, TimeLimitWarning
+    from layerwise.comparison import Comparison, compare
     from layerwise.corruption import Emphasis, Gaussian, Masking, SaltAndPepper, Swap
-    from layerwise.estimators import PretrainedClassifier, PretrainedRegressor, StackedAutoencoder, load
+    from layerwise.estimators import (
+        AnomalyDetector,
+        LabeledSplit,
+        PretrainedClassifier,
+        PretrainedRegressor,
+        StackedAutoencoder,
+        load,
+    )
     from layerwise.finetuning import FineTuning
+    from layerwise.health import (
+        DeadUnitsWarning,
+        Diagnosis,
+        HealthWarning,
+        IdentityWarning,
+        NoSkillWarning,
+        SaturatedUnitsWarning,
+        VanishingGradientWarning,
+        diagnose,
+    )
     from layerwise.initializers import Normal, Sparse
     from layerwise.momentum_schedules import MomentumRamp, MomentumSwitch
     from layerwise.optimizers import SGD, Adagrad, Adam, AdamW, Momentum, Nesterov, RMSProp
@@ -43,15 +62,35 @@ if TYPE_CHECKING:
         StepDecay,
     )
     from layerwise.supervised_pretraining import SupervisedPretraining, pretrain_supervised
+    from layerwise.tabular import tabular_pipeline
     from layerwise.training import EpochRecord, TrainingDiverged
 
 _HOMES = {
     "activations": ("ELU", "GELU", "LeakyReLU", "PReLU", "Swish"),
     "autoencoders": ("Autoencoder", "ContractiveAutoencoder", "DenoisingAutoencoder", "SparseAutoencoder"),
-    "checks": ("InvalidParameterError", "ScaleWarning"),
+    "callbacks": ("BestModel", "JSONLines"),
+    "checks": ("InvalidParameterError", "ScaleWarning", "TimeLimitWarning"),
+    "comparison": ("Comparison", "compare"),
     "corruption": ("Emphasis", "Gaussian", "Masking", "SaltAndPepper", "Swap"),
-    "estimators": ("PretrainedClassifier", "PretrainedRegressor", "StackedAutoencoder", "load"),
+    "estimators": (
+        "AnomalyDetector",
+        "LabeledSplit",
+        "PretrainedClassifier",
+        "PretrainedRegressor",
+        "StackedAutoencoder",
+        "load",
+    ),
     "finetuning": ("FineTuning",),
+    "health": (
+        "DeadUnitsWarning",
+        "Diagnosis",
+        "HealthWarning",
+        "IdentityWarning",
+        "NoSkillWarning",
+        "SaturatedUnitsWarning",
+        "VanishingGradientWarning",
+        "diagnose",
+    ),
     "initializers": ("Normal", "Sparse"),
     "momentum_schedules": ("MomentumRamp", "MomentumSwitch"),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Momentum", "Nesterov", "RMSProp"),
@@ -68,6 +107,7 @@ _HOMES = {
         "StepDecay",
     ),
     "supervised_pretraining": ("SupervisedPretraining", "pretrain_supervised"),
+    "tabular": ("tabular_pipeline",),
     "training": ("EpochRecord", "TrainingDiverged"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -79,19 +119,28 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "AnomalyDetector",
     "Autoencoder",
+    "BestModel",
+    "Comparison",
     "ConstantRate",
     "ContractiveAutoencoder",
     "CosineDecay",
+    "DeadUnitsWarning",
     "DenoisingAutoencoder",
+    "Diagnosis",
     "Emphasis",
     "EpochRecord",
     "ExponentialDecay",
     "FineTuning",
     "FormatError",
     "Gaussian",
+    "HealthWarning",
+    "IdentityWarning",
     "InvalidParameterError",
     "InverseTimeDecay",
+    "JSONLines",
+    "LabeledSplit",
     "LeakyReLU",
     "LinearDecay",
     "Masking",
@@ -99,6 +148,7 @@ __all__ = [
     "MomentumRamp",
     "MomentumSwitch",
     "Nesterov",
+    "NoSkillWarning",
     "Normal",
     "PReLU",
     "PretrainedClassifier",
@@ -107,6 +157,7 @@ __all__ = [
     "ReduceOnPlateau",
     "RestrictedBoltzmannMachine",
     "SaltAndPepper",
+    "SaturatedUnitsWarning",
     "ScaleWarning",
     "Sparse",
     "SparseAutoencoder",
@@ -116,10 +167,15 @@ __all__ = [
     "SupervisedPretraining",
     "Swap",
     "Swish",
+    "TimeLimitWarning",
     "TrainingDiverged",
+    "VanishingGradientWarning",
+    "compare",
+    "diagnose",
     "load",
     "pretrain",
     "pretrain_supervised",
+    "tabular_pipeline",
 ]
 
 

@@ -43,6 +43,9 @@ class Autoencoder(Settings):
     validation_fraction : float in [0, 1), default=0.0
         Share of rows (at least one, unless 0) kept out of the training, on which the validation loss of each epoch is
         measured.
+    simultaneous : bool, default=False
+        Train all layers at the same time: in each epoch every layer for an epoch, from the lowest up, on the codes that
+        the layers below give then, instead of one layer to its end before the next. Stages come when all are trained.
     """
 
     epochs: int | Sequence[int] = 15
@@ -58,10 +61,12 @@ class Autoencoder(Settings):
     decoder: str | Sequence[str] = "auto"
     loss: str | Sequence[str] = "auto"
     validation_fraction: float = 0.0
+    simultaneous: bool = False
 
     def check(self, where: Parameter, n_layers: int) -> list["Autoencoder"]:
         """Check all settings; return one settings object a layer, each with single values."""
         checks.real(where.child("validation_fraction"), self.validation_fraction, 0, 1, open_high=True)
+        checks.boolean(where.child("simultaneous"), self.simultaneous)
         columns = {
             name: checks.per_layer(where.child(name), getattr(self, name), n_layers, check)
             for name, check in self._checks().items()
@@ -120,7 +125,7 @@ class DenoisingAutoencoder(Autoencoder):
         Weights of the corrupted and the untouched inputs in the training loss: one, or a list with one a layer. Not
         with Gaussian noise, which falls on every input. Validation losses and skill, whose inputs are clean, have none.
     epochs, batch_size, optimizer, schedule, alpha, l1, clip_value, clip_norm, max_norm, tied, decoder, loss,
-    validation_fraction
+    validation_fraction, simultaneous
         As in `Autoencoder`.
     """
 
@@ -167,7 +172,7 @@ class SparseAutoencoder(DenoisingAutoencoder):
     corruption : corruption, its name, or None, default=None
         As in `DenoisingAutoencoder`, which has one by default.
     emphasis, epochs, batch_size, optimizer, schedule, alpha, l1, clip_value, clip_norm, max_norm, tied, decoder, loss,
-    validation_fraction
+    validation_fraction, simultaneous
         As in `DenoisingAutoencoder`.
     """
 
@@ -212,7 +217,7 @@ class ContractiveAutoencoder(DenoisingAutoencoder):
     corruption : corruption, its name, or None, default=None
         As in `DenoisingAutoencoder`, which has one by default.
     emphasis, epochs, batch_size, optimizer, schedule, alpha, l1, clip_value, clip_norm, max_norm, tied, decoder, loss,
-    validation_fraction
+    validation_fraction, simultaneous
         As in `DenoisingAutoencoder`.
     """
 

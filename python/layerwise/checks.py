@@ -3,6 +3,7 @@
 Nothing here imports scikit-learn, so the engine's Python side runs where only NumPy is installed.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -21,6 +22,14 @@ class InvalidParameterError(ValueError, TypeError):
 
 class ScaleWarning(UserWarning):
     """The data's scale cannot work with the settings, for example values outside [0, 1] under a sigmoid decoder."""
+
+
+class TimeLimitWarning(UserWarning):
+    """`max_seconds` was over before the fit was."""
+
+
+# Of the decoders whose outputs are bounded.
+DECODER_RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "relu": (0.0, np.inf), "softplus": (0.0, np.inf)}
 
 
 @dataclass(frozen=True)
@@ -86,6 +95,21 @@ def choice(where: Parameter, value: Any, options: Sequence[str]) -> str:
     if not isinstance(value, str) or value not in options:
         raise where.error(f"one of {list(options)}", value)
     return value
+
+
+def row_weights(where: Parameter, value: Any, n_rows: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any] | None:
+    """Return weights of the rows in `dtype`, divided by the greatest (only their ratios matter); None stays None."""
+    if value is None:
+        return None
+    try:
+        weights = np.asarray(value).astype(np.float64)
+    except (TypeError, ValueError, OverflowError):
+        weights = np.empty(0)
+    if weights.shape != (n_rows,) or not np.isfinite(weights).all() or (weights < 0).any():
+        raise where.error(f"None or {n_rows} finite numbers, none negative", value)
+    if not weights.any():
+        raise where.error("None or weights of which at least one is not zero", value)
+    return np.ascontiguousarray(weights / weights.max(), dtype=dtype)
 
 
 def is_sequence(value: Any) -> bool:
@@ -194,3 +218,17 @@ def subkey(seed: int, *path: int) -> int:
         low, high = (int(word) for word in _core.random_words(seed, index, 2))
         seed = low | high << 32
     return seed
+
+
+def warn_of_scale(layer: int, decoder: str, low: float, high: float) -> None:
+    """Warn if a layer's targets, from `low` to `high`, are not all in its decoder's range."""
+    least, greatest = DECODER_RANGES.get(decoder, (-np.inf, np.inf))
+    if low >= least and high <= greatest:
+        return
+    span = "values from 0 up" if greatest == np.inf else f"values in ({least:g}, {greatest:g})"
+    warnings.warn(
+        f"layer {layer}: a {decoder} decoder yields {span}, but its targets lie in [{low:.4g}, {high:.4g}]. "
+        'Scale them to [0, 1] (scikit-learn\'s MinMaxScaler), or use decoder="identity".',
+        ScaleWarning,
+        stacklevel=4,
+    )

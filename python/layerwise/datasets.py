@@ -1,4 +1,4 @@
-"""Data to try the package on: MNIST from its original files, scikit-learn's digits, and labels taken away."""
+"""Data to try the package on: MNIST and Adult from their original files, scikit-learn's digits, labels taken away."""
 
 from __future__ import annotations
 
@@ -12,12 +12,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Dataset", "few_labels", "find_mnist", "load_digits", "load_mnist"]
+__all__ = ["Dataset", "few_labels", "find_mnist", "load_adult", "load_digits", "load_mnist"]
 
 #: Deflate cannot shrink data further than this, so a header that announces more is wrong (and need not be allocated).
 _DEFLATE_LIMIT = 1032
 
 _PARTS = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+
+ADULT_COLUMNS = (
+    "age", "workclass", "fnlwgt", "education", "education-num", "marital-status", "occupation", "relationship", "race",
+    "sex", "capital-gain", "capital-loss", "hours-per-week", "native-country",
+)  # fmt: skip
 
 
 class Dataset(NamedTuple):
@@ -109,6 +115,54 @@ def find_mnist(path: str | os.PathLike[str] | None = None) -> Path:
     raise FileNotFoundError(
         f"MNIST not found in {' or '.join(map(str, folders))}: looked for {', '.join(_PARTS)}, each with or without .gz"
     )
+
+
+def load_adult(path: str | os.PathLike[str] | None = None) -> tuple[Any, NDArray[np.int64]]:
+    """Read UCI's Adult data (Census Income; Kohavi 1996) from its original training file.
+
+    Parameters
+    ----------
+    path : path-like, default=None
+        The file ``adult.data`` (or ``adult.data.gz``), or a folder that has it, or whose subfolder ``adult`` has it.
+        ``None`` takes the folder that the environment variable ``LAYERWISE_DATA`` names.
+
+    Returns
+    -------
+    X : pandas.DataFrame of shape (32561, 14)
+        6 columns of numbers and 8 of categories, with holes (NaN) where the file has a question mark.
+    y : ndarray of int64, shape (32561,)
+        1 where the income is above 50,000 dollars, else 0.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file; the message says where it was looked for.
+    ImportError
+        If pandas is not installed (``pip install "layerwise[data]"``).
+    ValueError
+        If the file does not have these columns.
+    """
+    import pandas
+
+    folder = os.environ.get("LAYERWISE_DATA") if path is None else path
+    if not folder:
+        raise FileNotFoundError("Adult needs a folder: give its path, or set the variable LAYERWISE_DATA")
+    names = [
+        Path(folder),
+        *(Path(folder, *part, f"adult.data{end}") for part in ((), ("adult",)) for end in ("", ".gz")),
+    ]
+    files = [file for file in names if file.is_file()]
+    if not files:
+        raise FileNotFoundError(f"Adult not found: looked for {', '.join(map(str, names[1:]))}")
+    try:
+        frame = pandas.read_csv(files[0], header=None, skipinitialspace=True, na_values="?")
+        known = frame.shape[1] == len(ADULT_COLUMNS) + 1 and set(frame.iloc[:, -1]) <= {"<=50K", ">50K"}
+    except ValueError:  # lines of different lengths, or none
+        known = False
+    if not known:
+        raise ValueError(f"{files[0]} is not Adult's training file: it should have 14 columns and the income")
+    frame.columns = [*ADULT_COLUMNS, "income"]
+    return frame.drop(columns="income"), (frame["income"] == ">50K").to_numpy(np.int64)
 
 
 def load_digits() -> tuple[NDArray[np.float32], NDArray[np.int64]]:

@@ -8,9 +8,7 @@ so when pretraining did not help.
 
 from __future__ import annotations
 
-import math
 import statistics
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from time import perf_counter
@@ -18,8 +16,9 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from layerwise import datasets
+from layerwise import datasets, paired
 from layerwise import progress as progress_of_estimators
+from layerwise.paired import Difference, duration
 from layerwise.training import EpochRecord
 
 PRETRAINED, RANDOM = "pretrained network", "same network, random start"
@@ -188,7 +187,7 @@ class Progress(progress_of_estimators.Progress):
             self._done += self._pretraining[record.layer - 1]
         line = (
             f"{self._place}: {stage}  epoch {record.epoch}/{record.epochs}  loss {record.loss:.4g}  "
-            f"{_duration(self._left())} left"
+            f"{duration(self._left())} left"
         )
         if self.rewrites:
             self._rewrite(line)
@@ -199,7 +198,7 @@ class Progress(progress_of_estimators.Progress):
         """A method is done with a seed."""
         skills = [f"{stage.skill:.2f}" for stage in getattr(model, "stages_", ())]
         skill = f", skill of the layers {' '.join(skills)}" if skills else ""
-        self._print(f"{self._place}: test error {error:.2f} % after {_duration(seconds)}{skill}")
+        self._print(f"{self._place}: test error {error:.2f} % after {duration(seconds)}{skill}")
 
     def clear(self) -> None:
         """Leave the line that is being rewritten."""
@@ -225,23 +224,14 @@ class Progress(progress_of_estimators.Progress):
         self._last = perf_counter()
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 99.5:
-        return f"{seconds:.0f} s" if seconds >= 9.95 else f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min"
-
-
 # -------------------------------------------------------------------------------------------------------------- results
 
 
 def table(outcome: Outcome) -> str:
     """Return the test errors (mean and standard deviation over the seeds) and mean training times as lines of text."""
-    lines = [f"{'':28} {'test error':>16} {'training':>10}"]
-    for method in METHODS:
-        mean, spread = mean_and_spread(outcome.errors[method])
-        shown = f"{mean:.2f} % ± {spread:.2f}" if len(outcome.seeds) > 1 else f"{mean:.2f} %"
-        lines.append(f"{method:28} {shown:>16} {_duration(statistics.fmean(outcome.seconds[method])):>10}")
-    return "\n".join(lines)
+    return paired.table(
+        {method: outcome.errors[method] for method in METHODS}, outcome.seconds, "test error", digits=2, unit=" %"
+    )
 
 
 def verdict(outcome: Outcome, options: Options, rows: int) -> str:
@@ -250,35 +240,27 @@ def verdict(outcome: Outcome, options: Options, rows: int) -> str:
     Pretraining helped, or hurt, if the 95 % interval (Student's t) of the mean paired difference between the network
     from the random start and the pretrained one excludes zero.
     """
-    from scipy import stats
-
-    gains = [random - own for random, own in zip(outcome.errors[RANDOM], outcome.errors[PRETRAINED], strict=True)]
-    gain, spread = mean_and_spread(gains)
+    pairs = zip(outcome.errors[RANDOM], outcome.errors[PRETRAINED], strict=True)
+    gain = Difference.of([random - own for random, own in pairs])
     pretrained, random = (statistics.fmean(outcome.errors[method]) for method in (PRETRAINED, RANDOM))
     known = f"With {options.labels:,} labels among {rows:,} rows"
     numbers = f"{random:.2f} % to {pretrained:.2f} %"
-    if len(gains) < 2:
+    if len(outcome.seeds) < 2:
         change = f"took the test error from {numbers} (one seed: no spread, so no proof)"
     else:
-        paired = f"paired difference {gain:+.2f} ± {spread:.2f} points over {len(gains)} seeds"
-        margin = float(stats.t.ppf(0.975, len(gains) - 1)) * spread / math.sqrt(len(gains))
-        if gain > margin:
-            change = f"helped: it took the test error of the same network from {numbers} ({paired})"
-        elif gain < -margin:
-            change = f"hurt: it took the test error of the same network from {numbers} ({paired})"
+        shown = f"paired difference {gain.mean:+.2f} ± {gain.spread:.2f} points over {len(outcome.seeds)} seeds"
+        if gain.sign > 0:
+            change = f"helped: it took the test error of the same network from {numbers} ({shown})"
+        elif gain.sign < 0:
+            change = f"hurt: it took the test error of the same network from {numbers} ({shown})"
         else:
-            change = f"made no difference that shows: {random:.2f} % without it, {pretrained:.2f} % with it ({paired})"
+            change = f"made no difference that shows: {random:.2f} % without it, {pretrained:.2f} % with it ({shown})"
     rival = min(RIVALS, key=lambda method: statistics.fmean(outcome.errors[method]))
     error = statistics.fmean(outcome.errors[rival])
     beside = (
         f"but {rival} did better still:" if error < min(pretrained, random) else f"while the best rival, {rival}, had"
     )
     return f"{known}, pretraining {change}, {beside} {error:.2f} %."
-
-
-def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
-    """Return the mean and the standard deviation (n - 1; 0 for one value)."""
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 def as_json(name: str, data: datasets.Dataset, options: Options, outcome: Outcome) -> dict[str, Any]:

@@ -4,7 +4,6 @@ Layer by layer, an autoencoder learns to rebuild what the layer below gives it; 
 and the codes of the clean inputs are what the next layer learns from.
 """
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -17,14 +16,13 @@ from layerwise.autoencoders import Autoencoder, ContractiveAutoencoder, Denoisin
 from layerwise.checks import Parameter
 from layerwise.network import Network, start_layer
 from layerwise.rbm import RestrictedBoltzmannMachine
+from layerwise.simultaneous import LayerTraining, in_turn
+from layerwise.skill import measure
 from layerwise.stage import Stage as Stage
+from layerwise.stage import check_done
 from layerwise.training import Callback
 
 Array = NDArray[Any]
-
-SKILL_ROWS = 10_000  # the skill is measured on at most so many rows, evenly spaced
-DECODER_RANGES = {"sigmoid": (0, 1), "tanh": (-1, 1), "relu": (0, np.inf), "softplus": (0, np.inf)}  # of those bounded
-
 
 Pretraining = Autoencoder | RestrictedBoltzmannMachine  # the settings that `pretrain` takes
 BY_NAME: dict[str, type[Pretraining]] = {
@@ -44,9 +42,12 @@ def pretrain(
     *,
     activation: Any = "sigmoid",
     initializer: Any = "auto",
+    row_weights: Array | None = None,
+    done: Sequence[Stage] = (),
     seed: int = 0,
     threads: int = 0,
     callbacks: Sequence[Callback] = (),
+    out_of_time: Callable[[], bool] | None = None,
     report: Callable[[str], object] | None = None,
     owner: Parameter | None = None,
 ) -> Iterator[Stage]:
@@ -59,12 +60,18 @@ def pretrain(
     settings : Autoencoder or a kind of it, RestrictedBoltzmannMachine, or a name, default=None
         None: `DenoisingAutoencoder` with its defaults.
     activation, initializer : one, or a list with one a layer
+    row_weights : array-like of shape (n_rows,), default=None
+        Not negative, not all 0. Losses and skill are means weighted so. None: all rows weigh the same.
+    done : sequence of Stage, default=()
+        The lowest layers, if pretrained already: the others are pretrained on them, with the bits of one call for all.
     seed : int, default=0
         64 bits; all random numbers follow from it.
     threads : int, default=0
         0: chosen by the size of the work. The results do not depend on it.
     callbacks : sequence of callables on an EpochRecord
         One that returns True ends the pretraining of its layer.
+    out_of_time : callable, default=None
+        Asked before each epoch; once it returns True no further epoch begins, and layers keep their random start.
     report : callable on a str, default=None
         Is told what was chosen for each layer and how well it went.
     owner : Parameter, default=None
@@ -79,9 +86,11 @@ def pretrain(
     Raises
     ------
     InvalidParameterError
-        At the call, before any work, if a setting is not allowed.
+        At the call, before any work, if a setting or a row weight is not allowed.
     TrainingDiverged
         If a loss or a weight is not a finite number.
+    ValueError
+        If the stages done are not the lowest layers of this network.
 
     Examples
     --------
@@ -98,6 +107,8 @@ def pretrain(
     )
     kinds = checks.per_layer(where.child("activation"), activation, len(sizes), activations.resolve)
     starts = checks.per_layer(where.child("initializer"), initializer, len(sizes), initializers.resolve)
+    weights = checks.row_weights(where.child("row_weights"), row_weights, len(X), X.dtype)
+    check_done(done, X, sizes, kinds)
     seed = checks.seed_key(seed)
     threads = checks.integer(where.child("threads"), threads, 0)
     if isinstance(layer_settings[0], RestrictedBoltzmannMachine):
@@ -106,7 +117,10 @@ def pretrain(
         for layer, n_inputs, kind in zip(layer_settings, [X.shape[1], *sizes[:-1]], kinds, strict=True):
             layer.check_inputs(where.child("pretraining"), n_inputs)
             layer.check_activation(where.child("pretraining"), kind.name)
-    return _stages(X, sizes, layer_settings, kinds, starts, seed, threads, callbacks, report or (lambda _: None))
+    report = report or (lambda _: None)
+    return _stages(
+        X, weights, done, sizes, layer_settings, kinds, starts, seed, threads, callbacks, out_of_time, report
+    )
 
 
 def resolve(where: Parameter, value: Any) -> Pretraining:
@@ -127,6 +141,8 @@ def usual_activation(settings: Any, usual: str) -> str:
 
 def _stages(
     X: Array,
+    row_weights: Array | None,
+    done: Sequence[Stage],
     sizes: Sequence[int],
     layer_settings: Sequence[Any],  # checked: one settings object a layer, each setting a single value
     kinds: Sequence[Activation],
@@ -134,19 +150,26 @@ def _stages(
     seed: int,
     threads: int,
     callbacks: Sequence[Callback],
+    out_of_time: Callable[[], bool] | None,
     report: Callable[[str], object],
 ) -> Iterator[Stage]:
-    hidden, held_out = _split(X, layer_settings[0].validation_fraction, checks.subkey(seed, 0))
+    train, apart = training.split(len(X), layer_settings[0].validation_fraction, checks.subkey(seed, 0))
+    hidden, held_out = X[train], None if apart is None else X[apart]
+    weights, held_out_weights = (None if row_weights is None else row_weights[rows] for rows in (train, apart))
     below: Activation | None = None
-    for depth, (size, settings, activation, start) in enumerate(zip(sizes, layer_settings, kinds, starts, strict=True)):
+    for stage in done:
+        hidden = stage.network().apply(hidden, 0, 1, threads=threads)
+        held_out = None if held_out is None else stage.network().apply(held_out, 0, 1, threads=threads)
+        below = stage.encoder.activation
+    begun: list[tuple[int, LayerTraining, str, Any]] = []  # where all layers are trained at the same time
+    layers = list(enumerate(zip(sizes, layer_settings, kinds, starts, strict=True)))
+    for depth, (size, settings, activation, start) in layers[len(done) :]:
         layer, key = depth + 1, checks.subkey(seed, depth + 1)
         low, high = float(hidden.min()), float(hidden.max())
         unit = (low >= 0 and high <= 1) if below is None else below.name in activations.IN_UNIT_INTERVAL
         machine = isinstance(settings, RestrictedBoltzmannMachine)
         decoder, loss = rbm.decoder_of(settings) if machine else choose_decoder(settings, unit)
-        least, greatest = DECODER_RANGES.get(decoder, (-np.inf, np.inf))
-        if low < least or high > greatest:
-            _warn_of_scale(layer, decoder, low, high)
+        checks.warn_of_scale(layer, decoder, low, high)
         tied = ", tied" if settings.tied else ""
         report(
             f"layer {layer}: {hidden.shape[1]} -> {size} {activation.name}{tied}, decoder {decoder}, {loss} "
@@ -154,7 +177,7 @@ def _stages(
         )
 
         if machine:
-            network = rbm.start(hidden, size, activation, settings, start, key)
+            network = rbm.start(hidden, size, activation, settings, start, key, weights)
         else:
             network = _start(hidden.shape[1], size, activation, decoder, settings.tied, start, key, X.dtype)
         engine = network.engine()
@@ -181,25 +204,39 @@ def _stages(
             learning_rate=settings.optimizer.learning_rate,
             schedule=settings.schedule,
             momentum_schedule=settings.optimizer.momentum_schedule,
-            validation=None if held_out is None else (held_out, None),
+            row_weights=weights,
+            validation=None if held_out is None else (held_out, None, held_out_weights),
+            out_of_time=out_of_time,
             callbacks=callbacks,
             plan=rbm.Plan(engine, recipe, settings) if machine else None,
             measure=boltzmann.monitor(network, engine, settings, hidden, held_out, checks.subkey(key, 3))
             if machine and settings.monitor
             else None,
         )
-        records = tuple(history)
-
-        trained = network.trained(engine)
-        skill = _skill(engine, recipe, hidden, loss)
-        reached = f"loss {records[-1].loss:.5g}" if records else "left at its random start"
-        report(f"layer {layer}: {reached}, skill {skill:.3f}")
-        yield Stage(layer, trained.layers[0], trained.layers[1], loss, settings, records, skill)
+        work = LayerTraining(network, engine, recipe, hidden, held_out, history)
+        if not machine and settings.simultaneous:
+            begun.append((layer, work, loss, settings))
+        else:
+            work.to_the_end()
+            yield _finished(layer, work, loss, settings, weights, report)
 
         if layer < len(sizes):  # the next layer learns from the codes of the clean inputs
-            hidden = trained.apply(hidden, 0, 1, threads=threads)
-            held_out = None if held_out is None else trained.apply(held_out, 0, 1, threads=threads)
+            hidden = work.encode(hidden, threads)
+            held_out = None if held_out is None else work.encode(held_out, threads)
             below = activation
+    in_turn([work for _, work, *_ in begun], threads)
+    for layer, work, loss, settings in begun:
+        yield _finished(layer, work, loss, settings, weights, report)
+
+
+def _finished(
+    layer: int, work: LayerTraining, loss: str, settings: Any, weights: Array | None, report: Callable[[str], object]
+) -> Stage:
+    skill = measure(work.engine, work.recipe, work.X, weights, loss)
+    reached = f"loss {work.records[-1].loss:.5g}" if work.records else "left at its random start"
+    report(f"layer {layer}: {reached}, skill {skill:.3f}")
+    encoder, decoder = work.network.trained(work.engine).layers
+    return Stage(layer, encoder, decoder, loss, settings, tuple(work.records), skill)
 
 
 def choose_decoder(settings: Autoencoder, unit: bool) -> tuple[str, str]:
@@ -226,49 +263,3 @@ def _start(
     encoder = start_layer(weights, activation, dtype)
     back = weights.T if tied else initializers.draw(start, decoder, checks.subkey(key, 1), n_out, n_in)
     return Network([encoder, start_layer(back, Activation(decoder), dtype, tied_to=0 if tied else -1)])
-
-
-def _split(X: Array, fraction: float, key: int) -> tuple[Array, Array | None]:
-    count = min(max(1, round(fraction * len(X))), len(X) - 1)
-    if fraction == 0 or count == 0:
-        return X, None
-    order = _core.random_permutation(key, 0, len(X))
-    return X[np.sort(order[count:])], X[np.sort(order[:count])]
-
-
-def _skill(engine: Any, recipe: _core.Recipe, X: Array, loss: str) -> float:
-    rows = np.ascontiguousarray(X[:: -(-len(X) // SKILL_ROWS)])
-    reached = float(training.plan_for(engine, recipe).evaluate(rows, None))
-    best, blind = _least_and_blind(rows, loss)
-    return 1 - (reached - best) / (blind - best) if blind > best else 0.0
-
-
-def _least_and_blind(X: Array, loss: str) -> tuple[float, float]:
-    """Return the least possible loss, and the loss of predicting each column's mean."""
-    means = X.mean(axis=0, dtype=np.float64)
-    if loss == "squared_error":
-        return 0.0, float(sum(((block - means) ** 2).sum() for block in _blocks(X)) / len(X))
-    return float(sum(_entropy(block).sum() for block in _blocks(X)) / len(X)), float(_entropy(means).sum())
-
-
-def _blocks(X: Array) -> Iterator[NDArray[np.float64]]:
-    for first in range(0, len(X), 128):  # float64 copies of a part at a time
-        yield X[first : first + 128].astype(np.float64)
-
-
-def _entropy(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    p = np.clip(p, 1e-300, 1)
-    q = np.clip(1 - p, 1e-300, 1)
-    result: NDArray[np.float64] = -(p * np.log(p) + q * np.log(q))
-    return result
-
-
-def _warn_of_scale(layer: int, decoder: str, low: float, high: float) -> None:
-    least, greatest = DECODER_RANGES[decoder]
-    span = "values from 0 up" if greatest == np.inf else f"values in ({least:g}, {greatest:g})"
-    warnings.warn(
-        f"layer {layer}: a {decoder} decoder yields {span}, but its targets lie in [{low:.4g}, {high:.4g}]. "
-        'Scale them to [0, 1] (scikit-learn\'s MinMaxScaler), or use decoder="identity".',
-        checks.ScaleWarning,
-        stacklevel=4,
-    )

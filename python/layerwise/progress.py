@@ -46,7 +46,9 @@ class Progress:
         if self._stage != (record.stage, record.layer):
             self.close()
             self._stage = (record.stage, record.layer)
-            self._bar = tqdm(total=record.epochs, desc=_name(record), unit="epoch", leave=False)
+            self._bar = tqdm(
+                total=record.epochs, desc=_name(record), unit="epoch", initial=record.epoch - 1, leave=False
+            )
         self._bar.set_postfix_str(_losses(record), refresh=False)
         self._bar.update()
         if record.epoch == record.epochs:

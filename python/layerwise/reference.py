@@ -55,13 +55,7 @@ def dense_forward(
 
 
 def dense_backward(
-    X: Array,
-    W: Array,
-    z: Array,
-    G: Array,
-    activation: str = "identity",
-    *,
-    parameter: Any = None,
+    X: Array, W: Array, z: Array, G: Array, activation: str = "identity", *, parameter: Any = None,
     n_jobs: int | None = None,
 ) -> tuple[Array, Array, Array, Array]:
     """From ``G = dL/da`` the gradients by ``X``, ``W``, ``b`` and the activation parameter of each unit."""
@@ -123,13 +117,7 @@ def _root(v: Array, epsilon: float, inside: bool) -> Array:
 
 
 def adagrad_step(
-    w: Array,
-    v: Array,
-    g: Array,
-    *,
-    learning_rate: float,
-    epsilon: float = 1e-8,
-    alpha: float = 0.0,
+    w: Array, v: Array, g: Array, *, learning_rate: float, epsilon: float = 1e-8, alpha: float = 0.0,
     epsilon_inside_sqrt: bool = False,
 ) -> None:
     """Adagrad (Duchi 2011): ``v += g ** 2``, ``w -= rate * g / (sqrt(v) + epsilon)``."""
@@ -139,15 +127,8 @@ def adagrad_step(
 
 
 def rmsprop_step(
-    w: Array,
-    v: Array,
-    g: Array,
-    *,
-    learning_rate: float,
-    decay: float = 0.9,
-    epsilon: float = 1e-8,
-    alpha: float = 0.0,
-    epsilon_inside_sqrt: bool = False,
+    w: Array, v: Array, g: Array, *, learning_rate: float, decay: float = 0.9, epsilon: float = 1e-8,
+    alpha: float = 0.0, epsilon_inside_sqrt: bool = False,
 ) -> None:
     """RMSProp (Hinton 2012): as Adagrad, with ``v = decay * v + (1 - decay) * g ** 2``."""
     g = g + alpha * w
@@ -156,18 +137,8 @@ def rmsprop_step(
 
 
 def adam_step(
-    w: Array,
-    m: Array,
-    v: Array,
-    g: Array,
-    *,
-    learning_rate: float,
-    step: int,
-    beta_1: float = 0.9,
-    beta_2: float = 0.999,
-    epsilon: float = 1e-8,
-    alpha: float = 0.0,
-    bias_correction: bool = True,
+    w: Array, m: Array, v: Array, g: Array, *, learning_rate: float, step: int, beta_1: float = 0.9,
+    beta_2: float = 0.999, epsilon: float = 1e-8, alpha: float = 0.0, bias_correction: bool = True,
     epsilon_inside_sqrt: bool = False,
 ) -> None:
     """Adam (Kingma and Ba 2015): ``w -= rate * m_hat / (sqrt(v_hat) + epsilon)``; ``step`` counts from 1."""
@@ -180,37 +151,15 @@ def adam_step(
 
 
 def adamw_step(
-    w: Array,
-    m: Array,
-    v: Array,
-    g: Array,
-    *,
-    learning_rate: float,
-    step: int,
-    weight_decay: float = 0.01,
-    beta_1: float = 0.9,
-    beta_2: float = 0.999,
-    epsilon: float = 1e-8,
-    alpha: float = 0.0,
-    bias_correction: bool = True,
+    w: Array, m: Array, v: Array, g: Array, *, learning_rate: float, step: int, weight_decay: float = 0.01,
+    beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8, alpha: float = 0.0, bias_correction: bool = True,
     epsilon_inside_sqrt: bool = False,
 ) -> None:
     """Adam with decoupled decay (Loshchilov and Hutter 2019): first ``w -= rate * weight_decay * w``, then Adam."""
     g = g + alpha * w
     w -= learning_rate * weight_decay * w
-    adam_step(
-        w,
-        m,
-        v,
-        g,
-        learning_rate=learning_rate,
-        step=step,
-        beta_1=beta_1,
-        beta_2=beta_2,
-        epsilon=epsilon,
-        bias_correction=bias_correction,
-        epsilon_inside_sqrt=epsilon_inside_sqrt,
-    )
+    adam_step(w, m, v, g, learning_rate=learning_rate, step=step, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon,
+              bias_correction=bias_correction, epsilon_inside_sqrt=epsilon_inside_sqrt)
 
 
 # -------------------------------------------------------------------------------------------------- a network of layers
@@ -360,13 +309,8 @@ def train(
     losses = []
     for t, (rows, chosen) in enumerate(zip(batches, settings, strict=False)):
         value, _, gradient = loss_and_gradients(
-            X[rows] if noise is None else noise(X[rows], rows, t),
-            T[rows],
-            layers,
-            loss_name,
-            alpha=alpha,
-            row_weights=None if row_weights is None else row_weights[rows],
-            missing_targets=missing_targets,
+            X[rows] if noise is None else noise(X[rows], rows, t), T[rows], layers, loss_name, alpha=alpha,
+            row_weights=None if row_weights is None else row_weights[rows], missing_targets=missing_targets,
             dropout=() if dropout is None else dropout(rows, t),
             cell_weights=None if cell_weights is None else cell_weights(rows, t), **penalties,
         )

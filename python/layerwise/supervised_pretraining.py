@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from layerwise import _core, activations, checks, initializers, optimizers, pretraining, schedules, training
+from layerwise import _core, activations, checks, initializers, optimizers, pretraining, schedules, skill, training
 from layerwise.activations import Activation
 from layerwise.checks import Parameter
 from layerwise.network import Network, start_layer
 from layerwise.optimizers import Adam, Optimizer
-from layerwise.pretraining import SKILL_ROWS, Pretraining, Stage
+from layerwise.pretraining import Pretraining, Stage
 from layerwise.schedules import CONSTANT, Schedule
 from layerwise.settings import Settings
+from layerwise.stage import check_done
 from layerwise.training import Callback
 
 Array = NDArray[Any]
@@ -84,9 +85,12 @@ def pretrain_supervised(
     output: str = "softmax",
     activation: Any = "sigmoid",
     initializer: Any = "auto",
+    row_weights: Array | None = None,
+    done: Sequence[Stage] = (),
     seed: int = 0,
     threads: int = 0,
     callbacks: Sequence[Callback] = (),
+    out_of_time: Callable[[], bool] | None = None,
     report: Callable[[str], object] | None = None,
     owner: Parameter | None = None,
 ) -> Iterator[Stage]:
@@ -103,7 +107,7 @@ def pretrain_supervised(
         None: its defaults.
     output : {"softmax", "sigmoid", "identity"}, default="softmax"
         Activation of each output layer, which decides on the loss: cross-entropy, or the squared error for "identity".
-    activation, initializer, seed, threads, callbacks, report, owner
+    activation, initializer, row_weights, done, seed, threads, callbacks, out_of_time, report, owner
         As in `pretrain`.
 
     Yields
@@ -117,7 +121,7 @@ def pretrain_supervised(
     InvalidParameterError
         At the call, before any work, if a setting is not allowed.
     ValueError
-        At the call, if X or Y is not a matrix, or if they have different numbers of rows.
+        At the call, if stages done do not fit, if X or Y is not a matrix, or if they have different numbers of rows.
     TrainingDiverged
         If a loss or a weight is not a finite number.
     """
@@ -130,25 +134,34 @@ def pretrain_supervised(
     checks.choice(where.child("output"), output, list(LOSSES))
     kinds = checks.per_layer(where.child("activation"), activation, len(sizes), activations.resolve)
     starts = checks.per_layer(where.child("initializer"), initializer, len(sizes), initializers.resolve)
+    weights = checks.row_weights(where.child("row_weights"), row_weights, len(X), X.dtype)
+    check_done(done, X, sizes, kinds)
     seed = checks.seed_key(seed)
     threads = checks.integer(where.child("threads"), threads, 0)
     targets = np.ascontiguousarray(Y, X.dtype)
     layers = list(zip(sizes, layer_settings, kinds, starts, strict=True))
-    return _stages(X, targets, layers, output, seed, threads, callbacks, report or (lambda _: None))
+    return _stages(
+        X, targets, weights, done, layers, output, seed, threads, callbacks, out_of_time, report or (lambda _: None)
+    )
 
 
 def _stages(
     X: Array,
     Y: Array,
+    row_weights: Array | None,
+    done: Sequence[Stage],
     layers: Sequence[tuple[int, Any, Activation, Any]],  # size, checked settings, activation, initialiser
     output: str,
     seed: int,
     threads: int,
     callbacks: Sequence[Callback],
+    out_of_time: Callable[[], bool] | None,
     report: Callable[[str], object],
 ) -> Iterator[Stage]:
     loss, hidden = LOSSES[output], X
-    for depth, (size, settings, activation, start) in enumerate(layers):
+    for stage in done:
+        hidden = stage.network().apply(hidden, 0, 1, threads=threads)
+    for depth, (size, settings, activation, start) in list(enumerate(layers))[len(done) :]:
         layer, key = depth + 1, checks.subkey(seed, depth + 1)
         n_in, n_out = hidden.shape[1], Y.shape[1]
         report(f"layer {layer}: {n_in} -> {size} {activation.name}, on the targets, output {output}, {loss}")
@@ -179,35 +192,41 @@ def _stages(
                 learning_rate=settings.optimizer.learning_rate,
                 schedule=settings.schedule,
                 momentum_schedule=settings.optimizer.momentum_schedule,
+                row_weights=row_weights,
+                out_of_time=out_of_time,
                 callbacks=callbacks,
             )
         )
         trained = network.trained(engine)
-        skill = _skill(engine, recipe, hidden, Y, loss)
+        gained = _skill(engine, recipe, hidden, Y, row_weights, loss)
         reached = f"loss {records[-1].loss:.5g}" if records else "left at its random start"
-        report(f"layer {layer}: {reached}, skill {skill:.3f}")
+        report(f"layer {layer}: {reached}, skill {gained:.3f}")
         kind = "squared_error" if loss == "squared_error" else "cross_entropy"
-        yield Stage(layer, trained.layers[0], trained.layers[1], kind, settings, records, skill)
+        yield Stage(layer, trained.layers[0], trained.layers[1], kind, settings, records, gained)
         if layer < len(layers):
             hidden = trained.apply(hidden, 0, 1, threads=threads)
 
 
-def _skill(engine: Any, recipe: _core.Recipe, X: Array, Y: Array, loss: str) -> float:
-    step = -(-len(X) // SKILL_ROWS)
+def _skill(engine: Any, recipe: _core.Recipe, X: Array, Y: Array, row_weights: Array | None, loss: str) -> float:
+    step = -(-len(X) // skill.ROWS)
     rows, targets = np.ascontiguousarray(X[::step]), np.ascontiguousarray(Y[::step])
-    blind = _blind(targets.astype(np.float64), loss)
-    reached = float(training.plan_for(engine, recipe).evaluate(rows, targets))
+    weights = None if row_weights is None else np.ascontiguousarray(row_weights[::step])
+    if weights is not None and not weights.any():
+        return 0.0
+    blind = _blind(targets.astype(np.float64), np.ones(len(rows)) if weights is None else weights, loss)
+    reached = float(training.plan_for(engine, recipe).evaluate(rows, targets, weights))
     return 1 - reached / blind if blind > 0 else 0.0
 
 
-def _blind(Y: NDArray[np.float64], loss: str) -> float:
+def _blind(Y: NDArray[np.float64], row_weights: Array, loss: str) -> float:
     """Return the loss of predicting each target's mean over the rows where it is known."""
-    known = ~np.isnan(Y)
-    filled = np.where(known, Y, 0.0)
-    means = filled.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    shares = (row_weights / row_weights.sum(dtype=np.float64))[:, None]
+    known = ~np.isnan(Y) * shares
+    filled = np.where(known > 0, Y, 0.0)
+    means = (known * filled).sum(axis=0) / np.maximum(known.sum(axis=0), 1e-300)
     if loss == "squared_error":
-        return float((((filled - means) * known) ** 2).sum() / len(Y))
+        return float((known * (filled - means) ** 2).sum())
     likely = filled * np.log(np.maximum(means, 1e-300))
     if loss == "sigmoid_cross_entropy":
-        likely += (1 - filled) * np.log(np.maximum(1 - means, 1e-300)) * known
-    return float(-likely.sum() / len(Y))
+        likely += (1 - filled) * np.log(np.maximum(1 - means, 1e-300))
+    return float(-(known * likely).sum())

@@ -32,8 +32,8 @@ class EpochRecord:
     epoch, epochs : int
         This epoch, counted from 1, and how many were asked for.
     loss : float
-        Mean over the training rows of the loss summed over outputs, as seen during the epoch (with corruption and
-        dropout, and while the weights were changing), without the term of `alpha`.
+        Mean over the training rows (weighted, if they have weights) of the loss summed over outputs, as seen during
+        the epoch (with corruption and dropout, and while the network was changing), without the term of `alpha`.
     validation_loss : float or None
         The same for the validation rows, after the epoch, without corruption and dropout.
     learning_rate : float
@@ -58,6 +58,22 @@ class EpochRecord:
 
 
 Callback = Callable[[EpochRecord], object]
+
+
+@dataclass
+class Memory:
+    """What an optimiser remembers, so that a later run goes on where one ended.
+
+    Attributes
+    ----------
+    step : int
+        Steps done.
+    moments : pair of ndarrays or None
+        Of the flat parameters, as `Plan.moments` gives them. None: at the start.
+    """
+
+    step: int = 0
+    moments: tuple[Array, Array] | None = None
 
 
 class TrainingDiverged(ValueError):  # noqa: N818 (named for what happened, like KeyboardInterrupt)
@@ -100,7 +116,10 @@ def run(
     learning_rate: float,
     schedule: Schedule = CONSTANT,
     momentum_schedule: MomentumSchedule | None = None,
-    validation: tuple[Array, Array | None] | None = None,
+    row_weights: Array | None = None,
+    validation: tuple[Array, Array | None, Array | None] | None = None,
+    memory: Memory | None = None,
+    out_of_time: Callable[[], bool] | None = None,
     callbacks: Sequence[Callback] = (),
     plan: Any = None,
     measure: Callable[[], dict[str, float]] | None = None,
@@ -124,8 +143,16 @@ def run(
         What each step's learning rate is multiplied by.
     momentum_schedule : MomentumSchedule or None, default=None
         Each step's momentum; None: that of the recipe. For the optimisers `Momentum` and `Nesterov`.
-    validation : (X, Y) or None
+    row_weights : ndarray of shape (n_rows,) or None
+        Of the network's dtype. Each batch's loss is the sum over its rows of weight * loss, divided by the sum of its
+        weights. None: all rows weigh 1.
+    validation : (X, Y, row_weights) or None
         Rows to measure after each epoch and never to train on.
+    memory : Memory or None
+        Where the optimiser's memory begins; brought up to date after each epoch. Its steps need not be whole epochs of
+        this run if the recipe does not shuffle. None: at the start.
+    out_of_time : callable or None
+        Asked before each epoch; training ends, without it, when it returns True.
     callbacks : sequence of callables on an EpochRecord
         Each sees each epoch; training ends after an epoch for which one returned True.
     plan : object with the engine's `run` and `evaluate`, default=None
@@ -147,9 +174,14 @@ def run(
     plan = plan_for(engine, recipe) if plan is None else plan
     steps = -(-len(X) // batch_size)
     learning_rate = float(learning_rate)
+    done = 0 if memory is None else memory.step
+    if memory is not None and memory.moments is not None:
+        plan.set_moments(*memory.moments)
     losses: list[float] = []  # of the epochs so far: of the validation rows where there are some
 
     for epoch in range(1, epochs + 1):
+        if out_of_time is not None and out_of_time():
+            return
         start = perf_counter()
         first = (epoch - 1) * steps
         rates = learning_rate * schedule.factors(first, steps, steps_per_epoch=steps, epochs=epochs)
@@ -157,7 +189,7 @@ def run(
         momenta = None
         if momentum_schedule is not None:
             momenta = momentum_schedule.momenta(first, steps, steps_per_epoch=steps)
-        stats = plan.run(X, Y, first, steps, rates, momenta)
+        stats = plan.run(X, Y, done + first, steps, rates, momenta, row_weights)
         held_out = None if validation is None else float(plan.evaluate(*validation))
 
         finite = stats.finite and (held_out is None or np.isfinite(held_out))
@@ -177,6 +209,8 @@ def run(
             **measured,
         )
         losses.append(record.loss if held_out is None else held_out)
+        if memory is not None:
+            memory.step, memory.moments = done + first + steps, plan.moments()
         answers = [bool(callback(record)) for callback in callbacks]  # each callback sees each epoch
         if (any(answers) or epoch == epochs) and not np.isfinite(engine.parameters()).all():
             raise TrainingDiverged(stage, layer, epoch, learning_rate, "a weight is not a finite number")
@@ -208,6 +242,15 @@ def check_batch_size(where: Parameter, value: Any) -> int | str:
         return checks.integer(where, value, 1)
     except checks.InvalidParameterError:
         raise where.error('"auto" or a positive integer', value) from None
+
+
+def split(n_rows: int, fraction: float, key: int) -> tuple[Any, Array | None]:
+    """Return the rows to train on (a slice where these are all, which copies nothing) and those to keep apart."""
+    count = min(max(1, round(fraction * n_rows)), n_rows - 1)
+    if fraction == 0 or count == 0:
+        return slice(None), None
+    order = _core.random_permutation(key, 0, n_rows)
+    return np.sort(order[count:]), np.sort(order[:count])
 
 
 class EarlyStopping:

@@ -5,11 +5,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from layerwise import checks, finetuning, pretraining
 from layerwise.checks import Parameter
 from layerwise.estimators.base import LayerwiseEstimator
+from layerwise.estimators.continuing import passes_make_sense
+from layerwise.estimators.weights import check_sample_weight, counting
 
 Array = NDArray[Any]
 
@@ -32,7 +35,13 @@ class StackedAutoencoder(LayerwiseEstimator):
         "auto": "tanh", or "sigmoid" with a `RestrictedBoltzmannMachine`.
     initializer : str, initializer, or a list with one a layer, default="auto"
         "auto": by the activation, see `layerwise.initializers`.
-    n_jobs, random_state, verbose
+    n_jobs, random_state
+        As in `PretrainedClassifier`.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the fit before: stages that are pretrained are kept, and the unrolled network is
+        fine-tuned further, if it is fine-tuned. Layers added to `hidden_layer_sizes`, and those that an interrupted fit
+        did not reach, are pretrained on the kept ones; the stack is then unrolled anew.
+    max_seconds, callbacks, verbose
         As in `PretrainedClassifier`.
 
     Attributes
@@ -70,6 +79,9 @@ class StackedAutoencoder(LayerwiseEstimator):
         initializer: Any = "auto",
         n_jobs: int | None = None,
         random_state: Any = None,
+        warm_start: bool = False,
+        max_seconds: float | None = None,
+        callbacks: Any = None,
         verbose: int = 0,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -79,9 +91,12 @@ class StackedAutoencoder(LayerwiseEstimator):
         self.initializer = initializer
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.warm_start = warm_start
+        self.max_seconds = max_seconds
+        self.callbacks = callbacks
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any = None) -> "StackedAutoencoder":  # noqa: ARG002 (scikit-learn's convention)
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "StackedAutoencoder":
         """Learn to rebuild X.
 
         Parameters
@@ -89,6 +104,8 @@ class StackedAutoencoder(LayerwiseEstimator):
         X : array-like of shape (n_samples, n_features)
         y : ignored
             Present because scikit-learn's pipelines pass it.
+        sample_weight : array-like of shape (n_samples,), default=None
+            As in `PretrainedClassifier.fit`.
 
         Returns
         -------
@@ -97,37 +114,85 @@ class StackedAutoencoder(LayerwiseEstimator):
         Raises
         ------
         ValueError
-            If a parameter or X is not allowed.
+            If a parameter, X or sample_weight is not allowed.
         TrainingDiverged
             If a loss is not a finite number; the estimator is then as it was before.
         KeyboardInterrupt
             On Ctrl-C, with a note that says what was kept: finished stages, or the network if fine-tuning had begun.
         """
+        return self._fit(X, y, sample_weight)
+
+    @available_if(passes_make_sense)  # type: ignore[untyped-decorator]
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "StackedAutoencoder":
+        """Learn from some more rows.
+
+        The first call pretrains on its rows. Each call then does one pass of fine-tuning of the unrolled network, as
+        `finetuning` says ("auto" if it is None), with the optimiser going on where the call before left it. After `fit`
+        or `layerwise.load`, fine-tuning goes on from there with a fresh optimiser.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+            As in `PretrainedClassifier.fit`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As for `fit`.
+        AttributeError
+            With early stopping or a schedule of the learning rate, which rule whole fits.
+        TrainingDiverged, KeyboardInterrupt
+            As for `fit`.
+        """
+        return self._fit(X, y, sample_weight, once=True)
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, *, once: bool = False) -> "StackedAutoencoder":
         with self._fitting() as fitted:
-            show = self._progress()
+            show = self._watch(fitted, (X, y, sample_weight))
             shape = self._architecture()
             settings = pretraining.resolve(self._where("pretraining"), self.pretraining)
             settings.check(self._where("pretraining"), len(shape.sizes))
-            unrolled = None
-            if self.finetuning is not None:
-                where = self._where("finetuning")
+            where = self._where("finetuning")
+            if self.finetuning is None:
+                unrolled = finetuning.FineTuning(epochs=int(once)).check(where, len(shape.sizes), classes=False)
+            else:
                 unrolled = finetuning.resolve(where, self.finetuning).check(where, len(shape.sizes), classes=False)
                 if set(unrolled.start) != {"pretrained"}:
                     raise where.child("start").error('"pretrained" for an autoencoder', unrolled.start)
+            unrolled = unrolled.replace(epochs=1) if once else unrolled
             self._threads()
-            X = self._checked(X, reset=True)
+            kept = self._kept(shape, always=once)
+            X = self._checked(X, reset=kept is None, dtype=None if kept is None else kept.dtype)
+            weights, X = counting(check_sample_weight(sample_weight, X), X)
             seed = self._seed()
             try:
-                self._pretrain(fitted, X, settings, shape, seed, show)
-                network = finetuning.unroll(fitted["stages_"])
-                if unrolled is None:
-                    unrolled = finetuning.FineTuning(epochs=0).check(self._where("finetuning"), len(shape.sizes))
+                if kept is not None and kept.network is not None:
+                    fitted |= {"stages_": kept.stages, "history_": kept.history}
+                    network = kept.network
                 else:
+                    self._pretrain(fitted, X, settings, shape, seed, show, weights, kept)
+                    network = finetuning.unroll(fitted["stages_"])
+                if unrolled.epochs:
                     show.report(f"fine-tuning the unrolled network of {len(network.layers)} layers")
                 first = fitted["stages_"][0]
-                loss = "sigmoid_cross_entropy" if first.loss == "cross_entropy" else first.loss
                 self._finetune(
-                    fitted, network, X, None, unrolled, seed, show, loss=loss, n_hidden=len(shape.sizes), groups=None
+                    fitted,
+                    network,
+                    X,
+                    None,
+                    unrolled,
+                    seed,
+                    show,
+                    loss="sigmoid_cross_entropy" if first.loss == "cross_entropy" else first.loss,
+                    n_hidden=len(shape.sizes),
+                    row_weights=None if weights is None else weights.astype(X.dtype),
+                    memory=self._memory_of(fitted, unrolled) if once else None,
                 )
             finally:
                 show.close()
@@ -182,23 +247,28 @@ class StackedAutoencoder(LayerwiseEstimator):
             return data.copy()
         return self._apply(self._apply(data, 0, int(number)), 2 * depth - int(number))
 
-    def score(self, X: Any, y: Any = None) -> float:  # noqa: ARG002 (scikit-learn's convention)
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:  # noqa: ARG002 (y is scikit-learn's convention)
         """Return the share of the squared deviation from the column means that the reconstruction explains.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
         y : ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+            How much each row counts.
 
         Returns
         -------
         float
-            1 - sum((X - reconstruct(X))^2) / sum((X - mean)^2), at most 1; 0 if X does not vary.
+            1 - sum((X - reconstruct(X))^2) / sum((X - mean)^2), each row's part and the mean weighted; at most 1; 0 if
+            X does not vary.
         """
         check_is_fitted(self)
         data = self._checked(X).astype(np.float64)
-        errors = float(((data - self.reconstruct(X)) ** 2).sum())
-        spread = float(((data - data.mean(axis=0)) ** 2).sum())
+        weights = check_sample_weight(sample_weight, data)
+        shares = np.ones((len(data), 1)) if weights is None else weights[:, None]
+        errors = float((shares * (data - self.reconstruct(X)) ** 2).sum())
+        spread = float((shares * (data - (shares * data).sum(axis=0) / shares.sum()) ** 2).sum())
         return 1 - errors / spread if spread > 0 else 0.0
 
     def _n_hidden(self) -> int:

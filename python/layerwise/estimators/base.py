@@ -1,23 +1,26 @@
 """What the estimators share: parameters, data at the border, and a fit that happens whole or not at all."""
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin as OutputNames
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from layerwise import activations, checks, finetuning, initializers, pretraining
-from layerwise.activations import Activation
 from layerwise.checks import Parameter
+from layerwise.estimators.continuing import Architecture, Continuing, Kept
+from layerwise.estimators.sklearn_callbacks import CallbackSupportMixin, TaskTree, callback_management_context
+from layerwise.estimators.watching import Watch, check_callbacks, check_seconds
 from layerwise.finetuning import FineTuning
 from layerwise.network import Network
 from layerwise.pretraining import Pretraining, Stage
@@ -33,16 +36,7 @@ DEFAULT_SIZES = (100, 100)
 DEFAULT_ACTIVATION = "tanh"
 
 # Where each consumer of random numbers finds its key: checks.subkey(seed, place).
-PRETRAINING_KEY, START_KEY, OUTPUT_KEY, FINETUNING_KEY = range(4)
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """The hidden layers, checked: one size, activation and initialiser a layer."""
-
-    sizes: tuple[int, ...]
-    kinds: list[Activation]
-    starts: list[Any]
+PRETRAINING_KEY, START_KEY, OUTPUT_KEY, FINETUNING_KEY, CONTINUATION_KEY = range(5)
 
 
 class HiddenOutputs(ABC):
@@ -104,7 +98,7 @@ class HiddenOutputs(ABC):
         return self.network_.layers[0].n_in if number == 0 else self.network_.layers[number - 1].n_out
 
 
-class LayerwiseEstimator(HiddenOutputs, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class LayerwiseEstimator(HiddenOutputs, Continuing, CallbackSupportMixin, OutputNames, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Base of the estimators."""
 
     hidden_layer_sizes: Any
@@ -115,6 +109,8 @@ class LayerwiseEstimator(HiddenOutputs, ClassNamePrefixFeaturesOutMixin, Transfo
     n_jobs: Any
     random_state: Any
     verbose: Any
+    max_seconds: Any = None
+    callbacks: Any = None
     stages_: list[Stage]
     history_: list[EpochRecord]
     n_features_in_: int
@@ -175,6 +171,27 @@ class LayerwiseEstimator(HiddenOutputs, ClassNamePrefixFeaturesOutMixin, Transfo
             verbose = checks.integer(self._where("verbose"), verbose, 0)
         return Progress(int(verbose))
 
+    def _watch(self, fitted: dict[str, Any], data: tuple[Any, Any, Any] | None = None) -> Watch:
+        """Return who watches this fit, which collects into `fitted`; `data` are X, y and sample_weight as given."""
+        callbacks = check_callbacks(self._where("callbacks"), self.callbacks)
+        if data is not None and (getattr(self, "_skl_callbacks", None) or hasattr(self, "_parent_callback_ctx")):
+            fitted["_tasks"] = TaskTree(self, data, lambda: self._as_it_stands(fitted))
+            callbacks.append(fitted["_tasks"])
+        watch = Watch(self._progress(), callbacks, check_seconds(self._where("max_seconds"), self.max_seconds))
+        fitted["_watch"] = watch
+        watch.attach(lambda: self._as_it_stands(fitted))
+        return watch
+
+    def _as_it_stands(self: E, fitted: dict[str, Any]) -> E | None:
+        """Return this estimator as if its fit had ended now; None while there is no network."""
+        watch: Watch = fitted["_watch"]
+        if watch.network is None:
+            return None
+        now, model = dict(fitted), copy(self)
+        model._collect(now, watch.network(), watch.records)
+        model._install(now | {name: value for name, value in vars(self).items() if name.endswith("_in_")})
+        return model
+
     def _threads(self) -> int:
         return checks.threads(self._where("n_jobs"), self.n_jobs)
 
@@ -198,6 +215,10 @@ class LayerwiseEstimator(HiddenOutputs, ClassNamePrefixFeaturesOutMixin, Transfo
             dtype = checks.engine_dtype(X.dtype) if reset else self.network_.dtype
         return checks.as_engine(X, dtype)
 
+    def _network_input(self, X: Array) -> Array:
+        """Return checked rows as the network's first layer takes them."""
+        return X
+
     def _apply(self, X: Array, first: int, last: int | None = None, *, logits: bool = False) -> Array:
         return self.network_.apply(X, first, last, logits=logits, threads=self._threads())
 
@@ -207,42 +228,62 @@ class LayerwiseEstimator(HiddenOutputs, ClassNamePrefixFeaturesOutMixin, Transfo
     def _fitting(self) -> Iterator[dict[str, Any]]:
         """Collect fitted attributes and set them together at the end.
 
-        After an error the estimator is as it was before. After Ctrl-C it has what was collected if that holds a
-        finished stage or a network, and is as it was before otherwise.
+        After an error the estimator is as it was before. After Ctrl-C, or where a callback raised, it has what was
+        collected if that holds a finished stage or a network, and is as it was before otherwise.
         """
         attributes: dict[str, Any] = self.__dict__
         before, fitted = attributes.copy(), dict[str, Any]()
         try:
-            yield fitted
+            with callback_management_context(self):
+                yield fitted
+                if "_tasks" in fitted:
+                    fitted["_tasks"].end()
         except BaseException as error:
             features = {name: value for name, value in attributes.items() if name.endswith("_in_")}
             attributes.clear()
             attributes.update(before)
-            if isinstance(error, KeyboardInterrupt) and (fitted.get("stages_") or "network_" in fitted):
+            stopped = isinstance(error, KeyboardInterrupt) or ("_watch" in fitted and error is fitted["_watch"].raised)
+            if stopped and (fitted.get("stages_") or "network_" in fitted):
                 self._install(fitted | features)
                 error.add_note(_what_was_kept(fitted))
             raise
+        finally:
+            if "_watch" in fitted:
+                fitted["_watch"].attach(None)
         self._install(fitted | {name: value for name, value in attributes.items() if name.endswith("_in_")})
 
     def _install(self, fitted: dict[str, Any]) -> None:
         for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
             delattr(self, name)
-        self.__dict__.update(fitted)
+        self.__dict__.pop("_memory", None)  # the optimiser's, of partial_fit
+        self.__dict__.update({name: value for name, value in fitted.items() if name not in ("_watch", "_tasks")})
 
     def _pretrain(
-        self, fitted: dict[str, Any], X: Array, settings: Pretraining, shape: Architecture, seed: int, show: Progress
+        self,
+        fitted: dict[str, Any],
+        X: Array,
+        settings: Pretraining,
+        shape: Architecture,
+        seed: int,
+        show: Watch,
+        weights: Array | None = None,
+        kept: Kept | None = None,
     ) -> None:
-        """Pretrain all layers, collecting each stage and its history as soon as it is finished."""
-        fitted |= {"stages_": [], "history_": []}
+        """Pretrain the layers that are not kept, collecting each stage and its history as soon as it is finished."""
+        done = [] if kept is None else kept.stages
+        fitted |= {"stages_": list(done), "history_": [] if kept is None else kept.history}
         for stage in pretraining.pretrain(
             X,
             shape.sizes,
             settings,
             activation=shape.kinds,
             initializer=shape.starts,
+            row_weights=weights,
+            done=done,
             seed=checks.subkey(seed, PRETRAINING_KEY),
             threads=self._threads(),
-            callbacks=[show],
+            callbacks=show.callbacks,
+            out_of_time=show.out_of_time,
             report=show.report,
             owner=self._where(),
         ):
@@ -257,31 +298,53 @@ class LayerwiseEstimator(HiddenOutputs, ClassNamePrefixFeaturesOutMixin, Transfo
         Y: Array | None,
         settings: FineTuning,
         seed: int,
-        show: Progress,
+        show: Watch,
         **task: Any,
     ) -> None:
-        """Fine-tune `network`; what is reached is collected also if Ctrl-C ends it."""
+        """Fine-tune `network`; what is reached is collected also if Ctrl-C ends it.
 
-        def keep(network: Network, history: list[EpochRecord]) -> None:
-            fitted["network_"] = network
-            fitted["history_"] = fitted["history_"] + history
-            fitted["n_iter_"] = max(1, len(history))
-            fitted["coefs_"] = [layer.weights for layer in network.layers]
-            fitted["intercepts_"] = [layer.bias for layer in network.layers]
+        Training that goes on has other random numbers than before.
+        """
+        place = [FINETUNING_KEY]
+        if any(record.stage == "finetuning" for record in fitted["history_"]):
+            place = [CONTINUATION_KEY, len(fitted["history_"])]
 
-        keep(
+        self._collect(
+            fitted,
             *finetuning.finetune(
                 network,
                 X,
                 Y,
                 settings,
-                seed=checks.subkey(seed, FINETUNING_KEY),
+                seed=checks.subkey(seed, *place),
                 threads=self._threads(),
-                callbacks=[show],
-                on_interrupt=keep,
+                callbacks=show.callbacks,
+                out_of_time=show.out_of_time,
+                on_start=show.follow,
+                on_interrupt=lambda network, history: self._collect(fitted, network, history),
                 **task,
-            )
+            ),
         )
+        if show.cut:
+            self._say_what_time_cut(fitted, settings.epochs)
+
+    def _say_what_time_cut(self, fitted: dict[str, Any], epochs: int) -> None:
+        done = [(f"layer {stage.layer}", len(stage.history), stage.settings.epochs) for stage in fitted["stages_"]]
+        done.append(("fine-tuning", len(fitted["_watch"].records), epochs))
+        reached = ", ".join(f"{name} {count} of {asked} epochs" for name, count, asked in done if asked)
+        warnings.warn(
+            f"max_seconds={self.max_seconds} ended the fit. The estimator keeps what was reached: {reached}. A layer "
+            "without an epoch is at its random start, and so is the output layer without fine-tuning.",
+            checks.TimeLimitWarning,
+            stacklevel=5,
+        )
+
+    def _collect(self, fitted: dict[str, Any], network: Network, history: list[EpochRecord]) -> None:
+        fitted["network_"] = network
+        fitted["history_"] = fitted["history_"] + history
+        fitted["n_iter_"] = max(1, sum(record.stage == "finetuning" for record in fitted["history_"]))
+        fitted["coefs_"] = [layer.weights for layer in network.layers]
+        fitted["intercepts_"] = [layer.bias for layer in network.layers]
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")

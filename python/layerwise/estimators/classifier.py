@@ -6,19 +6,25 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
+from sklearn.utils import Tags
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from layerwise.estimators.labels import known_classes
+from layerwise.estimators.continuing import passes_make_sense
+from layerwise.estimators.labels import is_matrix, known_classes
 from layerwise.estimators.supervised import PretrainedEstimator
+from layerwise.estimators.targets import ClassTargets
+from layerwise.estimators.weights import check_class_weight, check_sample_weight
 
 Array = NDArray[Any]
 
 
-class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignore[misc]
+class PretrainedClassifier(ClassifierMixin, PretrainedEstimator, ClassTargets):  # type: ignore[misc]
     """Deep classifier that learns from all rows first and from the labelled ones afterwards.
 
     `fit` has three steps: pretrain the hidden layers on all rows without labels, one at a time; stack them and add a
-    softmax layer; fine-tune everything on the labelled rows by cross-entropy.
+    softmax layer; fine-tune everything on the labelled rows by cross-entropy. Where a row may have several labels, y
+    is an indicator matrix, and the output layer has a sigmoid for each label, trained by its own cross-entropy.
 
     Parameters
     ----------
@@ -35,21 +41,42 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
         "auto": "tanh", or "sigmoid" with a `RestrictedBoltzmannMachine`.
     initializer : str, initializer, or a list with one a layer, default="auto"
         Start of the hidden layers. "auto": by the activation, see `layerwise.initializers`.
+    class_weight : None, "balanced" or dict, default=None
+        How much the rows of a class count in fine-tuning, as a factor of `sample_weight`; early stopping's validation
+        loss is weighted too. "balanced": n_labeled / (n_classes * labelled rows of the class), where each row counts
+        as its `sample_weight` says. A dict gives a weight, at least 0, to each class it names, the others have 1.
+        For an indicator matrix "balanced" alone is allowed: the product over the columns, where having the label and
+        not having it are the two classes (scikit-learn's `compute_sample_weight`), unknown cells giving 1.
+        Pretraining knows no classes and is not touched. The output biases then start at the logarithms of the
+        classes' shares in the weights, so that an extreme weight counts also far from its class's rows.
     unlabeled : "auto", -1 or None, default="auto"
         Which elements of y say that the label is unknown. NaN and None always do, except under None, which says that
         every element is a label. "auto": also integers equal to -1, unless exactly one other label occurs ({-1, c} is
-        an ordinary two-class problem). -1: also every -1.
+        an ordinary two-class problem). -1: also every -1. Of an indicator matrix single cells may be unknown: NaN,
+        None, and -1 unless this is None; a row counts as labelled if one of its cells is known.
     n_jobs : int, default=None
         Threads. None: chosen by the size of the work; -1: all cores. More than 64 or four times the cores, whichever
         is greater, are never used. The result does not depend on it.
     random_state : int, RandomState instance or None, default=None
         With an int, the same data give the same bits.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the fit before: stages that are pretrained are kept, fine-tuning starts from the
+        network reached, in the targets' units of then, and `history_` grows. Layers added to `hidden_layer_sizes`, and
+        those that an interrupted fit did not reach, are pretrained on the kept ones; the stack is then fine-tuned anew.
+    max_seconds : float > 0 or None, default=None
+        No epoch begins later than this after the call of `fit`. What was reached is then kept, as after Ctrl-C: a
+        `TimeLimitWarning` says which layers had how many epochs, and the estimator can be used. None: no limit.
+    callbacks : callable, list of callables or None, default=None
+        Each is called with the `EpochRecord` of each epoch; one that returns True ends the stage at work. If one
+        raises, the exception goes on and the estimator keeps what was reached, as after Ctrl-C. `JSONLines` and
+        `BestModel` are ready-made. A model file does not hold them.
     verbose : int, default=0
         0: silent. 1: the choices made, each layer's skill, and a progress bar. 2: a line per epoch.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
+        For an indicator matrix, the numbers of its columns.
     stages_ : list of Stage
         The pretrained layers as pretraining left them; empty without pretraining.
     history_ : list of EpochRecord
@@ -90,9 +117,13 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
         finetuning: Any = "auto",
         activation: Any = "auto",
         initializer: Any = "auto",
+        class_weight: Any = None,
         unlabeled: Any = "auto",
         n_jobs: int | None = None,
         random_state: Any = None,
+        warm_start: bool = False,
+        max_seconds: float | None = None,
+        callbacks: Any = None,
         verbose: int = 0,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -100,19 +131,27 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
         self.finetuning = finetuning
         self.activation = activation
         self.initializer = initializer
+        self.class_weight = class_weight
         self.unlabeled = unlabeled
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.warm_start = warm_start
+        self.max_seconds = max_seconds
+        self.callbacks = callbacks
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any) -> "PretrainedClassifier":
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "PretrainedClassifier":
         """Pretrain on all rows, fine-tune on the labelled ones.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,)
-            Labels; see `unlabeled` for rows whose label is unknown.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Labels, or an indicator matrix of 0 and 1; see `unlabeled` for what is unknown.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How much each row counts, in pretraining and fine-tuning: losses are sums over a batch's rows of weight *
+            loss, divided by the sum of its weights. Only ratios matter. A row of weight 0 is as if it were not there.
+            None: all rows count the same.
 
         Returns
         -------
@@ -121,34 +160,79 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
         Raises
         ------
         ValueError
-            If a parameter, X or y is not allowed, or if no row is labelled.
+            If a parameter, X, y or sample_weight is not allowed, or if no row is labelled.
         TrainingDiverged
             If a loss is not a finite number; the estimator is then as it was before.
         KeyboardInterrupt
             On Ctrl-C, with a note that says what was kept: finished stages, or the network if fine-tuning had begun.
         """
-        with self._fitting() as fitted:
-            show = self._progress()
-            settings = self._settings()
-            X = self._matrix(X, settings[1])
-            _require_target(self, y)
-            labelled, labels = known_classes(y, self.unlabeled)
-            check_consistent_length(X, labelled)
+        return self._fit(X, y, sample_weight)
 
-            classes, codes = np.unique(labels, return_inverse=True)
-            fitted |= {"classes_": classes, "n_labeled_": len(labels)}
-            targets = np.zeros((len(codes), len(classes)), X.dtype)
-            targets[np.arange(len(codes)), codes] = 1
+    @available_if(passes_make_sense)  # type: ignore[untyped-decorator]
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> "PretrainedClassifier":
+        """Learn from some more rows.
+
+        The first call pretrains on its rows. Each call then does one pass of fine-tuning over its labelled rows, with
+        the optimiser going on where the call before left it. A call without a label only pretrains, if it is the first,
+        or does nothing. After `fit` or `layerwise.load`, fine-tuning goes on from there with a fresh optimiser.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            As in `fit`; -1 is an unknown label unless it is one of `classes`.
+        classes : array-like of shape (n_classes,), default=None
+            All labels that will ever occur. The first call needs them, unless y is an indicator matrix.
+        sample_weight : array-like of shape (n_samples,), default=None
+            As in `fit`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As for `fit`; also if `classes` is missing in the first call or differs in a later one, if a label is not
+            among them.
+        AttributeError
+            With early stopping, a schedule of the learning rate or class_weight="balanced", which need whole fits.
+        TrainingDiverged, KeyboardInterrupt
+            As for `fit`.
+        """
+        return self._fit(X, y, sample_weight, once=True, classes=classes)
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, *, once: bool = False, classes: Any = None
+    ) -> "PretrainedClassifier":
+        with self._fitting() as fitted:
+            show = self._watch(fitted, (X, y, sample_weight))
+            settings = self._settings()
+            check_class_weight(self._where("class_weight"), self.class_weight)
+            kept = self._kept(settings[0], always=once)
+            X = self._matrix(X, settings[1], kept)
+            _require_target(self, y)
+            known = self._known_classes(classes, y) if once else None
+            read = self._several_labels if is_matrix(y) else self._one_label
+            weights, X, task = read(X, y, sample_weight, known)
+            self._check_same_classes(kept, task)
+            before = self.n_labeled_ if once and kept is not None else 0
+            fitted |= {"classes_": task.classes, "n_labeled_": before + len(task.targets)}
             try:
                 self._learn(
                     fitted,
                     X,
-                    labelled,
-                    targets,
+                    task.labelled,
+                    task.targets.astype(X.dtype),
                     settings=settings,
-                    output="softmax",
-                    loss="softmax_cross_entropy",
-                    groups=codes,
+                    output=task.output,
+                    loss=f"{task.output}_cross_entropy",
+                    groups=task.codes,
+                    weights=weights,
+                    factors=task.factors,
+                    bias=None if once else task.bias,
+                    kept=kept,
+                    once=once,
                     seed=self._seed(),
                     show=show,
                 )
@@ -169,14 +253,20 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
 
         Returns
         -------
-        ndarray of shape (n_samples,)
+        ndarray of shape (n_samples,), or (n_samples, n_labels) for an indicator matrix
+            Of that, 1 where the label's probability is above 1/2, else 0.
         """
-        chosen: Array = self._logits(X).argmax(axis=1)
+        logits = self._logits(X)
+        if self._is_multilabel:
+            return (logits > 0).astype(np.int64)
+        chosen: Array = logits.argmax(axis=1)
         labels: Array = self.classes_[chosen]
         return labels
 
     def predict_proba(self, X: Any) -> Array:
         """Return the probability of each class, of shape (n_samples, n_classes), in the order of `classes_`.
+
+        For an indicator matrix they are the probabilities that the row has each label; they do not add up to 1.
 
         Parameters
         ----------
@@ -201,12 +291,14 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
         ndarray of shape (n_samples, n_classes)
         """
         logits = self._logits(X)
+        if self._is_multilabel:
+            return -np.logaddexp(0, -logits)
         shifted = logits - logits.max(axis=1, keepdims=True)
         result: Array = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
         return result
 
     def decision_function(self, X: Any) -> Array:
-        """Return the inputs of the softmax; for two classes, the second one's minus the first one's.
+        """Return the inputs of the softmax (for two classes, the second one's minus the first one's) or the sigmoids.
 
         Parameters
         ----------
@@ -217,16 +309,23 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
         ndarray of shape (n_samples, n_classes), or (n_samples,) for two classes
         """
         logits = self._logits(X)
+        if self._is_multilabel:
+            return logits
         return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
 
-    def score(self, X: Any, y: Any) -> float:
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the accuracy on the rows whose label is known.
+
+        For an indicator matrix a row is right if all its known cells are (subset accuracy); rows without a known cell
+        do not count.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,)
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
             As in `fit`; -1 is an unknown label unless it is one of `classes_`.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How much each row counts.
 
         Returns
         -------
@@ -234,9 +333,19 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator):  # type: ignor
         """
         predicted = self.predict(X)
         _require_target(self, y)
+        if self._is_multilabel:
+            return self._subset_accuracy(predicted, y, sample_weight)
         labelled, labels = known_classes(y, self.unlabeled, self.classes_)
         check_consistent_length(predicted, labelled)
-        return float(accuracy_score(labels, predicted[labelled]))
+        weights = check_sample_weight(sample_weight, predicted)
+        return float(
+            accuracy_score(labels, predicted[labelled], sample_weight=None if weights is None else weights[labelled])
+        )
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
 
 
 def _require_target(estimator: Any, y: Any) -> None:

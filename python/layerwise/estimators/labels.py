@@ -23,7 +23,9 @@ def check_unlabeled(where: Parameter, value: Any) -> str | int | None:
     raise where.error('"auto", -1 or None', value)
 
 
-def known_classes(y: Any, unlabeled: str | int | None, classes: Array | None = None) -> tuple[Array, Array]:
+def known_classes(
+    y: Any, unlabeled: str | int | None, classes: Array | None = None, *, required: bool = True
+) -> tuple[Array, Array]:
     """Find the labelled rows of a classifier's target.
 
     Parameters
@@ -34,6 +36,8 @@ def known_classes(y: Any, unlabeled: str | int | None, classes: Array | None = N
         under "auto" if it is an integer, unless exactly one other label occurs.
     classes : ndarray or None
         The classes known from `fit`: then -1 is unknown exactly if it is not one of them.
+    required : bool, default=True
+        Whether there must be a label.
 
     Returns
     -------
@@ -61,6 +65,8 @@ def known_classes(y: Any, unlabeled: str | int | None, classes: Array | None = N
         missing |= minus_one & (not is_class)
 
     labels = _natural(y[~missing])
+    if len(labels) == 0 and not required:
+        return ~missing, labels
     if len(labels) == 0:
         raise ValueError(
             "y holds no label: every element is unknown (NaN, None or -1). At least one row needs a label."
@@ -74,7 +80,56 @@ def known_classes(y: Any, unlabeled: str | int | None, classes: Array | None = N
     return ~missing, labels
 
 
-def known_numbers(y: Any, unlabeled: str | int | None) -> tuple[Array, bool]:
+def is_matrix(y: Any) -> bool:
+    """Return whether y has two dimensions and more than one column: an indicator matrix, for a classifier."""
+    shape = np.shape(_as_array(_refuse_masked(y)))
+    return len(shape) == 2 and shape[1] > 1
+
+
+def known_indicators(y: Any, unlabeled: str | int | None, *, required: bool = True) -> Array:
+    """Return a multilabel classifier's target, a matrix of 0 and 1, as float64 with NaN for unknown cells.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_rows, n_labels)
+    unlabeled : "auto", -1 or None
+        NaN and None are unknown cells, and so is -1, unless this is None.
+    required : bool, default=True
+        Whether there must be a known cell.
+
+    Raises
+    ------
+    ValueError
+        If a known cell is neither 0 nor 1.
+    """
+    values = _as_array(y)
+    missing = _missing(values)
+    numbers = np.full(values.shape, np.nan)
+    for place in zip(*np.nonzero(~missing), strict=True) if values.dtype.kind == "O" else ():
+        if not isinstance(values[place], (Real, np.bool_)):
+            numbers[place] = np.inf
+    numeric = ~missing & ~np.isinf(numbers)
+    numbers[numeric] = values[numeric].astype(np.float64) if values.dtype.kind in "biufO" else np.inf
+    if unlabeled is None and missing.any():
+        raise ValueError("Input y contains NaN or None, and unlabeled=None says that every element is a label.")
+    if unlabeled is not None:
+        missing |= numbers == -1
+    known = numbers[~missing]
+    if len(known) == 0 and required:
+        raise ValueError(
+            "y holds no label: every element is unknown (NaN, None or -1). At least one row needs a label."
+        )
+    if not np.isin(known, (0, 1)).all():
+        raise ValueError(
+            "A y of several columns must be an indicator matrix: 1 where the row has the column's label, 0 where not, "
+            f"NaN, None or -1 where that is unknown. Got {values[~missing][~np.isin(known, (0, 1))][0]!r}; several "
+            "outputs of more than two classes each (multiclass-multioutput) are not supported."
+        )
+    numbers[missing] = np.nan
+    return numbers
+
+
+def known_numbers(y: Any, unlabeled: str | int | None, *, required: bool = True) -> tuple[Array, bool]:
     """Return a regressor's target as a float64 matrix with NaN for unknown cells.
 
     Parameters
@@ -82,6 +137,8 @@ def known_numbers(y: Any, unlabeled: str | int | None) -> tuple[Array, bool]:
     y : array-like of shape (n_rows,) or (n_rows, n_outputs)
     unlabeled : "auto", -1 or None
         NaN and None are unknown, unless this is None; -1 is unknown only if this is -1.
+    required : bool, default=True
+        Whether each output must have a known value.
 
     Returns
     -------
@@ -113,7 +170,7 @@ def known_numbers(y: Any, unlabeled: str | int | None) -> tuple[Array, bool]:
     if np.isinf(numbers).any():
         raise ValueError("Input y contains infinity or a value too large for dtype('float64').")
     empty = np.flatnonzero(np.isnan(numbers).all(axis=0))
-    if len(empty):
+    if len(empty) and required:
         which = "y" if numbers.shape[1] == 1 else f"column {empty[0]} of y"
         raise ValueError(f"{which} holds no label: every element is NaN or None. At least one row needs a label.")
     return numbers, values.ndim == 1

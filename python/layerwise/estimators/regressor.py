@@ -7,11 +7,14 @@ from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils import Tags
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from layerwise.estimators.classifier import _require_target
+from layerwise.estimators.continuing import passes_make_sense
 from layerwise.estimators.labels import known_numbers
 from layerwise.estimators.supervised import PretrainedEstimator
+from layerwise.estimators.weights import check_sample_weight, counting
 
 Array = NDArray[Any]
 
@@ -25,7 +28,8 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
 
     Parameters
     ----------
-    hidden_layer_sizes, pretraining, finetuning, activation, initializer, n_jobs, random_state, verbose
+    hidden_layer_sizes, pretraining, finetuning, activation, initializer, n_jobs, random_state, warm_start,
+    max_seconds, callbacks, verbose
         As in `PretrainedClassifier`.
     unlabeled : "auto", -1 or None, default="auto"
         NaN and None are unknown targets, except under None, which says that every element is known. -1: also every -1.
@@ -55,6 +59,9 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
         unlabeled: Any = "auto",
         n_jobs: int | None = None,
         random_state: Any = None,
+        warm_start: bool = False,
+        max_seconds: float | None = None,
+        callbacks: Any = None,
         verbose: int = 0,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -65,9 +72,12 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
         self.unlabeled = unlabeled
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.warm_start = warm_start
+        self.max_seconds = max_seconds
+        self.callbacks = callbacks
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any) -> "PretrainedRegressor":
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "PretrainedRegressor":
         """Pretrain on all rows, fine-tune on the labelled ones.
 
         Parameters
@@ -75,6 +85,8 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
         X : array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             NaN or None where unknown.
+        sample_weight : array-like of shape (n_samples,), default=None
+            As in `PretrainedClassifier.fit`; the targets' mean and standard deviation are weighted too.
 
         Returns
         -------
@@ -83,23 +95,66 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
         Raises
         ------
         ValueError
-            If a parameter, X or y is not allowed, or if no row is labelled.
+            If a parameter, X, y or sample_weight is not allowed, or if no row is labelled.
         TrainingDiverged
             If a loss is not a finite number; the estimator is then as it was before.
         KeyboardInterrupt
             On Ctrl-C, with a note that says what was kept: finished stages, or the network if fine-tuning had begun.
         """
+        return self._fit(X, y, sample_weight)
+
+    @available_if(passes_make_sense)  # type: ignore[untyped-decorator]
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> "PretrainedRegressor":
+        """Learn from some more rows.
+
+        The first call pretrains on its rows, and its targets' mean and standard deviation standardise those of all
+        calls, so it should be typical. Each call then does one pass of fine-tuning over its labelled rows, with the
+        optimiser going on where the call before left it. After `fit` or `layerwise.load`, fine-tuning goes on from
+        there with a fresh optimiser.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            As in `fit`. The first call needs a known value of each output; later ones need none.
+        sample_weight : array-like of shape (n_samples,), default=None
+            As in `fit`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As for `fit`.
+        AttributeError
+            With early stopping or a schedule of the learning rate, which rule whole fits.
+        TrainingDiverged, KeyboardInterrupt
+            As for `fit`.
+        """
+        return self._fit(X, y, sample_weight, once=True)
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, *, once: bool = False) -> "PretrainedRegressor":
         with self._fitting() as fitted:
-            show = self._progress()
+            show = self._watch(fitted, (X, y, sample_weight))
             settings = self._settings()
-            X = self._matrix(X, settings[1])
+            kept = self._kept(settings[0], always=once)
+            goes_on = kept is not None and kept.network is not None
+            X = self._matrix(X, settings[1], kept)
             _require_target(self, y)
-            numbers, is_vector = known_numbers(y, self.unlabeled)
+            numbers, is_vector = known_numbers(y, self.unlabeled, required=not (once and goes_on))
             check_consistent_length(X, numbers)
+            weights, X, numbers = counting(check_sample_weight(sample_weight, X), X, numbers)
+            if np.isnan(numbers).all(axis=0).any() and not (once and goes_on):
+                raise ValueError("The sample_weight of every known value of an output is zero.")
             labelled: Array = np.logical_not(np.isnan(numbers).all(axis=1))
 
-            mean, scale = _standard(numbers)
-            fitted |= {"y_mean_": mean, "y_scale_": scale, "n_labeled_": int(labelled.sum())}
+            if goes_on and numbers.shape[1] != len(self.y_mean_):
+                raise ValueError(f"y has {numbers.shape[1]} outputs, but the fit before had {len(self.y_mean_)}.")
+            mean, scale = (self.y_mean_, self.y_scale_) if goes_on else _standard(numbers, weights)
+            before = self.n_labeled_ if once and goes_on else 0
+            fitted |= {"y_mean_": mean, "y_scale_": scale, "n_labeled_": before + int(labelled.sum())}
             fitted["_y_is_vector"] = is_vector
             try:
                 self._learn(
@@ -111,6 +166,9 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
                     output="identity",
                     loss="squared_error",
                     groups=None,
+                    weights=weights,
+                    kept=kept,
+                    once=once,
                     seed=self._seed(),
                     show=show,
                 )
@@ -133,13 +191,15 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
         predicted: Array = self._apply(self._checked(X), 0).astype(np.float64) * self.y_scale_ + self.y_mean_
         return predicted.ravel() if self._y_is_vector else predicted
 
-    def score(self, X: Any, y: Any) -> float:
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return R^2 on the known targets, the mean over the outputs.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), default=None
+            How much each row counts.
 
         Returns
         -------
@@ -152,7 +212,11 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
         if numbers.shape[1] != predicted.shape[1]:
             raise ValueError(f"y has {numbers.shape[1]} outputs, but fit had {predicted.shape[1]}.")
         known = ~np.isnan(numbers)
-        scores = [r2_score(numbers[k, i], predicted[k, i]) for i, k in enumerate(known.T)]
+        weights = check_sample_weight(sample_weight, predicted)
+        scores = [
+            r2_score(numbers[k, i], predicted[k, i], sample_weight=None if weights is None else weights[k])
+            for i, k in enumerate(known.T)
+        ]
         return float(np.mean(scores))
 
     def __sklearn_tags__(self) -> Tags:
@@ -161,10 +225,18 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
         return tags
 
 
-def _standard(numbers: Array) -> tuple[Array, Array]:
-    """Return the mean and the standard deviation (1 for a constant) of each column's known values."""
+def _standard(numbers: Array, weights: Array | None) -> tuple[Array, Array]:
+    """Return the weighted mean and standard deviation (1 for a constant) of each column's known values."""
+    if weights is not None:
+        known = np.where(np.isnan(numbers), 0.0, weights[:, None])
+        shares = known / known.sum(axis=0)
     with np.errstate(over="ignore", invalid="ignore"):
-        mean, scale = np.nanmean(numbers, axis=0), np.nanstd(numbers, axis=0)
+        if weights is None:
+            mean, scale = np.nanmean(numbers, axis=0), np.nanstd(numbers, axis=0)
+        else:
+            mean = np.nansum(shares * numbers, axis=0)
+            scale = np.sqrt(np.nansum(shares * (numbers - mean) ** 2, axis=0))
     if not (np.isfinite(mean).all() and np.isfinite(scale).all()):
         raise ValueError("Input y contains values whose variance is too large for float64. Scale y down.")
-    return mean, np.where(scale > 0, scale, 1.0)
+    constant = np.nanmin(numbers, axis=0) == np.nanmax(numbers, axis=0)
+    return mean, np.where((scale > 0) & ~constant, scale, 1.0)

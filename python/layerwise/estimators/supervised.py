@@ -10,11 +10,13 @@ from sklearn.utils.validation import _check_feature_names, check_is_fitted
 
 from layerwise import checks, finetuning, initializers, restarts, supervised_pretraining
 from layerwise.estimators.autoencoder import StackedAutoencoder
-from layerwise.estimators.base import OUTPUT_KEY, PRETRAINING_KEY, START_KEY, Architecture, LayerwiseEstimator
+from layerwise.estimators.base import OUTPUT_KEY, PRETRAINING_KEY, START_KEY, LayerwiseEstimator
+from layerwise.estimators.continuing import Architecture, Kept
 from layerwise.estimators.labels import check_unlabeled
+from layerwise.estimators.watching import Watch
+from layerwise.estimators.weights import label_weights
 from layerwise.finetuning import FineTuning
 from layerwise.network import DenseLayer
-from layerwise.progress import Progress
 from layerwise.supervised_pretraining import SupervisedPretraining, pretrain_supervised
 
 Array = NDArray[Any]
@@ -75,8 +77,10 @@ class PretrainedEstimator(LayerwiseEstimator):
         rules = checks.per_layer(self._where("initializer"), autoencoder.initializer, len(sizes), initializers.resolve)
         return Architecture(sizes, kinds, rules)
 
-    def _matrix(self, X: Any, before: Any) -> Any:
-        """Return X for fit; with a fitted autoencoder, in its dtype and with its features."""
+    def _matrix(self, X: Any, before: Any, kept: Kept | None) -> Any:
+        """Return X for fit; with a fitted autoencoder or a kept network, in its dtype and with its features."""
+        if kept is not None:
+            return self._checked(X, dtype=kept.dtype)
         if not isinstance(before, StackedAutoencoder):
             return self._checked(X, reset=True)
         data = self._checked(X, reset=True, dtype=before.network_.dtype)
@@ -89,7 +93,15 @@ class PretrainedEstimator(LayerwiseEstimator):
         return data
 
     def _hidden_layers(
-        self, fitted: dict[str, Any], X: Array, before: Any, shape: Architecture, seed: int, show: Progress
+        self,
+        fitted: dict[str, Any],
+        X: Array,
+        before: Any,
+        shape: Architecture,
+        seed: int,
+        show: Watch,
+        weights: Array | None,
+        kept: Kept | None,
     ) -> list[DenseLayer]:
         """Return the hidden layers to stack: pretrained here, pretrained before, or at a random start."""
         fitted |= {"stages_": [], "history_": []}
@@ -99,7 +111,7 @@ class PretrainedEstimator(LayerwiseEstimator):
         if before is None:
             key = checks.subkey(seed, START_KEY)
             return finetuning.random_layers(X.shape[1], shape.sizes, shape.kinds, shape.starts, key, X.dtype)
-        self._pretrain(fitted, X, before, shape, seed, show)
+        self._pretrain(fitted, X, before, shape, seed, show, weights, kept)
         return [stage.encoder for stage in fitted["stages_"]]
 
     def _pretrain_supervised(
@@ -107,14 +119,19 @@ class PretrainedEstimator(LayerwiseEstimator):
         fitted: dict[str, Any],
         X: Array,
         Y: Array,
+        row_weights: Array | None,
         settings: SupervisedPretraining,
         shape: Architecture,
         output: str,
         seed: int,
-        show: Progress,
+        show: Watch,
+        kept: Kept | None,
     ) -> list[DenseLayer]:
-        """Pretrain all layers on the targets of the labelled rows; return the hidden layers to stack."""
-        fitted |= {"stages_": [], "history_": []}
+        """Pretrain the layers that are not kept on the labelled rows' targets; return the hidden layers to stack."""
+        if len(Y) == 0:
+            raise ValueError("Supervised pretraining needs labelled rows, and there are none.")
+        done = [] if kept is None else kept.stages
+        fitted |= {"stages_": list(done), "history_": [] if kept is None else kept.history}
         for stage in pretrain_supervised(
             X,
             Y,
@@ -123,9 +140,12 @@ class PretrainedEstimator(LayerwiseEstimator):
             output=output,
             activation=shape.kinds,
             initializer=shape.starts,
+            row_weights=row_weights,
+            done=done,
             seed=checks.subkey(seed, PRETRAINING_KEY),
             threads=self._threads(),
-            callbacks=[show],
+            callbacks=show.callbacks,
+            out_of_time=show.out_of_time,
             report=show.report,
             owner=self._where(),
         ):
@@ -144,21 +164,54 @@ class PretrainedEstimator(LayerwiseEstimator):
         output: str,
         loss: str,
         groups: Array | None,
+        weights: Array | None,
+        factors: Array | None = None,
+        bias: Array | None = None,
+        kept: Kept | None,
+        once: bool,
         seed: int,
-        show: Progress,
+        show: Watch,
     ) -> None:
-        """Do the three steps: pretrain, stack, fine-tune."""
+        """Do the three steps: pretrain, stack, fine-tune; what is `kept` of a fit before is not done again.
+
+        `weights` are those of all rows; `factors` multiply those of the labelled ones for fine-tuning. `bias` is
+        where the output layer's biases start. `once`: a pass of partial_fit.
+        """
         shape, before, finetuning_settings = settings
+        of_labels = label_weights(None if weights is None else weights[labelled], factors)
+        row_weights = None if of_labels is None else of_labels.astype(X.dtype)
         rows = X if labelled.all() else np.ascontiguousarray(X[labelled])
-        if isinstance(before, SupervisedPretraining):
-            hidden = self._pretrain_supervised(fitted, rows, Y, before, shape, output, seed, show)
+        if kept is not None and kept.network is not None:
+            fitted |= {"stages_": kept.stages, "history_": kept.history}
+            network = kept.network
         else:
-            hidden = self._hidden_layers(fitted, X, before, shape, seed, show)
-        hidden = restarts.restarted(hidden, finetuning_settings.start, shape.starts, checks.subkey(seed, START_KEY))
-        network = finetuning.stack(hidden, Y.shape[1], output, seed=checks.subkey(seed, OUTPUT_KEY))
+            if isinstance(before, SupervisedPretraining):
+                hidden = self._pretrain_supervised(
+                    fitted, rows, Y, row_weights, before, shape, output, seed, show, kept
+                )
+            else:
+                hidden = self._hidden_layers(fitted, X, before, shape, seed, show, weights, kept)
+            key = checks.subkey(seed, START_KEY)
+            hidden = restarts.restarted(hidden, finetuning_settings.start, shape.starts, key)
+            key = checks.subkey(seed, OUTPUT_KEY)
+            network = finetuning.stack(hidden, Y.shape[1], output, seed=key, bias=bias)
+        if len(Y) == 0:  # partial_fit without a label
+            self._collect(fitted, network, [])
+            return
         show.report(f"fine-tuning on {len(Y)} labelled rows of {len(X)}")
         self._finetune(
-            fitted, network, rows, Y, finetuning_settings, seed, show, loss=loss, n_hidden=len(hidden), groups=groups
+            fitted,
+            network,
+            rows,
+            Y,
+            finetuning_settings.replace(epochs=1) if once else finetuning_settings,
+            seed,
+            show,
+            loss=loss,
+            n_hidden=len(shape.sizes),
+            groups=groups,
+            row_weights=row_weights,
+            memory=self._memory_of(fitted, finetuning_settings) if once else None,
         )
 
 

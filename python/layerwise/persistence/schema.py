@@ -48,9 +48,10 @@ def encode_estimator(estimator: Any, tensors: Tensors, place: str) -> dict[str, 
     name = type(estimator).__name__
     if ESTIMATORS.get(name) is not type(estimator):
         raise TypeError(f"Only {sorted(ESTIMATORS)} can be saved. Got {type(estimator)}.")
+    no_callbacks = {"callbacks": None} if "callbacks" in estimator.get_params(deep=False) else {}  # code is not data
     params = {
         key: _encode_value(value, tensors, f"{place}{key}.", key)
-        for key, value in estimator.get_params(deep=False).items()
+        for key, value in (estimator.get_params(deep=False) | no_callbacks).items()
     }
     store = _Store(tensors)
     fitted: dict[str, Any] = {
@@ -93,6 +94,8 @@ def decode_estimator(data: Any, tensors: Tensors) -> Any:
     store.take_out()
     _check_sizes(name, attributes)
     vars(estimator).update(attributes)
+    if hasattr(estimator, "_check_loaded"):
+        estimator._check_loaded()
     return estimator
 
 
@@ -111,9 +114,11 @@ def _check_sizes(name: str, attributes: dict[str, Any]) -> None:
             raise FormatError("a target's mean or scale is not a finite number, or the scale is not positive")
     if not fits:
         raise FormatError(f"the network's sizes do not fit the other attributes of {name}")
-    output = {"PretrainedClassifier": "softmax", "PretrainedRegressor": "identity"}.get(name)
-    if output is not None and layers[-1].activation.name != output:
-        raise FormatError(f"the output layer of a {name} is not {output}")
+    outputs = {"PretrainedClassifier": ("softmax", "sigmoid"), "PretrainedRegressor": ("identity",)}.get(name)
+    several = layers[-1].activation.name == "sigmoid" and name == "PretrainedClassifier"  # its classes are columns
+    fits = not several or attributes["classes_"].tolist() == list(range(layers[-1].n_out))
+    if outputs is not None and not (fits and layers[-1].activation.name in outputs):
+        raise FormatError(f"the output layer of a {name} is not {' or '.join(outputs)}")
 
 
 def _encode_fitted(value: Any, kind: str, store: "_Store", name: str) -> Any:
@@ -133,8 +138,8 @@ def _decode_fitted(value: Any, kind: str, store: "_Store") -> Any:
         return _decode_labels(value)
     if kind == "tensor":
         return store.get(value, 1)
-    expected = bool if kind == "flag" else int
-    if type(value) is not expected or value < 0:
+    expected = {"flag": bool, "number": float}.get(kind, int)
+    if type(value) is not expected or (kind == "count" and value < 0):
         raise FormatError(f"{value!r} where a {kind} is expected")
     return value
 
@@ -151,6 +156,8 @@ def _encode_value(value: Any, tensors: Tensors, place: str, name: str) -> Any:
         return value
     if isinstance(value, (list, np.ndarray)):
         return [_encode_value(one, tensors, place, name) for one in value]
+    if isinstance(value, dict):  # class_weight
+        return {"dict": [_encode_value(list(pair), tensors, place, name) for pair in value.items()]}
     if isinstance(value, (tuple, range)):
         return {"tuple": [_encode_value(one, tensors, place, name) for one in value]}
     if isinstance(value, Settings) and SETTINGS.get(type(value).__name__) is type(value):
@@ -183,6 +190,8 @@ def _decode_value(data: Any, tensors: Tensors) -> Any:
     ((kind_of_value, value),) = data.items()
     if kind_of_value == "tuple":
         return tuple(_decode_value(one, tensors) for one in value)
+    if kind_of_value == "dict":
+        return dict(_decode_value(pair, tensors) for pair in value)
     if kind_of_value == "float" and value in ("nan", "inf", "-inf"):
         return float(value)
     if kind_of_value == "fitted":

@@ -1,0 +1,86 @@
+"""Callbacks for the estimators' `callbacks`: a log with a line per epoch, and a file with the best model so far.
+
+A callback is a callable on an `EpochRecord`; one that returns True ends the stage at work: the pretraining of that
+layer, or fine-tuning. One with a method `attach` is given, when a fit begins, a function that returns the estimator as
+if the fit had ended after the current epoch (None while it pretrains), and None when the fit is over.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from layerwise.training import EpochRecord
+
+
+class JSONLines:
+    """Callback that appends each epoch to a file, as a JSON object in a line of its own.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Made if it does not exist. Each line is written whole and at once, so that others may read while training runs.
+
+    Examples
+    --------
+    >>> from layerwise import JSONLines, PretrainedClassifier
+    >>> model = PretrainedClassifier(callbacks=JSONLines("epochs.jsonl")).fit(X, y)
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = path
+
+    def __call__(self, record: EpochRecord) -> None:
+        """Append an epoch; its fields are those of `EpochRecord`."""
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(record)) + "\n")
+
+    def __repr__(self) -> str:
+        """Return the call that makes this object."""
+        return f"JSONLines({os.fspath(self.path)!r})"
+
+
+class BestModel:
+    """Callback that saves the estimator whenever an epoch of fine-tuning is the best so far.
+
+    The best is the least validation loss where there is one (`early_stopping`), else the least training loss. The file
+    is replaced whole or not at all, so that it always holds a model that `layerwise.load` reads.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Attributes
+    ----------
+    best_loss : float
+        Of the model in the file; infinity before the first.
+
+    Examples
+    --------
+    >>> from layerwise import BestModel, PretrainedClassifier
+    >>> model = PretrainedClassifier(callbacks=[BestModel("best.layerwise")]).fit(X, y)
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = path
+        self.best_loss = float("inf")
+        self._current: Callable[[], Any] | None = None
+
+    def attach(self, current: Callable[[], Any] | None) -> None:
+        """Begin or end a fit: `current` returns the estimator as it stands."""
+        self._current = current
+        if current is not None:
+            self.best_loss = float("inf")
+
+    def __call__(self, record: EpochRecord) -> None:
+        """Save the estimator if this epoch is the best so far."""
+        loss = record.loss if record.validation_loss is None else record.validation_loss
+        model = None if self._current is None or loss >= self.best_loss else self._current()
+        if model is not None:
+            model.save(self.path)
+            self.best_loss = loss
+
+    def __repr__(self) -> str:
+        """Return the call that makes this object."""
+        return f"BestModel({os.fspath(self.path)!r})"

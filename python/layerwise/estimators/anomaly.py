@@ -1,0 +1,351 @@
+"""Anomaly detection: rows that a stacked autoencoder, trained on the others, cannot rebuild."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import OutlierMixin
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import gen_batches
+from sklearn.utils.validation import check_is_fitted
+
+from layerwise import checks
+from layerwise.checks import Parameter
+from layerwise.estimators.autoencoder import StackedAutoencoder
+from layerwise.estimators.base import LayerwiseEstimator
+from layerwise.estimators.explanation import Explanation
+from layerwise.network import Network
+
+Array = NDArray[Any]
+
+BLOCK = 4096  # rows that are scored at a time, so that no float64 copy of all rows is needed
+WIDEST = (256, 128)  # of the layers that hidden_layer_sizes="auto" takes
+FENCE = 1.5  # Tukey's: quartile distances above the upper quartile
+
+
+class _Underlying(StackedAutoencoder):
+    """The autoencoder inside a detector; what it complains of are the detector's parameters."""
+
+    def _where(self, name: str = "") -> Parameter:
+        return Parameter("AnomalyDetector", name)
+
+
+class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
+    """Outlier detector: a deep autoencoder learns to rebuild the rows, and what it cannot rebuild is an anomaly.
+
+    The error of a column is the square of (observed - rebuilt) / scale, where scale is the column's standard deviation
+    in training; a row's score is minus the mean over its columns (Sakurada & Yairi 2014).
+
+    Parameters
+    ----------
+    hidden_layer_sizes : sequence of int, int or "auto", default="auto"
+        "auto": two layers, of half and of a quarter of the columns (rounded up), but at most 256 and 128 units.
+    contamination : "auto" or float in (0, 0.5], default="auto"
+        Where the threshold `offset_` lies. A number: that share of the training rows is below it. "auto": the upper
+        fence of the training rows' root mean square errors r (Tukey 1977), Q3 + 1.5 (Q3 - Q1) with the quartiles Q1 and
+        Q3 of r, so that the rows decide how many stand out; of normally distributed r it would cut off 0.35 %.
+    standardize : bool, default=True
+        Subtract each column's mean and divide by its standard deviation (1 for a constant) before anything else, so
+        that columns count alike whatever their units. False takes X as it is: the scale is then 1.
+    pretraining : "auto", Autoencoder or DenoisingAutoencoder, default="auto"
+    finetuning : None, "auto" or FineTuning, default="auto"
+    activation : str, activation, or a list with one a layer, default="auto"
+    initializer : str, initializer, or a list with one a layer, default="auto"
+        As in `StackedAutoencoder`, but fine-tuned as a whole by default: what counts here is the reconstruction.
+    n_jobs, random_state, verbose
+        As in `PretrainedClassifier`.
+
+    Attributes
+    ----------
+    offset_ : float
+        ``decision_function(X) = score_samples(X) - offset_``; rows below 0 are anomalies.
+    mean_, scale_ : ndarray of shape (n_features_in_,), float64
+        What `standardize` subtracts and divides by (0 and 1 without it).
+    stages_, history_, network_, coefs_, intercepts_, n_iter_, n_features_in_, feature_names_in_
+        As in `StackedAutoencoder`; the network works on standardised columns.
+
+    Notes
+    -----
+    Anomalies among the training rows are rebuilt a little, too: few do no harm, many do. The threshold rests on the
+    training rows' own errors, which are smaller than those of new rows if there are few rows for so many weights;
+    a float `contamination` on the low side or a validation set of normal rows tells.
+
+    Examples
+    --------
+    >>> from layerwise import AnomalyDetector
+    >>> detector = AnomalyDetector(contamination=0.01, random_state=0).fit(X_normal)
+    >>> suspect = detector.score_samples(X_new).argmin()
+    >>> detector.explain(X_new[suspect], top=5)  # doctest: +SKIP
+    """
+
+    contamination: Any
+    standardize: Any
+    network_: Network
+    mean_: Array
+    scale_: Array
+    offset_: float
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = "auto",
+        *,
+        contamination: Any = "auto",
+        standardize: bool = True,
+        pretraining: Any = "auto",
+        finetuning: Any = "auto",
+        activation: Any = "auto",
+        initializer: Any = "auto",
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.contamination = contamination
+        self.standardize = standardize
+        self.pretraining = pretraining
+        self.finetuning = finetuning
+        self.activation = activation
+        self.initializer = initializer
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any = None) -> AnomalyDetector:  # noqa: ARG002 (scikit-learn's convention)
+        """Learn to rebuild the rows, and set the threshold by how well that went.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Normal rows, or mostly normal ones.
+        y : ignored
+            Present because scikit-learn's pipelines pass it.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a parameter or X is not allowed.
+        TrainingDiverged
+            If a loss is not a finite number; the estimator is then as it was before.
+        KeyboardInterrupt
+            On Ctrl-C, with a note that says what was kept: finished stages, or the network if fine-tuning had begun.
+        """
+        with self._fitting() as fitted:
+            contamination = self._contamination()
+            standardize = checks.boolean(self._where("standardize"), self.standardize)
+            X = self._checked(X, reset=True)
+            mean, scale = _moments(X) if standardize else (np.zeros(X.shape[1]), np.ones(X.shape[1]))
+            Z = _standardized(X, mean, scale)
+            inner = _Underlying(**self._inner_parameters(X.shape[1]))
+            try:
+                inner.fit(Z)
+            except KeyboardInterrupt as stop:
+                stop.__notes__.clear()  # this estimator adds its own
+                raise
+            finally:  # also what Ctrl-C left; nothing after an error
+                kept = {name: value for name, value in vars(inner).items() if name.endswith("_")}
+                if "network_" in kept:
+                    rows = gen_batches(len(Z), BLOCK)
+                    network, threads = kept["network_"], self._threads()
+                    errors = np.concatenate([_errors(network, Z[block], threads).mean(axis=1) for block in rows])
+                    offset = _fence(errors) if contamination is None else np.percentile(-errors, 100 * contamination)
+                    kept |= {"mean_": mean, "scale_": scale, "offset_": float(offset)}
+                fitted |= kept
+        return self
+
+    def score_samples(self, X: Any) -> NDArray[np.float64]:
+        """Return how normal each row is: minus the mean over the columns of the squared standardised errors.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+            At most 0, which is a perfectly rebuilt row; lower is more abnormal.
+        """
+        check_is_fitted(self)
+        with np.errstate(over="ignore"):  # beyond all floats is -inf: as abnormal as can be
+            return np.concatenate([-errors.mean(axis=1) for errors in self._blocks_of_errors(self._checked(X))])
+
+    def score_features(self, X: Any) -> NDArray[np.float64]:
+        """Return how normal each value is: minus its squared standardised error.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), float64
+            The mean of a row is its `score_samples`.
+        """
+        check_is_fitted(self)
+        return np.concatenate([-errors for errors in self._blocks_of_errors(self._checked(X))])
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """Return the scores above the threshold: negative for anomalies.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+        """
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Any) -> NDArray[np.int64]:
+        """Return -1 for anomalies and 1 for the other rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), int64
+        """
+        return np.where(self.decision_function(X) >= 0, 1, -1)
+
+    def reconstruct(self, X: Any) -> Array:
+        """Return the rows as the network rebuilds them: what it expects, in the units of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), of the fitted dtype
+        """
+        check_is_fitted(self)
+        data = self._checked(X)
+        with np.errstate(over="ignore"):
+            rebuilt: Array = (self._apply(data, 0) * self.scale_ + self.mean_).astype(data.dtype)
+        return rebuilt
+
+    def explain(self, row: Any, top: int | None = None) -> Explanation:
+        """Tell which columns make a row abnormal.
+
+        Parameters
+        ----------
+        row : array-like of shape (n_features,) or (1, n_features), or a pandas Series
+        top : int, default=None
+            Only so many columns, those with the greatest shares; None for all.
+
+        Returns
+        -------
+        Explanation
+            `ColumnError` tuples (column, observed, expected, share), the greatest share first; prints as a table.
+
+        Raises
+        ------
+        ValueError
+            If `row` is not one row that fits the fitted data, or `top` is not a positive integer.
+        """
+        check_is_fitted(self)
+        if top is not None:
+            top = checks.integer(Parameter("explain", "top"), top, 1)
+        table = _as_table(row)
+        observed = self._checked(table)
+        if len(observed) != 1:
+            raise ValueError(f"explain takes one row. Got {len(observed)} rows.")
+        ((errors,),) = self._blocks_of_errors(observed)
+        expected = self.reconstruct(table)[0]
+        names = getattr(self, "feature_names_in_", range(len(errors)))
+        return Explanation.of(names, observed[0], expected, errors, self.offset_, top)
+
+    # --- inside -------------------------------------------------------------------------------------------------
+
+    def _contamination(self) -> float | None:
+        value = self.contamination
+        if isinstance(value, str) and value == "auto":
+            return None
+        try:
+            return checks.real(self._where("contamination"), value, 0, 0.5, open_low=True)
+        except checks.InvalidParameterError:
+            raise self._where("contamination").error('"auto" or a number in (0, 0.5]', value) from None
+
+    def _inner_parameters(self, n_features: int) -> dict[str, Any]:
+        params = {
+            name: value
+            for name, value in self.get_params(deep=False).items()
+            if name not in ("contamination", "standardize")
+        }
+        if isinstance(self.hidden_layer_sizes, str) and self.hidden_layer_sizes == "auto":
+            params["hidden_layer_sizes"] = default_sizes(n_features)
+        return params
+
+    def _blocks_of_errors(self, X: Array) -> Iterator[NDArray[np.float64]]:
+        for rows in gen_batches(len(X), BLOCK):
+            yield _errors(self.network_, self._network_input(X[rows]), self._threads())
+
+    def _network_input(self, X: Array) -> Array:
+        return _standardized(X, self.mean_, self.scale_)
+
+    def _apply(self, X: Array, first: int, last: int | None = None, *, logits: bool = False) -> Array:
+        if first == 0:  # rows as the user gives them
+            X = self._network_input(X)
+        return super()._apply(X, first, last, logits=logits)
+
+    def _n_hidden(self) -> int:
+        return len(self.network_.layers) // 2
+
+    def _check_loaded(self) -> None:
+        """Raise ValueError if attributes read from a file do not fit each other."""
+        shape = (self.n_features_in_,)
+        if self.mean_.shape != shape or self.scale_.shape != shape:
+            raise ValueError("mean_ or scale_ does not have one value a column")
+        if not (np.isfinite(self.mean_).all() and np.isfinite(self.scale_).all() and (self.scale_ > 0).all()):
+            raise ValueError("a column's mean or scale is not a finite number, or the scale is not positive")
+
+
+def default_sizes(n_features: int) -> tuple[int, int]:
+    """Return what hidden_layer_sizes="auto" means for so many columns."""
+    return min(-(-n_features // 2), WIDEST[0]), min(-(-n_features // 4), WIDEST[1])
+
+
+def _moments(X: Array) -> tuple[Array, Array]:
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaler = StandardScaler().fit(X)  # float64 inside; knows a constant column from one that only rounds
+    mean, scale = np.asarray(scaler.mean_, np.float64), np.asarray(scaler.scale_, np.float64)
+    if not (np.isfinite(mean).all() and np.isfinite(scale).all()):
+        raise ValueError("Input X contains values whose variance is too large for float64. Scale X down.")
+    return mean, scale
+
+
+def _standardized(X: Array, mean: Array, scale: Array) -> Array:
+    """Return (X - mean) / scale in X's dtype; bounded, so that a row far out of range cannot overflow the network."""
+    limit = np.sqrt(np.finfo(X.dtype).max)
+    Z = np.empty(X.shape, X.dtype)
+    for rows in gen_batches(len(X), BLOCK):
+        with np.errstate(over="ignore"):
+            Z[rows] = np.clip((X[rows] - mean) / scale, -limit, limit)
+    return Z
+
+
+def _errors(network: Network, Z: Array, threads: int) -> NDArray[np.float64]:
+    with np.errstate(over="ignore", invalid="ignore"):
+        errors: NDArray[np.float64] = np.square(Z.astype(np.float64) - network.apply(Z, threads=threads))
+    return errors
+
+
+def _fence(errors: NDArray[np.float64]) -> float:
+    lower, upper = np.percentile(np.sqrt(errors), [25, 75])
+    return -float((upper + FENCE * (upper - lower)) ** 2)
+
+
+def _as_table(row: Any) -> Any:
+    """Return one row as a table of one row; a pandas Series keeps its names."""
+    if hasattr(row, "to_frame") and not hasattr(row, "columns"):
+        return row.to_frame().T
+    return row if hasattr(row, "columns") or np.ndim(row) != 1 else np.asarray(row)[np.newaxis]

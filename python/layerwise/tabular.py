@@ -1,0 +1,164 @@
+"""Tables with categories and holes: `tabular_pipeline` puts scikit-learn's own transformers before an estimator."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Number
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import MissingIndicator, SimpleImputer
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, QuantileTransformer, StandardScaler
+
+from layerwise import checks
+from layerwise.checks import Parameter
+
+Array = NDArray[Any]
+
+WHERE = Parameter("tabular_pipeline")
+
+
+class RankGauss(QuantileTransformer):  # type: ignore[misc]
+    """scikit-learn's QuantileTransformer, without its warning that a small table has few quantiles."""
+
+    def fit(self, X: Any, y: Any = None) -> RankGauss:
+        """Learn the quantiles.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : ignored
+
+        Returns
+        -------
+        self
+        """
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "n_quantiles .* is greater than the total number of samples")
+            super().fit(X, y)
+        return self
+
+
+class Columns:
+    """Chooses a table's columns when a ColumnTransformer is fitted: the categories, or all others.
+
+    Parameters
+    ----------
+    categorical : "auto" or list of str or int
+    chosen : bool
+        Whether to choose the categories.
+    """
+
+    def __init__(self, categorical: Any, *, chosen: bool) -> None:
+        self.categorical, self.chosen = categorical, chosen
+
+    def __call__(self, X: Any) -> list[int]:
+        """Return the numbers of the columns (scikit-learn 1.6 finds no polars column by its name)."""
+        named = hasattr(X, "columns")
+        columns: list[Any] = list(X.columns) if named else list(range(np.shape(X)[1]))
+        if isinstance(self.categorical, str):
+            of = [_is_category(X[name] if named else np.asarray(X)[:, name]) for name in columns]
+        else:
+            unknown = [name for name in self.categorical if name not in columns]
+            if unknown:
+                raise ValueError(f"X has no column {unknown[0]!r}, which 'categorical' names. It has {columns}.")
+            of = [name in self.categorical for name in columns]
+        return [number for number, category in enumerate(of) if category == self.chosen]
+
+    def __repr__(self) -> str:
+        """Return the call that makes it."""
+        return f"Columns({self.categorical!r}, chosen={self.chosen})"
+
+
+def _is_category(column: Any) -> bool:
+    """Return whether a column holds anything but numbers: strings, categories, bool, or objects of several kinds."""
+    dtype = column.dtype
+    kind = getattr(dtype, "kind", None)  # of NumPy and of pandas
+    if kind is None or hasattr(dtype, "is_numeric"):  # polars
+        return not dtype.is_numeric()
+    if kind == "O" and isinstance(dtype, np.dtype):  # not pandas' own strings and categories
+        present = [value for value in column.tolist() if not (value is None or value is np.nan)]
+        numbers = all(isinstance(value, Number) and not isinstance(value, bool) for value in present)
+        return not (present and numbers)
+    return kind not in "iuf"
+
+
+def tabular_pipeline(estimator: Any, *, categorical: Any = "auto", min_frequency: Any = None) -> Pipeline:
+    """Put what a table with categories and holes needs before an estimator.
+
+    Numbers: holes take the median; then rank-Gauss, their quantiles mapped to those of a normal distribution (1,000
+    quantiles, learned on at most 10,000 rows drawn with a fixed seed), scaled to mean 0 and variance 1. A flag for each
+    column that had holes in training says where they were. Categories: a column of 0 and 1 for each level, a hole being
+    a level too; a level that was not there in training is all zeros, or counts with the rare ones. All is fitted on the
+    rows that `fit` gets, and comes out as float32.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Such as PretrainedClassifier, PretrainedRegressor, StackedAutoencoder or AnomalyDetector; used as it is.
+    categorical : "auto" or list of str or int, default="auto"
+        The columns that hold categories, by name (by number in arrays). "auto": those that do not hold numbers
+        (strings, categories, bool).
+    min_frequency : int >= 1, float in (0, 1) or None, default=None
+        Levels with fewer rows than that (or than that share of them) become one level, "infrequent".
+
+    Returns
+    -------
+    sklearn.pipeline.Pipeline
+        Steps "columns", "float32", and the estimator under its class name in lower case, so that
+        ``pretrainedclassifier__pretraining__corruption__rate`` is a parameter.
+
+    Raises
+    ------
+    InvalidParameterError
+        At the call, if a parameter is not allowed.
+
+    Examples
+    --------
+    >>> from layerwise import PretrainedClassifier, tabular_pipeline
+    >>> model = tabular_pipeline(PretrainedClassifier((200, 100))).fit(frame, y)  # doctest: +SKIP
+    """
+    if not hasattr(estimator, "fit") or isinstance(estimator, type):
+        raise WHERE.child("estimator").error("an estimator (an object with fit)", estimator)
+    if not (isinstance(categorical, str) and categorical == "auto"):
+        named = checks.is_sequence(categorical) and all(
+            isinstance(name, str) or checks.is_number(name, int) for name in categorical
+        )
+        if not named:
+            raise WHERE.child("categorical").error('"auto" or a list of column names or numbers', categorical)
+        categorical = list(categorical)
+    _check_min_frequency(min_frequency)
+    numbers = Columns(categorical, chosen=False)
+    columns = ColumnTransformer(
+        [
+            (
+                "numbers",
+                Pipeline(
+                    [
+                        ("fill", SimpleImputer(strategy="median", keep_empty_features=True)),
+                        ("rank", RankGauss(output_distribution="normal", random_state=0)),
+                        ("scale", StandardScaler()),  # a value that many rows share at either end is 5.2 from 0
+                    ]
+                ),
+                numbers,
+            ),
+            ("missing", MissingIndicator(error_on_new=False), numbers),
+            (
+                "categories",
+                OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=min_frequency, sparse_output=False),
+                Columns(categorical, chosen=True),
+            ),
+        ],
+    )
+    cast = FunctionTransformer(np.asarray, kw_args={"dtype": np.float32}, feature_names_out="one-to-one")
+    return Pipeline([("columns", columns), ("float32", cast), (type(estimator).__name__.lower(), estimator)])
+
+
+def _check_min_frequency(value: Any) -> None:
+    if value is None or (checks.is_number(value, int) and value >= 1):
+        return
+    if not (isinstance(value, float) and 0 < value < 1):
+        raise WHERE.child("min_frequency").error("None, a positive integer, or a number in (0, 1)", value)
