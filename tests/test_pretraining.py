@@ -204,6 +204,17 @@ def test_emphasis_is_part_of_the_training_loss() -> None:
     assert len({stage.weights.tobytes() for stage in runs}) == 4
 
 
+def test_emphasis_divides_the_loss_by_where_the_noise_fell() -> None:
+    X = unit_data()
+    still = {"corruption": Masking(0.1), "epochs": 1, "optimizer": SGD(1e-300), "loss": "squared_error"}
+    plain, corrupted, clean = (
+        next(pretrain(X, [6], DenoisingAutoencoder(emphasis=emphasis, **still))).history[0].loss  # type: ignore[arg-type]
+        for emphasis in (None, Emphasis(1, 0), Emphasis(0, 1))
+    )
+    assert corrupted + clean == pytest.approx(plain, rel=1e-12)
+    assert 0.05 < corrupted / plain < 0.2
+
+
 def test_levels_by_input_are_checked_at_the_call() -> None:
     X = unit_data()
     list(pretrain(X, (5, 4), DenoisingAutoencoder(corruption=[Masking([0.1] * 12), Swap([0.1] * 5)], epochs=1)))
