@@ -225,6 +225,8 @@ def test_bounds_leave_frozen_layers_alone():
             assert network.weights(i).tobytes() == layers[i].W.tobytes()
             assert network.bias(i).tobytes() == layers[i].b.tobytes()
         assert (network.weights(1) != layers[1].W).all()
+        gradient = plan.gradient(X, Y)[1]
+        assert not gradient[: layers[0].W.size + layers[0].b.size].any()
     steps = []
     for frozen in ([], [True, False, True]):  # what is frozen is no part of the norm
         network = make_network(layers)

@@ -19,8 +19,8 @@ void check(const Network<T>& machine, const Recipe& recipe, const GibbsSpec& gib
   require(recipe.loss == (binary ? Loss::sigmoid_cross_entropy : Loss::squared_error),
           "the loss of a Boltzmann machine is sigmoid_cross_entropy with binary visible units, squared_error with Gaussian ones");
   require(recipe.noise.kind == NoiseKind::none && recipe.dropout.empty() && recipe.frozen.empty() && recipe.rate_scale.empty() &&
-              !recipe.missing_targets,
-          "a Boltzmann machine has no noise, dropout, frozen layers, rate_scale or missing_targets");
+              !recipe.missing_targets && !recipe.penalties.any(),
+          "a Boltzmann machine has no noise, dropout, frozen layers, rate_scale, missing_targets or penalties");
   const auto rounded = [](double x) { return static_cast<double>(static_cast<T>(x)); };
   const auto share = [&](double x) { return x >= 0 && rounded(x) < 1; };
   const auto not_negative = [&](double x) { return x >= 0 && std::isfinite(rounded(x)); };

@@ -52,6 +52,7 @@ struct PenaltySpec {
 
   bool of_activations() const { return !activation_l1.empty() || !sparsity.empty() || !contraction.empty(); }
   bool clips() const { return clip_value != 0 || clip_norm != 0; }
+  bool any() const { return l1 != 0 || of_activations() || clips() || max_norm != 0; }
 };
 
 struct Recipe {
