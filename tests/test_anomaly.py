@@ -319,7 +319,7 @@ def test_bad_contamination_is_named(bad: Any) -> None:
         ("standardize", "yes"),
         ("hidden_layer_sizes", (3, 0)),
         ("pretraining", None),
-        ("pretraining", "none"),
+        ("pretraining", "supervised"),
         ("finetuning", 3),
         ("activation", "none"),
         ("initializer", "none"),

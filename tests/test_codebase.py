@@ -183,7 +183,7 @@ FLOORS = [
     {"persistence"},
     {"estimators"},
     {"datasets", "measurements", "paired", "plots", "tabular"},
-    {"comparison", "health"},
+    {"comparison", "health", "rivals"},
     {"demo"},
     {"cli"},
     {"__init__", "__main__"},

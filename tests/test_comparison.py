@@ -28,9 +28,10 @@ from layerwise import (
     compare,
     comparison,
 )
-from layerwise.comparison import BOOSTING, LINEAR, PRETRAINED, RANDOM, RIDGE, SELF_TRAINING, SPREADING
+from layerwise.comparison import PRETRAINED, RANDOM
 from layerwise.datasets import load_digits
 from layerwise.paired import Difference, duration, table
+from layerwise.rivals import BOOSTING, LINEAR, RIDGE, SELF_TRAINING, SPREADING
 
 NETWORK = PretrainedClassifier((6, 5), pretraining=DenoisingAutoencoder(epochs=2), finetuning=FineTuning(epochs=5))
 NUMBERS = PretrainedRegressor((6,), pretraining=DenoisingAutoencoder(epochs=2), finetuning=FineTuning(epochs=5))
@@ -161,7 +162,7 @@ def test_all_rivals_of_a_classifier() -> None:
     assert text.endswith(result.verdict)
 
 
-@pytest.mark.parametrize("pretraining", ["supervised", SupervisedPretraining(epochs=2), "autoencoder"])
+@pytest.mark.parametrize("pretraining", ["supervised", SupervisedPretraining(epochs=2), "autoencoder", "rbm"])
 def test_other_ways_to_pretrain(pretraining: Any) -> None:
     X, y = digits()
     model = clone(NETWORK).set_params(pretraining=pretraining, finetuning=FineTuning(epochs=5, start="histogram"))
@@ -169,7 +170,11 @@ def test_other_ways_to_pretrain(pretraining: Any) -> None:
     train, test, known = comparison._Target(NETWORK, y, True).split(0, 0.25, 60)
     model.set_params(random_state=0).fit(X[train], np.where(known, y[train], -1))
     assert result.scores[PRETRAINED][0] == model.score(X[test], y[test])
-    assert result.scores[RANDOM] == compare(NETWORK, X, y, seeds=1, labels=60, rivals=()).scores[RANDOM]
+    model.set_params(
+        pretraining=None, finetuning=FineTuning(epochs=5), activation=model.network_.layers[0].activation.name
+    )
+    model.fit(X[train], np.where(known, y[train], -1))
+    assert result.scores[RANDOM][0] == model.score(X[test], y[test])  # the same units, whatever "auto" means
 
 
 def test_rivals_of_a_regressor(capsys: pytest.CaptureFixture[str]) -> None:

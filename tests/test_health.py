@@ -225,7 +225,8 @@ def test_layers_that_learned_labels_or_nothing_are_not_judged_by_their_skill() -
     X, y = digits()
     supervised = PretrainedClassifier((20, 9), pretraining="supervised", finetuning=NONE, random_state=0)
     half = PretrainedClassifier((20, 9), pretraining=Autoencoder(epochs=[5, 0]), finetuning=NONE, random_state=0)
-    for model, judged in ((supervised, [False, False]), (half, [True, False])):
+    machines = PretrainedClassifier((20, 9), pretraining="rbm", finetuning=NONE, random_state=0)
+    for model, judged in ((machines, [True, True]), (supervised, [False, False]), (half, [True, False])):
         diagnosis, _ = told(model, X, y)
         assert [layer.skill is not None for layer in diagnosis.layers] == judged
         assert [layer.copying is not None for layer in diagnosis.layers] == judged

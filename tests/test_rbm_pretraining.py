@@ -104,6 +104,29 @@ def test_a_layer_is_the_references_machine(changes: dict) -> None:
     np.testing.assert_allclose([record.loss for record in stage.history], expected, rtol=1e-11)
 
 
+@pytest.mark.parametrize("persistent", [False, True])
+def test_row_weights_count_in_the_start_and_in_every_step(persistent: bool) -> None:
+    X, seed = binary_data(), 9
+    weights = np.arange(60) % 3 * 0.7
+    settings = RestrictedBoltzmannMachine(
+        epochs=2, batch_size=16, optimizer=Momentum(0.2, 0.8), alpha=0.0, persistent=persistent, sample_visible=True
+    )
+    (stage,) = pretrain(X, [5], settings, seed=seed, row_weights=weights, initializer=Normal(0.1))
+    key = checks.subkey(seed, 1)
+    p = (60 * (weights @ X / weights.sum()) + 0.5) / 61
+    W = 0.1 * _core.random_normal(checks.subkey(key, 0), 0, 40).reshape(8, 5)
+    expected = Machine(W, np.log(p / (1 - p)), np.zeros(5))
+    engine_seed = checks.subkey(key, 2)
+    batches = [rows for epoch in range(2) for rows in reference_random.batches(engine_seed, 60, 16, epoch)]
+    reference_rbm.train(
+        expected, X, batches, np.full(8, 0.2), np.full(8, 0.8), seed=engine_seed, sample_visible=True,
+        n_chains=16 if persistent else 0, row_weights=weights,
+    )  # fmt: skip
+    np.testing.assert_allclose(stage.weights, expected.W, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(stage.bias, expected.c, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(stage.decoder.bias, expected.b, rtol=1e-9, atol=1e-12)
+
+
 def test_the_log_likelihood_rises() -> None:
     X = binary_data(200)
     reached = []

@@ -134,6 +134,25 @@ def test_the_classifier_hands_its_weights_on() -> None:
     assert not np.array_equal(balanced, plain)
 
 
+def test_pretraining_goes_on_above_the_stages_done() -> None:
+    settings = SupervisedPretraining(epochs=2)
+    both = list(pretrain_supervised(X, Y, (6, 5), settings, seed=3))
+    (upper,) = pretrain_supervised(X, Y, (6, 5), settings, seed=3, done=both[:1])
+    assert upper.layer == 2
+    assert upper.weights.tobytes() == both[1].weights.tobytes()
+    with pytest.raises(ValueError, match="are not the lowest layers"):
+        pretrain_supervised(X, Y, (7, 5), settings, done=both[:1])
+
+
+def test_a_warm_fit_keeps_the_stages_below_new_layers() -> None:
+    model = classifier(warm_start=True).set_params(hidden_layer_sizes=(8,)).fit(X, CLASSES)
+    lowest = model.stages_[0].weights.tobytes()
+    model.set_params(hidden_layer_sizes=(8, 5), random_state=6).fit(X, CLASSES)
+    assert [stage.weights.shape for stage in model.stages_] == [(6, 8), (8, 5)]
+    assert model.stages_[0].weights.tobytes() == lowest
+    assert [record.layer for record in model.history_] == [1, 1, 2, 2]
+
+
 def classifier(**changes: object) -> PretrainedClassifier:
     options: dict = {
         "pretraining": SupervisedPretraining(epochs=2),

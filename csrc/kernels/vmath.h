@@ -4,7 +4,7 @@
 // a clamp is written `x > high ? high : x`, which keeps a NaN, and never the other way round.
 // The errors stated are the worst found, in units in the last place, with and without fused multiply-adds, by
 // tests/accuracy/sweep.py, which compares with the C library's functions in the next wider type: for float among one in 31 of all
-// numbers (sigmoid, tanh: all), for double among two million.
+// numbers (sigmoid, softplus, tanh: all), for double among two million.
 #pragma once
 
 #include "kernels/simd.h"

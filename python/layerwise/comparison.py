@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -12,35 +12,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import get_scorer, get_scorer_names
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline
-from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_consistent_length
 
 from layerwise import checks, datasets, supervised_pretraining
 from layerwise.checks import Parameter
 from layerwise.estimators import PretrainedClassifier
+from layerwise.estimators.base import DEFAULT_ACTIVATION
 from layerwise.estimators.labels import known_classes, known_numbers
 from layerwise.estimators.supervised import PretrainedEstimator
 from layerwise.finetuning import FineTuning
 from layerwise.paired import Difference, duration, table
-from layerwise.pretraining import BY_NAME, Autoencoder
-from layerwise.supervised_pretraining import SupervisedPretraining
+from layerwise.pretraining import usual_activation
+from layerwise.rivals import SELF_TRAINING, SPREADING, contenders, seeded
 
 Array = NDArray[Any]
 
 PRETRAINED, RANDOM = "pretrained", "not pretrained"
-LINEAR, BOOSTING, SELF_TRAINING, SPREADING = (
-    "logistic regression",
-    "gradient boosting",
-    "self-training",
-    "label spreading",
-)
-RIDGE = "ridge regression"
 MOST_ROWS = 50_000  # for label spreading, which compares each row with each other
 WHERE = Parameter("compare")
 
@@ -201,7 +192,7 @@ def compare(
     elif not isinstance(scoring, str) or scoring not in get_scorer_names():
         raise WHERE.child("scoring").error("None or the name of a scikit-learn scorer", scoring)
     scorer = get_scorer(scoring)
-    contenders, left_out = _contenders(rivals, is_classifier), dict[str, str]()
+    others, left_out = contenders(WHERE.child("rivals"), rivals, is_classifier, (PRETRAINED, RANDOM)), dict[str, str]()
     target = _Target(final, y, is_classifier)
     check_consistent_length(X, target.labelled)
 
@@ -210,10 +201,8 @@ def compare(
     for seed in chosen:
         train, test, known = target.split(seed, test_size, labels)
         if not (~known).any():
-            left_out |= dict.fromkeys(
-                {SELF_TRAINING, SPREADING} & contenders.keys(), "no training row is without a label"
-            )
-        if len(train) > MOST_ROWS and SPREADING in contenders:
+            left_out |= dict.fromkeys({SELF_TRAINING, SPREADING} & others.keys(), "no training row is without a label")
+        if len(train) > MOST_ROWS and SPREADING in others:
             left_out[SPREADING] = f"{len(train):,} rows are more than the {MOST_ROWS:,} that it can take"
         X_train, X_test = _safe_indexing(X, train), _safe_indexing(X, test)
         codes = np.where(known, target.codes[train], -1 if is_classifier else np.nan)
@@ -224,12 +213,12 @@ def compare(
             _note(scores, seconds, name, scorer(model, X_test, target.labels[test]), perf_counter() - start)
         before, columns = _columns(estimator, X_train, target.marked(train, known))
         test_columns = X_test if before is None else before.transform(X_test)
-        for name, rival in contenders.items():
+        for name, rival in others.items():
             if name in left_out:
                 continue
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # what rivals say of themselves is not the question here
-                model, start = _seeded(rival, seed), perf_counter()
+                model, start = seeded(rival, seed), perf_counter()
                 if name in (SELF_TRAINING, SPREADING):
                     model.fit(columns, codes)
                 else:
@@ -248,24 +237,6 @@ def compare(
         counts,
         {name: why for name, why in left_out.items() if name not in scores},
     )
-
-
-class Spreading(LabelSpreading):  # type: ignore[misc]
-    """Label spreading over nearest neighbours, with an answer for every row.
-
-    scikit-learn's gives no class, and then NaN, to rows that no chain of neighbours joins to a labelled one; here they
-    have the classes' shares among the labels.
-    """
-
-    def fit(self, X: Any, y: Any) -> Spreading:
-        """Spread the labels; -1 where unknown."""
-        super().fit(X, y)
-        codes = np.asarray(y)
-        shares = np.array([(codes == label).sum() for label in self.classes_]) / (codes != -1).sum()
-        lost = np.logical_not(self.label_distributions_.sum(axis=1) > 0)  # zeros or NaN
-        self.label_distributions_[lost] = shares
-        self.transduction_[lost] = self.classes_[shares.argmax()]
-        return self
 
 
 def _note(
@@ -291,10 +262,11 @@ def _final_estimator(estimator: Any) -> PretrainedEstimator:
         allowed = "a PretrainedClassifier, a PretrainedRegressor, or a Pipeline that ends in one"
         raise WHERE.child("estimator").error(allowed, estimator)
     before: Any = final.pretraining
-    named = isinstance(before, str) and before in (*BY_NAME, supervised_pretraining.NAME)
-    if not named and not isinstance(before, (Autoencoder, SupervisedPretraining)):
+    try:
+        supervised_pretraining.resolve(WHERE, before)
+    except checks.InvalidParameterError:
         allowed = "settings for pretraining (a fitted autoencoder may have seen the test rows)"
-        raise WHERE.child("estimator__pretraining").error(allowed, before)
+        raise WHERE.child("estimator__pretraining").error(allowed, before) from None
     return final
 
 
@@ -307,6 +279,8 @@ def _network(estimator: Any, seed: int, *, random: bool) -> Any:
     final = model.steps[-1][1] if isinstance(model, Pipeline) else model
     final.set_params(random_state=seed)
     if random:
+        if isinstance(final.activation, str) and final.activation == "auto":  # which may depend on the pretraining
+            final.set_params(activation=usual_activation(final.pretraining, DEFAULT_ACTIVATION))
         final.set_params(pretraining=None)
         if isinstance(final.finetuning, FineTuning):  # there is nothing pretrained to start from in another way
             final.set_params(finetuning__start="pretrained")
@@ -319,35 +293,6 @@ def _columns(estimator: Any, X: Any, y: Any) -> tuple[Any, Any]:
         return None, X
     before = clone(Pipeline(estimator.steps[:-1]))
     return before, before.fit_transform(X, y)
-
-
-def _contenders(rivals: Any, is_classifier: bool) -> dict[str, Any]:
-    """Return the rivals by name, not fitted yet."""
-    known: dict[str, Any] = {RIDGE: Ridge(), BOOSTING: HistGradientBoostingRegressor()}
-    if is_classifier:
-        known = {
-            LINEAR: LogisticRegression(max_iter=2000),
-            BOOSTING: HistGradientBoostingClassifier(),
-            SELF_TRAINING: SelfTrainingClassifier(LogisticRegression(max_iter=2000)),
-            SPREADING: Spreading(kernel="knn", max_iter=100),
-        }
-    if isinstance(rivals, str) and rivals == "auto":
-        return known
-    own = isinstance(rivals, Mapping) and all(
-        isinstance(name, str) and name not in (PRETRAINED, RANDOM, *known) and hasattr(model, "fit")
-        for name, model in rivals.items()
-    )
-    if own:
-        return dict(rivals)
-    if not checks.is_sequence(rivals) or any(not isinstance(name, str) or name not in known for name in rivals):
-        raise WHERE.child("rivals").error(f'"auto", a sequence of {list(known)}, or a dict of estimators', rivals)
-    return {name: known[name] for name in rivals}
-
-
-def _seeded(rival: Any, seed: int) -> Any:
-    model = clone(rival)
-    drawn = [name for name in model.get_params() if name == "random_state" or name.endswith("__random_state")]
-    return model.set_params(**dict.fromkeys(drawn, seed))
 
 
 class _Target:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from layerwise import measurements
 from layerwise.checks import DECODER_RANGES, Parameter, ScaleWarning
 from layerwise.network import DenseLayer
-from layerwise.pretraining import Autoencoder, Stage
+from layerwise.stage import Stage
+from layerwise.supervised_pretraining import SupervisedPretraining
 
 Array = NDArray[Any]
 
@@ -279,7 +280,7 @@ def _findings(own: LayerHealth, layer: DenseLayer) -> list[Finding]:
 
 def _rebuilds(stage: Stage) -> bool:
     """Return whether a stage has learned to rebuild its inputs: not if it has learned labels, or nothing."""
-    return isinstance(stage.settings, Autoencoder) and len(stage.history) > 0
+    return not isinstance(stage.settings, SupervisedPretraining) and len(stage.history) > 0
 
 
 def _of_the_whole(skill: float, pca_skill: float | None, width: int) -> list[Finding]:

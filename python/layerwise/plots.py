@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from layerwise import checks, measurements
 from layerwise.checks import Parameter
-from layerwise.pretraining import Stage
+from layerwise.stage import Stage
 
 Array = NDArray[Any]
 

@@ -34,6 +34,7 @@ from layerwise.settings import Settings
 from layerwise.simultaneous import LayerTraining, in_turn
 from layerwise.skill import measure
 from layerwise.stage import Stage as Stage
+from layerwise.stage import check_done
 from layerwise.training import Callback
 
 Array = NDArray[Any]
@@ -215,11 +216,7 @@ def pretrain(
     kinds = checks.per_layer(where.child("activation"), activation, len(sizes), activations.resolve)
     starts = checks.per_layer(where.child("initializer"), initializer, len(sizes), initializers.resolve)
     weights = checks.row_weights(where.child("row_weights"), row_weights, len(X), X.dtype)
-    shapes = [(stage.encoder.n_in, stage.encoder.n_out, stage.encoder.activation) for stage in done]
-    if shapes != list(zip([X.shape[1], *sizes], sizes, kinds, strict=False))[: len(done)]:
-        raise ValueError(
-            f"The stages done, {list(done)}, are not the lowest layers of a network {X.shape[1]} -> {sizes}."
-        )
+    check_done(done, X, sizes, kinds)
     seed = checks.seed_key(seed)
     threads = checks.integer(where.child("threads"), threads, 0)
     if isinstance(layer_settings[0], RestrictedBoltzmannMachine):
@@ -284,7 +281,7 @@ def _stages(
         )
 
         if machine:
-            network = rbm.start(hidden, size, activation, settings, start, key)
+            network = rbm.start(hidden, size, activation, settings, start, key, weights)
         else:
             network = _start(hidden.shape[1], size, activation, decoder, settings.tied, start, key, X.dtype)
         engine = network.engine()

@@ -82,7 +82,8 @@ class RestrictedBoltzmannMachine(Settings):
     monitor : bool, default=False
         After each epoch, measure the mean free energy of at most 1,000 training rows and, with a `validation_fraction`,
         of as many held-out ones (a growing gap means overfitting), and the mean pseudo-likelihood of the former if the
-        visible units are binary (see `layerwise.boltzmann`). They stand in the epochs' records.
+        visible units are binary (see `layerwise.boltzmann`). They stand in the epochs' records; row weights do not
+        count in them.
 
     Examples
     --------
@@ -236,15 +237,26 @@ def decoder_of(settings: RestrictedBoltzmannMachine) -> tuple[str, str]:
 
 
 def start(
-    X: Array, n_hidden: int, activation: Activation, settings: RestrictedBoltzmannMachine, initializer: Any, key: int
+    X: Array,
+    n_hidden: int,
+    activation: Activation,
+    settings: RestrictedBoltzmannMachine,
+    initializer: Any,
+    key: int,
+    row_weights: Array | None = None,
 ) -> Network:
     """Return the machine that training starts from.
 
-    The odds of an input with mean p over n rows are those of (n p + 1/2) / (n + 1), which is never 0 or 1.
+    The odds of an input with (weighted) mean p over n rows are those of (n p + 1/2) / (n + 1), which is never 0 or 1.
     """
     rule = START if _is(initializer, "auto") else initializer
     weights = initializers.draw(rule, activation.name, checks.subkey(key, 0), X.shape[1], n_hidden).astype(X.dtype)
-    visible, decoder = X.mean(axis=0, dtype=np.float64), Activation(decoder_of(settings)[0])
+    if row_weights is None:
+        visible = X.mean(axis=0, dtype=np.float64)
+    else:
+        share = row_weights.astype(np.float64)
+        visible = np.einsum("i,ij->j", share / share.sum(), X)
+    decoder = Activation(decoder_of(settings)[0])
     if settings.visible == "binary":
         p = (len(X) * visible + 0.5) / (len(X) + 1)
         visible = np.log(p / (1 - p))

@@ -1,11 +1,13 @@
 """What the pretraining of one layer leaves behind."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
 
 from layerwise import checks
+from layerwise.activations import Activation
 from layerwise.network import DenseLayer, Network
 from layerwise.settings import Settings
 from layerwise.training import EpochRecord
@@ -71,4 +73,13 @@ class Stage:
         return (
             f"<Stage {self.layer}: {self.encoder.n_in} -> {self.encoder.n_out} {self.encoder.activation.name}, "
             f"{len(self.history)} epochs, skill {self.skill:.3f}>"
+        )
+
+
+def check_done(done: Sequence[Stage], X: Array, sizes: Sequence[int], kinds: Sequence[Activation]) -> None:
+    """Raise ValueError if the stages done are not the lowest hidden layers that are asked for."""
+    shapes = [(stage.encoder.n_in, stage.encoder.n_out, stage.encoder.activation) for stage in done]
+    if shapes != list(zip([X.shape[1], *sizes], sizes, kinds, strict=False))[: len(done)]:
+        raise ValueError(
+            f"The stages done, {list(done)}, are not the lowest layers of a network {X.shape[1]} -> {sizes}."
         )

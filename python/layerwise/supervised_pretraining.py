@@ -19,6 +19,7 @@ from layerwise.optimizers import Adam, Optimizer
 from layerwise.pretraining import Pretraining, Stage
 from layerwise.schedules import CONSTANT, Schedule
 from layerwise.settings import Settings
+from layerwise.stage import check_done
 from layerwise.training import Callback
 
 Array = NDArray[Any]
@@ -85,6 +86,7 @@ def pretrain_supervised(
     activation: Any = "sigmoid",
     initializer: Any = "auto",
     row_weights: Array | None = None,
+    done: Sequence[Stage] = (),
     seed: int = 0,
     threads: int = 0,
     callbacks: Sequence[Callback] = (),
@@ -105,7 +107,7 @@ def pretrain_supervised(
         None: its defaults.
     output : {"softmax", "sigmoid", "identity"}, default="softmax"
         Activation of each output layer, which decides on the loss: cross-entropy, or the squared error for "identity".
-    activation, initializer, row_weights, seed, threads, callbacks, out_of_time, report, owner
+    activation, initializer, row_weights, done, seed, threads, callbacks, out_of_time, report, owner
         As in `pretrain`.
 
     Yields
@@ -119,7 +121,7 @@ def pretrain_supervised(
     InvalidParameterError
         At the call, before any work, if a setting is not allowed.
     ValueError
-        At the call, if X or Y is not a matrix, or if they have different numbers of rows.
+        At the call, if stages done do not fit, if X or Y is not a matrix, or if they have different numbers of rows.
     TrainingDiverged
         If a loss or a weight is not a finite number.
     """
@@ -133,12 +135,13 @@ def pretrain_supervised(
     kinds = checks.per_layer(where.child("activation"), activation, len(sizes), activations.resolve)
     starts = checks.per_layer(where.child("initializer"), initializer, len(sizes), initializers.resolve)
     weights = checks.row_weights(where.child("row_weights"), row_weights, len(X), X.dtype)
+    check_done(done, X, sizes, kinds)
     seed = checks.seed_key(seed)
     threads = checks.integer(where.child("threads"), threads, 0)
     targets = np.ascontiguousarray(Y, X.dtype)
     layers = list(zip(sizes, layer_settings, kinds, starts, strict=True))
     return _stages(
-        X, targets, weights, layers, output, seed, threads, callbacks, out_of_time, report or (lambda _: None)
+        X, targets, weights, done, layers, output, seed, threads, callbacks, out_of_time, report or (lambda _: None)
     )
 
 
@@ -146,6 +149,7 @@ def _stages(
     X: Array,
     Y: Array,
     row_weights: Array | None,
+    done: Sequence[Stage],
     layers: Sequence[tuple[int, Any, Activation, Any]],  # size, checked settings, activation, initialiser
     output: str,
     seed: int,
@@ -155,7 +159,9 @@ def _stages(
     report: Callable[[str], object],
 ) -> Iterator[Stage]:
     loss, hidden = LOSSES[output], X
-    for depth, (size, settings, activation, start) in enumerate(layers):
+    for stage in done:
+        hidden = stage.network().apply(hidden, 0, 1, threads=threads)
+    for depth, (size, settings, activation, start) in list(enumerate(layers))[len(done) :]:
         layer, key = depth + 1, checks.subkey(seed, depth + 1)
         n_in, n_out = hidden.shape[1], Y.shape[1]
         report(f"layer {layer}: {n_in} -> {size} {activation.name}, on the targets, output {output}, {loss}")

@@ -123,11 +123,13 @@ class PretrainedEstimator(CallbackSupportMixin, LayerwiseEstimator):  # type: ig
         output: str,
         seed: int,
         show: Watch,
+        kept: Kept | None,
     ) -> list[DenseLayer]:
-        """Pretrain all layers on the targets of the labelled rows; return the hidden layers to stack."""
+        """Pretrain the layers that are not kept on the labelled rows' targets; return the hidden layers to stack."""
         if len(Y) == 0:
             raise ValueError("Supervised pretraining needs labelled rows, and there are none.")
-        fitted |= {"stages_": [], "history_": []}
+        done = [] if kept is None else kept.stages
+        fitted |= {"stages_": list(done), "history_": [] if kept is None else kept.history}
         for stage in pretrain_supervised(
             X,
             Y,
@@ -137,6 +139,7 @@ class PretrainedEstimator(CallbackSupportMixin, LayerwiseEstimator):  # type: ig
             activation=shape.kinds,
             initializer=shape.starts,
             row_weights=row_weights,
+            done=done,
             seed=checks.subkey(seed, PRETRAINING_KEY),
             threads=self._threads(),
             callbacks=show.callbacks,
@@ -181,7 +184,9 @@ class PretrainedEstimator(CallbackSupportMixin, LayerwiseEstimator):  # type: ig
             network = kept.network
         else:
             if isinstance(before, SupervisedPretraining):
-                hidden = self._pretrain_supervised(fitted, rows, Y, row_weights, before, shape, output, seed, show)
+                hidden = self._pretrain_supervised(
+                    fitted, rows, Y, row_weights, before, shape, output, seed, show, kept
+                )
             else:
                 hidden = self._hidden_layers(fitted, X, before, shape, seed, show, weights, kept)
             key = checks.subkey(seed, START_KEY)
