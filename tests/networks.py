@@ -106,11 +106,23 @@ class Randomness:
     seed: int
     layers: list
     kind: str = "none"
-    level: float = 0.0
+    level: float | tuple = 0.0  # a tuple has one a column
     dropout: tuple = ()
+    exact: bool = False
+    emphasis: tuple = ()  # weights of corrupted and clean cells
+    data: np.ndarray | None = None  # for swap noise
 
     def noise(self, x, rows, t):
-        return reference_random.corrupt(x, self.kind, self.level, -1.0, 1.0, seed=self.seed, rows=rows, step=t)
+        level = np.array(self.level) if isinstance(self.level, tuple) else self.level
+        return reference_random.corrupt(
+            x, self.kind, level, -1.0, 1.0, seed=self.seed, rows=rows, step=t, exact=self.exact, data=self.data
+        )
+
+    def cell_weights(self, rows, t):
+        level = np.array(self.level) if isinstance(self.level, tuple) else self.level
+        n_in = self.layers[0].W.shape[0]
+        hit = reference_random.chosen(n_in, level, seed=self.seed, rows=rows, step=t, exact=self.exact)
+        return np.where(hit, *self.emphasis)
 
     def scales(self, rows, t):
         found = []
@@ -121,7 +133,17 @@ class Randomness:
 
     def settings(self):
         """The same for a Recipe."""
-        noise = _core.Noise(self.kind, self.level, -1.0, 1.0)
+        by_column = isinstance(self.level, tuple)
+        weights = dict(zip(("corrupted_weight", "clean_weight"), self.emphasis, strict=False))
+        noise = _core.Noise(
+            self.kind,
+            0.0 if by_column else self.level,
+            -1.0,
+            1.0,
+            self.level if by_column else (),
+            self.exact,
+            **weights,
+        )
         return {"seed": self.seed, "noise": noise, "dropout": list(self.dropout)}
 
 

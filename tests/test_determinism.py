@@ -17,7 +17,7 @@ every_network = pytest.mark.parametrize("name", NETWORKS)
 WITHOUT_FMA = {"x86-64-v2"}
 
 
-def bits(name, dtype, threads, rows=150, batch_size=33, pieces=((0, 12),), optimizer="adam"):
+def bits(name, dtype, threads, rows=150, batch_size=33, pieces=((0, 12),), optimizer="adam", **more):
     """Everything the engine computes, as bytes: weights and moments after a run, its loss, and what is read from it."""
     layers = make_layers(name, dtype)
     loss = losses_of(layers)[-1]
@@ -25,7 +25,7 @@ def bits(name, dtype, threads, rows=150, batch_size=33, pieces=((0, 12),), optim
     weights = np.linspace(0.5, 2, rows).astype(dtype)
     random = Randomness(3, layers, "masking", 0.2, (0.25,) * (len(layers) - 1) + (0.0,))
     network = make_network(layers)
-    plan = make_plan(network, loss, optimizer, batch_size, alpha=0.01, threads=threads, **random.settings())
+    plan = make_plan(network, loss, optimizer, batch_size, alpha=0.01, threads=threads, **random.settings(), **more)
     rates = 0.01 * 0.9 ** np.arange(12)
     losses = [plan.run(X, Y, first, n, rates[first : first + n].copy(), None, weights).loss for first, n in pieces]
     value, gradient = plan.gradient(X, Y, weights, 5)
@@ -122,14 +122,23 @@ def test_a_gradient_does_not_depend_on_the_blocks_it_is_computed_in():
         np.testing.assert_array_equal(other, gradients[0])
 
 
+PENALTIES = [
+    {"l1": 0.01, "activation_l1": [0.1, 0.0]},
+    {"sparsity": [1.0, 0.0], "sparsity_target": 0.2},
+    {"contraction": [0.3, 0.0]},
+]
+
+
 def digest():
     """One hash a network and dtype: what test_same_bits_for_every_instruction_set compares."""
+    penalties = [_core.Penalties(**options, clip_norm=0.05, max_norm=0.7) for options in PENALTIES]
     found = {}
     for name in NETWORKS:
         for dtype in (np.float32, np.float64):
-            numbers = bits(name, dtype, 2)
-            text = b"".join(b if isinstance(b, bytes) else np.float64(b).tobytes() for b in numbers)
-            found[f"{name} {dtype.__name__}"] = hashlib.sha256(text).hexdigest()
+            for i, more in enumerate([{}, *({"penalties": one} for one in penalties if name == "tied")]):
+                numbers = bits(name, dtype, 2, **more)
+                text = b"".join(b if isinstance(b, bytes) else np.float64(b).tobytes() for b in numbers)
+                found[f"{name} {dtype.__name__} {i}"] = hashlib.sha256(text).hexdigest()
     return found
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load as unpack
 
+import layerwise
 from layerwise import (
     Autoencoder,
     FineTuning,
@@ -26,6 +27,8 @@ from layerwise import (
     persistence,
 )
 from layerwise.network import DenseLayer, Network
+from layerwise.persistence import schema
+from layerwise.settings import Settings
 
 X = _core.random_uniform(0, 0, 200).reshape(40, 5)
 Y = np.arange(40) % 3
@@ -225,3 +228,13 @@ def test_copied_weights_stay_read_only(again: Any) -> None:
     for array in [*model.coefs_, *model.intercepts_, *(a for layer in layers for a in (layer.weights, layer.bias))]:
         assert not array.flags.writeable
     np.testing.assert_array_equal(model.transform(X), make(StackedAutoencoder).transform(X))
+
+
+@pytest.mark.parametrize("name", layerwise.__all__)
+def test_files_hold_every_kind_of_settings(name: str) -> None:
+    kind = getattr(layerwise, name)
+    if not (isinstance(kind, type) and issubclass(kind, Settings)):
+        return
+    numbers = {field: [0.5, 1, None] for field in kind().get_params(deep=False)}
+    for settings in (kind(), kind(**numbers)):
+        assert schema._decode_value(schema._encode_value(settings, {}, "", "settings"), {}) == settings

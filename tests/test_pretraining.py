@@ -12,6 +12,7 @@ from layerwise import (
     Adam,
     Autoencoder,
     DenoisingAutoencoder,
+    Emphasis,
     EpochRecord,
     Gaussian,
     InvalidParameterError,
@@ -19,6 +20,7 @@ from layerwise import (
     PReLU,
     SaltAndPepper,
     ScaleWarning,
+    Swap,
     TrainingDiverged,
     _core,
     checks,
@@ -174,13 +176,40 @@ def test_a_validation_part_has_a_row_at_least() -> None:
     assert stage.history[0].validation_loss is None
 
 
-@pytest.mark.parametrize("corruption", [Masking(0.5), Gaussian(0.3), SaltAndPepper(0.4), "masking", None], ids=str)
+CORRUPTIONS = [
+    Masking(0.5), Masking(0.5, exact=True), Masking([0.5] * 12), Gaussian(0.3), Gaussian([0.3] * 12),
+    SaltAndPepper(0.4), Swap(), Swap([0.5] * 12), "masking", "swap", None,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("corruption", CORRUPTIONS, ids=str)
 def test_corruption_changes_training_but_not_the_target(corruption: object) -> None:
     X = unit_data()
     (plain,) = pretrain(X, [6], Autoencoder(epochs=5), seed=2)
     (noisy,) = pretrain(X, [6], DenoisingAutoencoder(corruption=corruption, epochs=5), seed=2)
     assert np.array_equal(plain.weights, noisy.weights) == (corruption is None)
     assert noisy.history[-1].loss < noisy.history[0].loss
+
+
+def test_emphasis_is_part_of_the_training_loss() -> None:
+    X = unit_data()
+    runs = [
+        next(pretrain(X, [6], DenoisingAutoencoder(corruption=Swap(0.4), emphasis=emphasis, epochs=5), seed=2))
+        for emphasis in (None, Emphasis(1, 1), "double", "full", Emphasis(2, 0))
+    ]
+    plain, ones, double, full, twice = (stage.history[0].loss for stage in runs)
+    assert plain == ones > double > full
+    assert plain > 0
+    assert twice == pytest.approx(2 * full, rel=0.2)
+    assert len({stage.weights.tobytes() for stage in runs}) == 4
+
+
+def test_levels_by_input_are_checked_at_the_call() -> None:
+    X = unit_data()
+    list(pretrain(X, (5, 4), DenoisingAutoencoder(corruption=[Masking([0.1] * 12), Swap([0.1] * 5)], epochs=1)))
+    for noise in (Masking([0.1] * 11), [Masking(), Gaussian([0.1] * 4)], [Masking([0.1] * 12), Masking([0.1] * 12)]):
+        with pytest.raises(InvalidParameterError, match=r"'pretraining__corruption__\w+' parameter .* layer"):
+            pretrain(X, (5, 4), DenoisingAutoencoder(corruption=noise))
 
 
 def test_salt_and_pepper_takes_the_extremes_of_the_data() -> None:

@@ -1,4 +1,7 @@
-"""The reference against finite differences, published facts and known answers. Needs no compiled engine."""
+"""The reference against finite differences, published facts and known answers.
+
+tests/test_gradients.py has the table of gradients of single autoencoders.
+"""
 
 import copy
 import itertools
@@ -6,51 +9,11 @@ import math
 
 import numpy as np
 import pytest
+from gradient_cases import KINKED, LOSSES, make_layer, make_targets
+from test_gradients import check_gradient
 
-from layerwise import reference, reference_random
+from layerwise import reference, reference_penalties, reference_random
 from layerwise.reference import Layer
-
-# name, parameter, learn: a row for each activation, and for each way its parameter can be learned
-ACTIVATIONS = [
-    ("identity", None, "fixed"),
-    ("sigmoid", None, "fixed"),
-    ("tanh", None, "fixed"),
-    ("relu", None, "fixed"),
-    ("leaky_relu", 0.2, "fixed"),
-    ("prelu", 0.25, "fixed"),
-    ("prelu", 0.25, "shared"),
-    ("prelu", -0.5, "unit"),
-    ("elu", 1.0, "fixed"),
-    ("elu", 0.7, "fixed"),
-    ("softplus", None, "fixed"),
-    ("gelu", None, "fixed"),
-    ("gelu_tanh", None, "fixed"),
-    ("silu", None, "fixed"),
-    ("swish", 1.5, "fixed"),
-    ("swish", 1.0, "shared"),
-    ("swish", -0.8, "unit"),
-    ("softmax", None, "fixed"),
-]
-KINKED = {"relu", "leaky_relu", "prelu", "elu"}
-# loss: the output activation it prescribes, or None when every activation may stand there
-LOSSES = {"squared_error": None, "sigmoid_cross_entropy": "sigmoid", "softmax_cross_entropy": "softmax"}
-
-
-def make_layer(rng, n_in, n_out, name="identity", parameter=None, learn="fixed", tied_to=-1):
-    if learn == "shared":
-        parameter = np.array([parameter])
-    elif learn == "unit":
-        parameter = parameter + rng.uniform(-0.2, 0.2, n_out)
-    W = None if tied_to >= 0 else rng.normal(0, 0.7, (n_in, n_out))
-    return Layer(W, rng.normal(0, 0.3, n_out), name, parameter, learn, tied_to)
-
-
-def make_targets(rng, loss, rows, outputs):
-    if loss == "squared_error":
-        return rng.normal(size=(rows, outputs))
-    if loss == "sigmoid_cross_entropy":
-        return rng.uniform(size=(rows, outputs))
-    return rng.dirichlet(np.ones(outputs), rows)
 
 
 def away_from_kinks(make, dropout=(), margin=0.02):
@@ -61,56 +24,6 @@ def away_from_kinks(make, dropout=(), margin=0.02):
         if all(np.abs(z).min() > margin for (_, z, _), layer in trace if layer.activation in KINKED):
             return X, layers
     raise AssertionError
-
-
-def check_gradient(X, T, layers, loss, h=1e-3, **options):
-    """Each block of the gradient equals the fourth-order central difference to a relative 1e-8."""
-
-    def objective():
-        return reference.loss_and_gradients(X, T, layers, loss, **options)[1]
-
-    gradient = reference.loss_and_gradients(X, T, layers, loss, **options)[2]
-    blocks = zip(reference.learned_arrays(layers), reference.learned_arrays(gradient), strict=True)
-    for (i, name, array), (_, _, analytic) in blocks:
-        numeric = np.empty_like(array)
-        for place in np.ndindex(array.shape):
-            kept = array[place]
-            value = {}
-            for k in (-2, -1, 1, 2):
-                array[place] = kept + k * h
-                value[k] = objective()
-            array[place] = kept
-            numeric[place] = (value[-2] - 8 * value[-1] + 8 * value[1] - value[2]) / (12 * h)
-        error = np.linalg.norm(numeric - analytic) / max(np.linalg.norm(analytic), 1e-4)
-        assert error < 1e-8, f"layer {i}, {name}: relative error {error:.1e}"
-
-
-def test_every_registered_name_has_a_row():
-    assert {name for name, _, _ in ACTIVATIONS} == set(reference._VALUE)
-    assert {(name, learn) for name, _, learn in ACTIVATIONS} >= {
-        (name, learn) for name in ("prelu", "swish") for learn in ("fixed", "shared", "unit")
-    }
-
-
-@pytest.mark.parametrize("alpha", [0.0, 0.1], ids=["", "l2"])
-@pytest.mark.parametrize("dropped", [False, True], ids=["", "dropout"])
-@pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize(("name", "parameter", "learn"), ACTIVATIONS)
-def test_gradient_is_the_finite_difference(name, parameter, learn, loss, tied, dropped, alpha):
-    rows, inputs, units = 4, 3, 2
-    output = (name, parameter, learn) if LOSSES[loss] is None else (LOSSES[loss], None, "fixed")
-
-    def make(rng):
-        hidden = make_layer(rng, inputs, units, name, parameter, learn)
-        layers = [hidden, make_layer(rng, units, inputs, *output, tied_to=0 if tied else -1)]
-        return rng.normal(size=(rows, inputs)), layers
-
-    mask = np.where(np.arange(rows * units).reshape(rows, units) % 3 == 0, 0.0, 1 / 0.7)
-    dropout = [mask, None] if dropped else []
-    X, layers = away_from_kinks(make, dropout)
-    T = make_targets(np.random.default_rng(9), loss, rows, inputs)
-    check_gradient(X, T, layers, loss, alpha=alpha, dropout=dropout)
 
 
 @pytest.mark.parametrize("missing", [False, True], ids=["known", "missing"])
@@ -130,7 +43,7 @@ def test_gradient_of_an_unrolled_stack_with_row_weights_and_missing_targets(loss
     if missing:
         T[1, 2] = T[3, 0] = T[3, 3] = np.nan
     row_weights = np.array([1.0, 0.5, 0.0, 3.0, 2.0])
-    check_gradient(X, T, layers, loss, alpha=0.05, row_weights=row_weights, missing_targets=missing)
+    check_gradient(X, T, layers, loss, loss, alpha=0.05, row_weights=row_weights, missing_targets=missing)
 
 
 def test_loss_is_the_mean_over_rows_of_the_sum_over_outputs():
@@ -271,6 +184,57 @@ def test_losses_do_not_overflow():
     p, t = np.array([[1e4, -1e4]]), np.array([[0.0, 1.0]])
     assert reference.loss(p, t, "sigmoid_cross_entropy")[0] == 2e4
     assert reference.loss(p, t, "softmax_cross_entropy")[0] == 2e4
+
+
+# Penalties.
+
+
+@pytest.mark.parametrize("name", sorted(set(reference._VALUE) - {"softmax"}))
+def test_contraction_is_the_squared_norm_of_the_jacobian(name):
+    rng = np.random.default_rng(0)
+    layer, X, h = make_layer(rng, 3, 4, name, 0.7), rng.normal(size=(5, 3)), 1e-4
+    share = np.array([0.1, 0.2, 0.3, 0.4, 0.0])
+
+    def code(x):
+        return reference.dense_forward(x, layer.W, layer.b, name, parameter=0.7)[1]
+
+    jacobian = np.stack([(code(X + h * e) - code(X - h * e)) / (2 * h) for e in np.eye(3)])
+    z = X @ layer.W + layer.b
+    value = reference_penalties.contraction(layer.W, z, share, name, 0.7)[0]
+    assert math.isclose(value, share @ (jacobian**2).sum(axis=(0, 2)), rel_tol=1e-6)
+
+
+def test_contraction_of_a_sigmoid_is_the_papers_closed_form():
+    rng = np.random.default_rng(1)
+    W, z = rng.normal(size=(3, 4)), rng.normal(size=(1, 4))
+    a = 1 / (1 + np.exp(-z))
+    by_hand = np.sum((a * (1 - a)) ** 2 * (W**2).sum(axis=0))
+    assert math.isclose(reference_penalties.contraction(W, z, np.ones(1), "sigmoid")[0], by_hand, rel_tol=1e-14)
+
+
+def test_sparsity_is_least_at_its_target():
+    share = np.full(4, 0.25)
+    at = lambda mean: reference_penalties.kl_sparsity(np.full((4, 2), mean), share, 0.2)  # noqa: E731
+    assert at(0.2)[0] == 0
+    np.testing.assert_allclose(at(0.2)[1], 0, atol=1e-15)
+    by_hand = 2 * (0.2 * math.log(0.2 / 0.5) + 0.8 * math.log(0.8 / 0.5))
+    assert math.isclose(at(0.5)[0], by_hand, rel_tol=1e-14)
+    assert np.isfinite([at(0.0)[0], at(1.0)[0]]).all()
+    assert (at(0.0)[1] < 0).all()
+    assert (at(1.0)[1] > 0).all()
+
+
+def test_bounds():
+    g = [np.array([3.0, -4.0]), np.array([[12.0]])]
+    reference_penalties.clip_by_norm(g, 20.0)
+    assert g[0].tolist() == [3, -4]
+    reference_penalties.clip_by_norm(g, 6.5)  # the norm is 13
+    np.testing.assert_allclose(np.concatenate([g[0], g[1][0]]), [1.5, -2, 6])
+    reference_penalties.clip_by_value(g, 1.75)
+    np.testing.assert_allclose(np.concatenate([g[0], g[1][0]]), [1.5, -1.75, 1.75])
+    W = np.array([[3.0, 0.3, 0.0], [4.0, 0.4, 0.0]])
+    reference_penalties.bound_norms(W, 1.0)
+    np.testing.assert_allclose(W, [[0.6, 0.3, 0], [0.8, 0.4, 0]])
 
 
 # Optimisers: each step against the published formula, worked out by hand for two steps of one number.

@@ -19,7 +19,9 @@ from layerwise import (
     Adam,
     AdamW,
     Autoencoder,
+    ContractiveAutoencoder,
     DenoisingAutoencoder,
+    Emphasis,
     FineTuning,
     Gaussian,
     InvalidParameterError,
@@ -33,7 +35,9 @@ from layerwise import (
     RMSProp,
     SaltAndPepper,
     Sparse,
+    SparseAutoencoder,
     SupervisedPretraining,
+    Swap,
     Swish,
     activations,
     checks,
@@ -49,9 +53,10 @@ from layerwise.checks import Parameter
 from layerwise.settings import Settings
 
 KINDS = [
-    SGD, Momentum, Nesterov, Adagrad, RMSProp, Adam, AdamW, Masking, Gaussian, SaltAndPepper, LeakyReLU, PReLU, ELU,
-    GELU, Swish, Normal, Sparse, Autoencoder, DenoisingAutoencoder, RestrictedBoltzmannMachine, FineTuning,
-    *schedules.BY_NAME.values(), *momentum_schedules.MOMENTUM_SCHEDULES, SupervisedPretraining,
+    SGD, Momentum, Nesterov, Adagrad, RMSProp, Adam, AdamW, Masking, Gaussian, SaltAndPepper, Swap, Emphasis, LeakyReLU,
+    PReLU, ELU, GELU, Swish, Normal, Sparse, Autoencoder, DenoisingAutoencoder, SparseAutoencoder,
+    ContractiveAutoencoder, RestrictedBoltzmannMachine, FineTuning, *schedules.BY_NAME.values(),
+    *momentum_schedules.MOMENTUM_SCHEDULES, SupervisedPretraining,
 ]  # fmt: skip
 WHERE = Parameter("Thing", "setting")
 BAD_NUMBERS = [None, "x", True, [1], np.nan, np.inf, -np.inf, -1.0, 1 + 1j, object()]
@@ -118,7 +123,7 @@ def test_optimizers_by_name_are_those_of_the_engine(name: str) -> None:
 
 def test_every_engine_name_has_settings() -> None:
     assert tuple(optimizers.BY_NAME) == optimizers._core.OPTIMIZERS
-    assert ("none", *corruption.BY_NAME) == corruption._core.NOISES
+    assert ("none", *corruption.BY_NAME, "dropout") == corruption._core.NOISES  # dropout: FineTuning.input_dropout
 
 
 @pytest.mark.parametrize("name", activations.NAMES)
@@ -150,9 +155,8 @@ def test_activation_settings() -> None:
         (optimizers.resolve, Adam, "beta_2"),
         (optimizers.resolve, Adam, "epsilon"),
         (optimizers.resolve, AdamW, "weight_decay"),
-        (corruption.resolve, Masking, "rate"),
-        (corruption.resolve, Gaussian, "scale"),
-        (corruption.resolve, SaltAndPepper, "rate"),
+        (corruption.resolve_emphasis, Emphasis, "corrupted"),
+        (corruption.resolve_emphasis, Emphasis, "clean"),
         (initializers.resolve, Normal, "scale"),
         (initializers.resolve, Sparse, "scale"),
         (initializers.resolve, Sparse, "connections"),
@@ -162,6 +166,90 @@ def test_activation_settings() -> None:
 def test_bad_numbers_are_named(resolve: object, settings: type[Settings], name: str, bad: object) -> None:
     with pytest.raises(InvalidParameterError, match=rf"^The 'setting__{name}' parameter of Thing must be .* Got "):
         resolve(WHERE, settings(**{name: bad}))  # type: ignore[operator]
+
+
+PENALTIES = [
+    (SparseAutoencoder, "sparsity"),
+    (SparseAutoencoder, "sparsity_target"),
+    (SparseAutoencoder, "activation_l1"),
+    (ContractiveAutoencoder, "contraction"),
+]
+
+
+@pytest.mark.parametrize(("settings", "name"), PENALTIES)
+@pytest.mark.parametrize("bad", [*[b for b in BAD_NUMBERS if b != [1]], [0.1, -1.0], [0.1]], ids=repr)
+def test_bad_penalties_are_named(settings: type[Autoencoder], name: str, bad: object) -> None:
+    with pytest.raises(InvalidParameterError, match=rf"^The 'setting__{name}' parameter of Thing must be .* Got "):
+        settings(**{name: bad}).check(WHERE, 2)
+
+
+def test_penalties_must_fit_the_activation() -> None:
+    (sparse,) = SparseAutoencoder().check(WHERE, 1)
+    for name in activations.NAMES:
+        if name in ("sigmoid", "tanh", "softmax"):
+            sparse.check_activation(WHERE, name)
+        else:
+            with pytest.raises(InvalidParameterError, match=rf"'setting__sparsity' .* 0 for {name} units"):
+                sparse.check_activation(WHERE, name)
+            SparseAutoencoder(sparsity=0, activation_l1=0.1).check_activation(WHERE, name)
+    for bad in (0, 1):
+        with pytest.raises(InvalidParameterError, match=r"'setting__sparsity_target' .* \(0, 1\)"):
+            SparseAutoencoder(sparsity_target=bad).check(WHERE, 1)
+    ContractiveAutoencoder().check_activation(WHERE, "gelu_tanh")
+    ContractiveAutoencoder(contraction=0).check_activation(WHERE, "softmax")
+    with pytest.raises(InvalidParameterError, match=r"'setting__contraction' .* 0 for softmax units"):
+        ContractiveAutoencoder().check_activation(WHERE, "softmax")
+
+
+@pytest.mark.parametrize("name", pretraining.BY_NAME)
+def test_pretraining_by_name(name: str) -> None:
+    assert pretraining.resolve(WHERE, name) == pretraining.BY_NAME[name]()
+
+
+LEVELS = [(Masking, "rate"), (Gaussian, "scale"), (SaltAndPepper, "rate"), (Swap, "rate")]
+
+
+@pytest.mark.parametrize(("settings", "name"), LEVELS)
+@pytest.mark.parametrize("bad", [*[b for b in BAD_NUMBERS if b != [1]], [0.1, -1.0], (0.5, "x"), [[0.5]]], ids=repr)
+def test_bad_levels_are_named(settings: type[Settings], name: str, bad: object) -> None:
+    with pytest.raises(InvalidParameterError, match=rf"^The 'setting__{name}' parameter of Thing must be .* Got "):
+        corruption.resolve(WHERE, settings(**{name: bad}))
+
+
+@pytest.mark.parametrize(("settings", "name"), LEVELS)
+def test_levels_are_one_or_one_an_input(settings: type[corruption.Corruption], name: str) -> None:
+    for level in (0.5, [0.5, 0.1, 1], (0.0, 0.0, 0.0), np.array([0.1, 0.2, 0.3])):
+        noise = settings(**{name: level})
+        assert corruption.resolve(WHERE, noise) is noise
+        noise.check_inputs(WHERE, 3)
+        noise.noise(0.0, 1.0)
+    for level in ([0.5, 0.5], [0.5] * 4, []):
+        with pytest.raises(InvalidParameterError, match=rf"'setting__{name}' .* sequence of 3 .one for each input"):
+            settings(**{name: level}).check_inputs(WHERE, 3)
+
+
+def test_exact_masking_has_one_rate() -> None:
+    assert corruption.resolve(WHERE, Masking(0.25, exact=True)) == Masking(0.25, True)
+    with pytest.raises(InvalidParameterError, match=r"'setting__rate' .* one number with exact=True"):
+        corruption.resolve(WHERE, Masking([0.2, 0.3], exact=True))
+    with pytest.raises(InvalidParameterError, match=r"'setting__exact' .* True or False"):
+        corruption.resolve(WHERE, Masking(exact=1))  # type: ignore[arg-type]
+
+
+def test_emphasis() -> None:
+    assert corruption.resolve_emphasis(WHERE, "double") == Emphasis(1.0, 0.5)
+    assert corruption.resolve_emphasis(WHERE, "full") == Emphasis(1.0, 0.0)
+    assert corruption.resolve_emphasis(WHERE, None) is None
+    for bad in ("triple", 0.5, (1, 0.5), Masking()):
+        with pytest.raises(InvalidParameterError, match=r"'setting' parameter of Thing must be None, an Emphasis"):
+            corruption.resolve_emphasis(WHERE, bad)
+    with pytest.raises(InvalidParameterError, match=r"'setting__corrupted' .* positive"):
+        corruption.resolve_emphasis(WHERE, Emphasis(0, 0))
+    for noise in (None, Gaussian(), [Masking(), Gaussian()]):
+        with pytest.raises(InvalidParameterError, match=r"'setting__emphasis' .* None where the corruption is"):
+            DenoisingAutoencoder(corruption=noise, emphasis="full").check(WHERE, 2)
+    first, second = DenoisingAutoencoder(corruption=["swap", None], emphasis=["full", None]).check(WHERE, 2)
+    assert (first.emphasis, second.emphasis) == (Emphasis(1.0, 0.0), None)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("bad", BAD_NUMBERS[:7], ids=repr)

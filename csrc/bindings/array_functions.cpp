@@ -119,8 +119,8 @@ void bind(py::module_& m) {
       [](const Array<T>& X, const NoiseSpec& noise, const Array<index_t>& rows, std::uint64_t seed, std::uint32_t step) {
         const Matrix<T> x = as_matrix(X, false, "X");
         const index_t* ids = vector(rows, x.rows, "rows");
-        Array<T> out = copy_of(X);
-        corrupt(noise, ids, x.rows, x.cols, seed, step, out.mutable_data());
+        Array<T> out = empty<T>({x.rows, x.cols});
+        corrupt(noise, ids, x.rows, x.cols, seed, step, x.data, out.mutable_data());
         return out;
       },
       py::arg("X").noconvert(), py::arg("noise"), py::arg("rows").noconvert(), py::arg("seed"), py::arg("step"));

@@ -46,21 +46,29 @@ void bind_settings(py::module_& m) {
            py::arg("kind"), py::arg("momentum") = 0.9, py::arg("decay") = 0.999, py::arg("epsilon") = 1e-8, py::arg("weight_decay") = 0.0,
            py::arg("bias_correction") = true, py::arg("epsilon_inside_sqrt") = false);
   py::class_<NoiseSpec>(m, "Noise")
-      .def(py::init([](const std::string& kind, double level, double low, double high) {
-             return NoiseSpec{noise_named(kind), level, low, high};
-           }),
-           py::arg("kind") = "none", py::arg("level") = 0.0, py::arg("low") = 0.0, py::arg("high") = 1.0);
+      .def(py::init([](const std::string& kind, double level, double low, double high, const std::vector<double>& levels, bool exact,
+                       double corrupted,
+                       double clean) { return NoiseSpec{noise_named(kind), level, low, high, levels, exact, corrupted, clean}; }),
+           py::arg("kind") = "none", py::arg("level") = 0.0, py::arg("low") = 0.0, py::arg("high") = 1.0,
+           py::arg("levels") = std::vector<double>{}, py::arg("exact") = false, py::arg("corrupted_weight") = 1.0,
+           py::arg("clean_weight") = 1.0);
+  using Doubles = std::vector<double>;
+  py::class_<PenaltySpec>(m, "Penalties")
+      .def(py::init<double, Doubles, Doubles, Doubles, double, double, double, double>(), py::arg("l1") = 0.0,
+           py::arg("activation_l1") = Doubles{}, py::arg("sparsity") = Doubles{}, py::arg("contraction") = Doubles{},
+           py::arg("sparsity_target") = 0.05, py::arg("clip_value") = 0.0, py::arg("clip_norm") = 0.0, py::arg("max_norm") = 0.0);
   py::class_<Recipe>(m, "Recipe")
       .def(py::init([](const std::string& loss, const OptimizerSpec& optimizer, index_t batch_size, std::uint64_t seed, double alpha,
                        const NoiseSpec& noise, std::vector<double> dropout, std::vector<bool> frozen, std::vector<double> rate_scale,
-                       bool shuffle, bool missing_targets, int threads) {
-             return Recipe{loss_named(loss),      optimizer, batch_size,      seed,   alpha, noise, std::move(dropout), std::move(frozen),
-                           std::move(rate_scale), shuffle,   missing_targets, threads};
+                       bool shuffle, bool missing_targets, int threads, const PenaltySpec& penalties) {
+             return Recipe{
+                 loss_named(loss),      optimizer, batch_size,      seed,   alpha, noise, penalties, std::move(dropout), std::move(frozen),
+                 std::move(rate_scale), shuffle,   missing_targets, threads};
            }),
            py::arg("loss"), py::arg("optimizer"), py::arg("batch_size"), py::arg("seed") = 0, py::arg("alpha") = 0.0,
            py::arg("noise") = NoiseSpec{}, py::arg("dropout") = std::vector<double>{}, py::arg("frozen") = std::vector<bool>{},
            py::arg("rate_scale") = std::vector<double>{}, py::arg("shuffle") = true, py::arg("missing_targets") = false,
-           py::arg("threads") = 0);
+           py::arg("threads") = 0, py::arg("penalties") = PenaltySpec{});
   py::class_<RunStats>(m, "RunStats")
       .def_readonly("loss", &RunStats::loss)
       .def_readonly("rows", &RunStats::rows)

@@ -35,7 +35,7 @@ const char* const kActivationNames[kActivations] = {"identity", "sigmoid", "tanh
                                                     "softplus", "gelu",    "gelu_tanh", "silu", "swish",      "softmax"};
 const char* const kLossNames[kLosses] = {"squared_error", "sigmoid_cross_entropy", "softmax_cross_entropy"};
 const char* const kOptimizerNames[kOptimizers] = {"sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"};
-const char* const kNoiseNames[kNoises] = {"none", "masking", "gaussian", "salt_and_pepper"};
+const char* const kNoiseNames[kNoises] = {"none", "masking", "gaussian", "salt_and_pepper", "swap", "dropout"};
 
 bool needs_input(Activation kind) { return entry(kind).needs_input; }
 bool has_parameter(Activation kind) { return entry(kind).has_parameter; }

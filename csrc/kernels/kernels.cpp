@@ -4,7 +4,9 @@
 #include "kernels/activations.h"
 #include "kernels/gemm.h"
 #include "kernels/losses.h"
+#include "kernels/noise.h"
 #include "kernels/optimizers.h"
+#include "kernels/penalties.h"
 #include "kernels/random.h"
 #include "kernels/sampling.h"
 #include "kernels/simd.h"
@@ -20,6 +22,8 @@ constexpr Kernels<T> table() {
   fill_losses(k);
   fill_optimizers(k);
   fill_random(k);
+  fill_noises(k);
+  fill_penalties(k);
   fill_sampling(k);
   return k;
 }

@@ -16,8 +16,8 @@ enum class Loss { squared_error, sigmoid_cross_entropy, softmax_cross_entropy };
 inline constexpr int kLosses = 3;
 enum class OptimizerKind { sgd, momentum, nesterov, adagrad, rmsprop, adam, adamw };
 inline constexpr int kOptimizers = 7;
-enum class NoiseKind { none, masking, gaussian, salt_and_pepper };
-inline constexpr int kNoises = 4;
+enum class NoiseKind { none, masking, gaussian, salt_and_pepper, swap, dropout };
+inline constexpr int kNoises = 6;
 
 // One optimiser step's scalars, worked out once per step in double and rounded once.
 template <class T>
@@ -43,11 +43,31 @@ struct RandomPlace {
   std::uint32_t stream;
 };
 
+// What a noise is, the same for all rows. The arrays have a number for each column, padded to whole panels.
 template <class T>
 struct NoiseScalars {
-  std::uint64_t threshold;  // probability * 2^32 (0 .. 2^32), compared with a 32-bit random word
-  T level;                  // standard deviation of Gaussian noise
-  T low, high;              // salt-and-pepper values
+  std::uint64_t threshold;          // probability * 2^32 (0 .. 2^32), compared with a 32-bit random word
+  T level;                          // standard deviation of Gaussian noise
+  T low, high;                      // salt-and-pepper values
+  const std::uint64_t* thresholds;  // not null: instead of threshold
+  const T* levels;                  // not null: instead of level
+  index_t count;                    // not negative: so many columns of each row are chosen, whatever the threshold
+  T corrupted_weight, clean_weight;
+  T keep_scale;  // dropout: what the inputs it leaves are multiplied by
+};
+
+// One row to corrupt: feature f is x[(f / 32) * step + f % 32], and its random words are at groups place.group + f / 32.
+template <class T>
+struct NoiseRow {
+  T* x;
+  index_t step;
+  index_t cols;
+  RandomPlace place;
+  T* weights;  // not null: receives corrupted_weight where the noise fell and clean_weight elsewhere (layout of x)
+  index_t weights_step;
+  const T* data;  // swap: the whole data set, row-major, of data_rows rows of cols numbers, and this row's position in it
+  index_t data_rows;
+  index_t id;
 };
 
 template <class T>
@@ -83,22 +103,44 @@ struct Kernels {
   // p is z (logits) for the cross-entropies and a (the output) for the squared error. With `masked`, cells whose target is NaN
   // count nothing: loss 0, delta 0 (not for softmax: a row with a NaN target counts nothing as a whole).
   // squared_error: sum_j (a_j - t_j)^2.  sigmoid: sum_j max(z, 0) - z t + log1p(exp(-|z|)).  softmax: sum_j t_j (logsumexp(z) - z_j).
+  // `weights` (null: all 1; softmax never has them) multiply each cell's loss and delta.
   void (*loss[kLosses])(const T* p, index_t p_step, const T* t, index_t t_step, T* delta, index_t delta_step, index_t rows, index_t cols,
-                        const T* row_scale, double* row_loss, bool masked);
+                        const T* row_scale, double* row_loss, bool masked, const T* weights, index_t weights_step);
 
   // One optimiser step on n parameters; m and v are the moments (null where the kind has none). Formulas: docs/numerics.md.
   void (*update[kOptimizers])(T* w, T* m, T* v, const T* g, index_t n, const UpdateScalars<T>& s);
   // The same on `rows` rows of a panel of weights, w[i * 32 + j], whose gradient comes from a single row of the batch: x[i] * delta[j].
   void (*update_outer[kOptimizers])(T* w, T* m, T* v, const T* x, const T* delta, index_t rows, const UpdateScalars<T>& s);
 
-  // Corrupts `cols` (<= 32) numbers of one row of one panel in place; columns >= cols stay as they are.
-  void (*noise[kNoises])(T* x, index_t cols, const RandomPlace& place, const NoiseScalars<T>& s);
+  // Corrupts one row in place; columns >= cols stay as they are.
+  void (*noise[kNoises])(const NoiseRow<T>& row, const NoiseScalars<T>& s);
   // scale[0..32) = 0 with probability threshold / 2^32, else keep_scale: the mask of inverted dropout.
   void (*dropout)(T* scale, const RandomPlace& place, std::uint64_t threshold, T keep_scale);
   // state[0..32) = 1 with probability p[0..32), else 0: the states of one row of one panel of binary units. May be in place.
   void (*bernoulli)(const T* p, T* state, const RandomPlace& place);
   // out[i] = a[i] * b[i].
   void (*multiply)(const T* a, const T* b, T* out, index_t n);
+
+  // Penalties, on `rows` rows of one panel; `by_unit` has 32 numbers, one a column.
+  // curvature: out = f''(z), written with what the slope is written with, and in by_parameter (may be null) the derivative of f' by a
+  // parameter that can be learned; softmax has no entry.
+  void (*curvature[kActivations])(const T* z, const T* a, T* out, index_t rows, const T* parameter, T* by_parameter);
+  // g[r][c] += row_scale[r] * (by_unit[c] + l1[c] * sign(a[r][c])).
+  void (*add_activation_penalty)(const T* a, const T* row_scale, const T* by_unit, const T* l1, index_t rows, T* g);
+  // out[r][c] += row_scale[r] * by_unit[c] * x[r][c] * y[r][c].
+  void (*add_products)(const T* row_scale, const T* by_unit, const T* x, const T* y, index_t rows, T* out);
+  // g[r][c] += by_unit[c] * w[r][c] + l1 * sign(w[r][c]).
+  void (*add_weight_penalty)(const T* w, const T* by_unit, T l1, index_t rows, T* g);
+  // x[r][c] *= by_unit[c].
+  void (*scale_columns)(const T* by_unit, index_t rows, T* x);
+  // x[r][c] to the nearest number in [-limit, limit].
+  void (*clip)(T limit, index_t rows, T* x);
+  // sums[c] += row_scale[r] * x[r][c], the same with x^2, and sums[c] += x[r][c]^2: one chain over r.
+  void (*weighted_sums)(const T* x, const T* row_scale, index_t rows, T* sums);
+  void (*weighted_squares)(const T* x, const T* row_scale, index_t rows, T* sums);
+  void (*column_squares)(const T* x, index_t rows, T* sums);
+  // The sum of all squares, in an order that depends on the number of rows alone.
+  double (*square_sum)(const T* x, index_t rows);
 };
 
 // 32 random 32-bit words of a group, in column order; also what the Python side's streams are made of.

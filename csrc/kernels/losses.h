@@ -32,9 +32,9 @@ struct SigmoidCrossEntropy {
   }
 };
 
-template <class T, class L>
-void loss_of_cells(const T* p, index_t p_step, const T* t, index_t t_step, T* delta, index_t delta_step, index_t rows, index_t cols,
-                   const T* row_scale, double* row_loss, bool masked) {
+template <class T, class L, bool kWeighted>
+void loss_of_rows(const T* p, index_t p_step, const T* t, index_t t_step, T* delta, index_t delta_step, index_t rows, index_t cols,
+                  const T* row_scale, double* row_loss, bool masked, const T* weights, index_t weights_step) {
   const IntVec<T> count_nan = masked ? IntVec<T>{} : ~IntVec<T>{};
   for (index_t r = 0; r < rows; ++r, p += kPanel, t += kPanel) {
     RowSum<T> sum;
@@ -45,7 +45,11 @@ void loss_of_cells(const T* p, index_t p_step, const T* t, index_t t_step, T* de
         [&](index_t panel, index_t k, IntVec<T> valid) {
           const Vec<T> target = load(t + panel * t_step + k * kLanes<T>);
           const IntVec<T> counts = valid & ((target == target) | count_nan);
-          const Cell<T> cell = L::at(load(p + panel * p_step + k * kLanes<T>), target);
+          Cell<T> cell = L::at(load(p + panel * p_step + k * kLanes<T>), target);
+          if constexpr (kWeighted) {
+            const Vec<T> weight = load(weights + panel * weights_step + r * kPanel + k * kLanes<T>);
+            cell = {cell.loss * weight, cell.slope * weight};
+          }
           sum.chain[k] += counts ? cell.loss : Vec<T>{};
           if (out != nullptr) store(out + panel * delta_step + k * kLanes<T>, counts ? cell.slope * scale : Vec<T>{});
         },
@@ -54,6 +58,13 @@ void loss_of_cells(const T* p, index_t p_step, const T* t, index_t t_step, T* de
         });
     row_loss[r] += sum.total();
   }
+}
+
+template <class T, class L>
+void loss_of_cells(const T* p, index_t p_step, const T* t, index_t t_step, T* delta, index_t delta_step, index_t rows, index_t cols,
+                   const T* row_scale, double* row_loss, bool masked, const T* weights, index_t weights_step) {
+  const auto run = weights == nullptr ? loss_of_rows<T, L, false> : loss_of_rows<T, L, true>;
+  run(p, p_step, t, t_step, delta, delta_step, rows, cols, row_scale, row_loss, masked, weights, weights_step);
 }
 
 template <class T>
@@ -65,7 +76,7 @@ inline void clear_row(T* x, index_t step, index_t cols) {
 // -infinity.
 template <class T>
 void softmax_cross_entropy(const T* z, index_t z_step, const T* t, index_t t_step, T* delta, index_t delta_step, index_t rows, index_t cols,
-                           const T* row_scale, double* row_loss, bool masked) {
+                           const T* row_scale, double* row_loss, bool masked, const T*, index_t) {
   for (index_t r = 0; r < rows; ++r, z += kPanel, t += kPanel) {
     const T top = row_max<T>(z, z_step, cols);
     RowSum<T> exponentials, targets;

@@ -1,4 +1,4 @@
-// Counter-based random numbers (Philox4x32-10; Salmon et al. 2011) and what is made of them: noise and dropout.
+// Counter-based random numbers (Philox4x32-10; Salmon et al. 2011) and dropout, which is made of them. Noise: noise.h.
 //
 // A group is 32 words: word w of block b belongs to column 8 w + b. So a number depends on its place alone, never on the
 // thread, the batch or the vector width that made it.
@@ -71,66 +71,6 @@ struct Below {
 };
 
 template <class T>
-void leave_alone(T*, index_t, const RandomPlace&, const NoiseScalars<T>&) {}
-
-template <class T>
-void mask(T* x, index_t cols, const RandomPlace& place, const NoiseScalars<T>& s) {
-  std::uint32_t words[kPanel];
-  random_words(place, words);
-  const Below hit(s.threshold);
-  for (index_t c = 0; c < kPanel; ++c) x[c] = (hit(words[c]) & (c < cols)) ? T(0) : x[c];
-}
-
-template <class T>
-void salt_and_pepper(T* x, index_t cols, const RandomPlace& place, const NoiseScalars<T>& s) {
-  std::uint32_t words[kPanel];
-  random_words(place, words);
-  const Below hit(s.threshold), pepper(s.threshold / 2);
-  const T low = s.low, high = s.high;
-  for (index_t c = 0; c < kPanel; ++c) {
-    const T value = pepper(words[c]) ? low : high;
-    x[c] = (hit(words[c]) & (c < cols)) ? value : x[c];
-  }
-}
-
-// Box-Muller: words 0 and 1 of a block give the normal numbers of their two columns, words 2 and 3 theirs; that is,
-// columns c and c + 8, and columns c + 16 and c + 24, for c = 0..7. With the uniform numbers u1 = (first word + 1/2) / 2^32
-// and u2 = (second word + 1/2) / 2^32: sqrt(-2 log u1) cos(2 pi u2) for the first, sin for the second column.
-template <class T>
-void gaussian(T* x, index_t cols, const RandomPlace& place, const NoiseScalars<T>& s) {
-  std::uint32_t words[kPanel];
-  random_words(place, words);
-  constexpr index_t kPairs = kPanel / 2;
-  // Words as fractions in two exact parts, so that one rounding is left; 1 - u1 keeps the digits of a u1 near 1.
-  T uniform[kPairs], rest[kPairs], turn[kPairs];
-  const T high_part = T(1) / T(16777216), low_part = T(1) / T(4294967296.0);
-  for (index_t i = 0; i < kPairs; ++i) {
-    const std::uint32_t first = words[i + (i & 8)], second = words[i + (i & 8) + 8], missing = ~first;
-    uniform[i] = T(std::int32_t(first >> 8)) * high_part + (T(std::int32_t(first & 255)) + T(0.5)) * low_part;
-    rest[i] = T(std::int32_t(missing >> 8)) * high_part + (T(std::int32_t(missing & 255)) + T(0.5)) * low_part;
-    turn[i] = T(std::int32_t(second) >> 8) * high_part + (T(std::int32_t(second & 255)) + T(0.5)) * low_part;
-  }
-  T noise[kPanel];
-  for (index_t i = 0; i < kPairs; i += kLanes<T>) {
-    const Vec<T> u = load(uniform + i);
-    const IntVec<T> near_one = u > T(0.75);
-    const SplitLog<T> split = split_log<T>(u);
-    const Vec<T> minus_log = -join_log<T>(near_one ? Vec<T>{} : split.exponent, near_one ? -load(rest + i) : split.f);
-    const Vec<T> radius = sqrt(minus_log * T(2)) * s.level;
-    const SinCos<T> direction = sincos_of_turn<T>(load(turn + i));
-    T first[kLanes<T>], second[kLanes<T>];
-    store(first, radius * direction.cos);
-    store(second, radius * direction.sin);
-    for (index_t lane = 0; lane < kLanes<T>; ++lane) {
-      const index_t column = (i + lane) + ((i + lane) & 8);
-      noise[column] = first[lane];
-      noise[column + 8] = second[lane];
-    }
-  }
-  for (index_t c = 0; c < kPanel; ++c) x[c] = c < cols ? x[c] + noise[c] : x[c];
-}
-
-template <class T>
 void dropout(T* scale, const RandomPlace& place, std::uint64_t threshold, T keep_scale) {
   std::uint32_t words[kPanel];
   random_words(place, words);
@@ -145,10 +85,6 @@ void multiply(const T* a, const T* b, T* out, index_t n) {
 
 template <class T>
 constexpr void fill_random(Kernels<T>& table) {
-  table.noise[static_cast<int>(NoiseKind::none)] = leave_alone<T>;
-  table.noise[static_cast<int>(NoiseKind::masking)] = mask<T>;
-  table.noise[static_cast<int>(NoiseKind::gaussian)] = gaussian<T>;
-  table.noise[static_cast<int>(NoiseKind::salt_and_pepper)] = salt_and_pepper<T>;
   table.dropout = dropout<T>;
   table.multiply = multiply<T>;
 }

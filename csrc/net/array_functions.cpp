@@ -7,6 +7,7 @@
 #include "base/buffer.h"
 #include "base/parallel.h"
 #include "kernels/dispatch.h"
+#include "net/corruption.h"
 
 namespace layerwise {
 namespace {
@@ -114,7 +115,7 @@ void loss(Loss kind, const T* p, const T* t, index_t rows, index_t cols, double*
   const std::vector<T> ones(static_cast<std::size_t>(rows), T{1});
   std::fill_n(row_loss, rows, 0.0);
   kernels<T>().loss[static_cast<int>(kind)](outputs.at(0), outputs.step(), targets.at(0), targets.step(), result.at(0), result.step(), rows,
-                                            cols, ones.data(), row_loss, false);
+                                            cols, ones.data(), row_loss, false, nullptr, 0);
   result.unpack(delta);
 }
 
@@ -145,37 +146,25 @@ void optimizer_step(const OptimizerSpec& spec, T* w, T* m, T* v, const T* g, ind
 }
 
 template <class T>
-NoiseScalars<T> noise_scalars(const NoiseSpec& noise) {
-  const bool probability = noise.kind == NoiseKind::masking || noise.kind == NoiseKind::salt_and_pepper;
-  return {probability ? static_cast<std::uint64_t>(noise.level * 0x1p32) : 0, static_cast<T>(noise.level), static_cast<T>(noise.low),
-          static_cast<T>(noise.high)};
-}
-
-template <class T>
-void corrupt(const NoiseSpec& noise, const index_t* ids, index_t rows, index_t cols, std::uint64_t seed, std::uint32_t step, T* x) {
-  if (noise.kind == NoiseKind::none) return;
-  const NoiseScalars<T> scalars = noise_scalars<T>(noise);
+void corrupt(const NoiseSpec& noise, const index_t* ids, index_t rows, index_t cols, std::uint64_t seed, std::uint32_t step, const T* x,
+             T* out) {
+  const Corruption<T> corruption(noise, seed, cols);
   PanelMatrix<T> packed(Matrix<T>{x, rows, cols});
-  for (index_t r = 0; r < rows; ++r) {
-    for (index_t p = 0; p < packed.count(); ++p) {
-      const auto group = static_cast<std::uint64_t>(ids[r] * packed.count() + p);
-      const RandomPlace place{seed, group, step, kNoiseStream};
-      kernels<T>().noise[static_cast<int>(noise.kind)](packed.at(p, r), packed.width(p), place, scalars);
-    }
-  }
-  packed.unpack(x);
+  const Panels<T> panels_of_x{packed.at(0), packed.step()};
+  const Data<T> data{x, nullptr, nullptr, rows};
+  for (index_t r = 0; r < rows; ++r) corruption.apply(kernels<T>(), panels_of_x, r, {}, data, ids[r], step);
+  packed.unpack(out);
 }
 
-#define LAYERWISE_INSTANTIATE(T)                                                                                  \
-  template void matmul<T>(const Matrix<T>&, const Matrix<T>&, const T*, int, T*);                                 \
-  template void activation<T>(Activation, const T*, index_t, index_t, const T*, T*);                              \
-  template void activation_backward<T>(Activation, const T*, index_t, index_t, const T*, T*, T*);                 \
-  template void column_sums<T>(const T*, index_t, index_t, T*);                                                   \
-  template void loss<T>(Loss, const T*, const T*, index_t, index_t, double*, T*);                                 \
-  template void optimizer_step<T>(const OptimizerSpec&, T*, T*, T*, const T*, index_t, double, index_t, double);  \
-  template void corrupt<T>(const NoiseSpec&, const index_t*, index_t, index_t, std::uint64_t, std::uint32_t, T*); \
-  template UpdateScalars<T> update_scalars<T>(const OptimizerSpec&, index_t, double, double, double);             \
-  template NoiseScalars<T> noise_scalars<T>(const NoiseSpec&);
+#define LAYERWISE_INSTANTIATE(T)                                                                                            \
+  template void matmul<T>(const Matrix<T>&, const Matrix<T>&, const T*, int, T*);                                           \
+  template void activation<T>(Activation, const T*, index_t, index_t, const T*, T*);                                        \
+  template void activation_backward<T>(Activation, const T*, index_t, index_t, const T*, T*, T*);                           \
+  template void column_sums<T>(const T*, index_t, index_t, T*);                                                             \
+  template void loss<T>(Loss, const T*, const T*, index_t, index_t, double*, T*);                                           \
+  template void optimizer_step<T>(const OptimizerSpec&, T*, T*, T*, const T*, index_t, double, index_t, double);            \
+  template void corrupt<T>(const NoiseSpec&, const index_t*, index_t, index_t, std::uint64_t, std::uint32_t, const T*, T*); \
+  template UpdateScalars<T> update_scalars<T>(const OptimizerSpec&, index_t, double, double, double);
 LAYERWISE_INSTANTIATE(float)
 LAYERWISE_INSTANTIATE(double)
 

@@ -27,14 +27,14 @@ template <class T>
 void loss(Loss kind, const T* p, const T* t, index_t rows, index_t cols, double* row_loss, T* delta);
 template <class T>
 void optimizer_step(const OptimizerSpec& spec, T* w, T* m, T* v, const T* g, index_t n, double rate, index_t step, double alpha);
-// What a plan with this seed does to the rows `ids` of a data set at this step.
+// What a plan with this seed does to the rows x, which have the positions `ids` in a data set, at this step. Swap noise takes its
+// values from x itself.
 template <class T>
-void corrupt(const NoiseSpec& noise, const index_t* ids, index_t rows, index_t cols, std::uint64_t seed, std::uint32_t step, T* x);
+void corrupt(const NoiseSpec& noise, const index_t* ids, index_t rows, index_t cols, std::uint64_t seed, std::uint32_t step, const T* x,
+             T* out);
 
 // The scalars of step number t = 1, 2, ... of an optimiser.
 template <class T>
 UpdateScalars<T> update_scalars(const OptimizerSpec& spec, index_t t, double rate, double momentum, double alpha);
-template <class T>
-NoiseScalars<T> noise_scalars(const NoiseSpec& noise);
 
 }  // namespace layerwise

@@ -39,6 +39,8 @@ void sample_piece(const Network<T>& machine, int l, const Panels<T>& mean, const
                   index_t row_end, const Draw& draw) {
   const Kernels<T>& k = kernels<T>();
   const LayerSpec& spec = machine.layer(l);
+  NoiseScalars<T> standard{};
+  standard.level = 1;
   for (index_t r = row; r < row_end; ++r) {
     const index_t id = draw.ids != nullptr ? draw.ids[r] : r;
     const RandomPlace place{draw.seed, static_cast<std::uint64_t>(id * panels(spec.n_out) + panel), draw.step, draw.stream};
@@ -47,7 +49,8 @@ void sample_piece(const Network<T>& machine, int l, const Panels<T>& mean, const
       k.bernoulli(mean.at(panel, r), to, place);
     } else {
       if (to != mean.at(panel, r)) std::copy_n(mean.at(panel, r), kPanel, to);
-      k.noise[static_cast<int>(NoiseKind::gaussian)](to, width_of(spec.n_out, panel), place, NoiseScalars<T>{0, T{1}, T{0}, T{0}});
+      // One panel of the row, whose place is that panel's.
+      k.noise[static_cast<int>(NoiseKind::gaussian)]({to, 0, width_of(spec.n_out, panel), place, nullptr, 0, nullptr, 0, 0}, standard);
     }
   }
 }

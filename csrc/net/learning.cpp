@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "net/penalties.h"
+
 namespace layerwise {
 namespace {
 
@@ -56,7 +58,7 @@ void weight_gradient(const Batch<T>& batch, int l, const Block& b, const T* init
 template <class T>
 void learn_weights(const Batch<T>& batch, int l, Range units, Network<T>& network, const Update<T>& update, const UpdateScalars<T>& s,
                    T* local) {
-  const bool one_row = batch.rows == 1 && network.tied_user(l) < 0;
+  const bool penalized = penalizes_weights(batch, l), one_row = batch.rows == 1 && network.tied_user(l) < 0 && !penalized;
   std::fill_n(local, kPanel * kPanel, T{0});
   for (index_t u = units.begin; u < units.end; ++u) {
     const Block b = block_of(network, l, u);
@@ -66,6 +68,7 @@ void learn_weights(const Batch<T>& batch, int l, Range units, Network<T>& networ
                                                           batch.room.layers[at(l)].delta.at(b.panel, 0), b.height, s);
     } else {
       weight_gradient(batch, l, b, kZeros<T>, 0, local);
+      if (penalized) add_weight_penalty(batch, l, b.panel, b.row * kPanel, b.height, 0, local);
       update_range(batch.k, network, update, s, b.begin, b.height * kPanel, local);
     }
   }

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "kernels/catalog.h"
-#include "net/array_functions.h"
+#include "net/penalties.h"
 
 namespace layerwise {
 namespace {
@@ -113,14 +113,7 @@ void gather(Team& team, const Batch<T>& batch, const Data<T>& data) {
         copy_row(data.x + id * n_in, n_in, room.target, r);
       }
     }
-    const NoiseSpec& noise = batch.recipe->noise;
-    if (!batch.train || noise.kind == NoiseKind::none) continue;
-    const NoiseScalars<T> scalars = noise_scalars<T>(noise);
-    for (index_t p = 0; p < panels(n_in); ++p) {
-      const auto group = static_cast<std::uint64_t>(id * panels(n_in) + p);
-      batch.k.noise[static_cast<int>(noise.kind)](room.input.at(p, r), width_of(n_in, p),
-                                                  RandomPlace{batch.recipe->seed, group, batch.step, kNoiseStream}, scalars);
-    }
+    if (batch.corruption != nullptr) batch.corruption->apply(batch.k, room.input, r, room.cell_weights, data, id, batch.step);
   }
 }
 
@@ -172,10 +165,13 @@ void loss(Team& team, const Batch<T>& batch) {
   const index_t n = rows.end - rows.begin;
   if (n > 0) {
     T* delta = batch.train ? room.delta.at(0, rows.begin) : nullptr;
+    const Panels<T>& cells = batch.room.cell_weights;
+    const T* weights = batch.corruption == nullptr || cells.data == nullptr ? nullptr : cells.at(0, rows.begin);
     std::fill_n(batch.room.row_loss.data() + rows.begin, n, 0.0);
     batch.k.loss[static_cast<int>(batch.recipe->loss)](p.at(0, rows.begin), p.step, t.at(0, rows.begin), t.step, delta, room.delta.step, n,
                                                        spec.n_out, batch.room.row_scale.data() + rows.begin,
-                                                       batch.room.row_loss.data() + rows.begin, batch.recipe->missing_targets);
+                                                       batch.room.row_loss.data() + rows.begin, batch.recipe->missing_targets, weights,
+                                                       cells.step);
     if (batch.train && !in_logits) {
       if (spec.activation == Activation::softmax) {
         softmax_slope_of_rows(batch, l, rows);
@@ -197,6 +193,7 @@ int lowest_learning(const Network<T>& network, const Recipe& recipe) {
 template <class T>
 void backward(Team& team, const Batch<T>& batch) {
   const int lowest = lowest_learning(batch.network, *batch.recipe);
+  const bool penalised = batch.recipe->penalties.of_activations();
   for (int l = batch.last - 1; l > lowest; --l) {
     const LayerSpec& spec = batch.network.layer(l);
     const LayerSpec& below = batch.network.layer(l - 1);
@@ -217,7 +214,9 @@ void backward(Team& team, const Batch<T>& batch) {
         T* g = room.delta.at(panel, row);
         batch.k.multiply(g, room.scale.at(panel, row), g, (row_end - row) * kPanel);
       }
+      if (penalised) add_to_activation_delta(batch, l - 1, panel, row, row_end);
       if (!by_row) slope_of_piece(batch, l - 1, panel, row, row_end);
+      if (penalised) add_to_sum_delta(team, batch, l - 1, panel, row, row_end);
     });
     team.barrier();
     if (by_row) {

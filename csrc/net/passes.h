@@ -5,18 +5,10 @@
 #include <algorithm>
 
 #include "base/parallel.h"
+#include "net/corruption.h"
 #include "net/workspace.h"
 
 namespace layerwise {
-
-// Rows of the caller's matrices (row-major) and what belongs to them.
-template <class T>
-struct Data {
-  const T* x = nullptr;
-  const T* y = nullptr;        // null: the clean x is the target
-  const T* weights = nullptr;  // one per row, or null
-  index_t rows = 0;
-};
 
 // What the phases of one batch share.
 template <class T>
@@ -33,6 +25,7 @@ struct Batch {
   int first = 0, last = 0;  // layers first .. last - 1
   bool logits = false;      // leave out the very last activation
   bool input_is_target = false;
+  const Corruption<T>* corruption = nullptr;  // null: the input stays clean
 
   index_t id(index_t row) const { return ids != nullptr ? ids[row] : first_row + row; }
 };

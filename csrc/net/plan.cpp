@@ -11,6 +11,7 @@
 #include "kernels/catalog.h"
 #include "kernels/dispatch.h"
 #include "net/array_functions.h"
+#include "net/penalties.h"
 #include "net/streams.h"
 
 namespace layerwise {
@@ -56,9 +57,9 @@ void check(const Network<T>& network, const Recipe& recipe) {
   share(o.momentum, "momentum (beta_1)");
   share(o.decay, "decay (beta_2)");
   not_negative(o.weight_decay, "weight_decay");
-  const bool probability = recipe.noise.kind == NoiseKind::masking || recipe.noise.kind == NoiseKind::salt_and_pepper;
-  not_negative(recipe.noise.level, "the noise's level");
-  require(!probability || recipe.noise.level <= 1, "the noise's level must be in [0, 1] for masking and salt_and_pepper");
+  require(!recipe.noise.emphasises() || (network.inputs() == network.outputs() && recipe.loss != Loss::softmax_cross_entropy),
+          "corrupted inputs can be emphasised only where the outputs are as many as the inputs, and not with softmax_cross_entropy");
+  check_penalties(network, recipe.penalties);
   const Activation output = network.layer(network.depth() - 1).activation;
   require(recipe.loss != Loss::sigmoid_cross_entropy || output == Activation::sigmoid,
           "sigmoid_cross_entropy needs the output activation sigmoid");
@@ -98,6 +99,7 @@ Plan<T>::Plan(Network<T>& network, const Recipe& recipe)
       recipe_((check(network, recipe), recipe)),
       threads_(threads_for(3 * multiply_adds(network, recipe.batch_size), recipe.threads)),
       pace_(threads_, recipe.threads == 0),
+      corruption_(recipe.noise, recipe.seed, network.inputs()),
       room_(network, &recipe_, std::min(recipe.batch_size, kRowBlock), threads_, 0, network.depth()) {
   if (has_first_moment(recipe.optimizer.kind)) first_ = Buffer<T>(network.size(), 3);
   if (has_second_moment(recipe.optimizer.kind)) second_ = Buffer<T>(network.size(), 4);
@@ -109,7 +111,8 @@ Batch<T> Plan<T>::batch_of(const Data<T>& data) {
   batch.last = network_.depth();
   batch.logits = loss_is_in_logits(recipe_);
   batch.train = true;
-  batch.input_is_target = data.y == nullptr && recipe_.noise.kind == NoiseKind::none;
+  batch.corruption = corruption_.any() ? &corruption_ : nullptr;
+  batch.input_is_target = data.y == nullptr && batch.corruption == nullptr;
   return batch;
 }
 
@@ -146,18 +149,19 @@ double Plan<T>::pass(Team& team, Batch<T>& batch, const Data<T>& data, index_t b
     total = 0;
     for (index_t r = begin; r < end; ++r) total += weight_of(data, ids != nullptr ? ids[r] : r);
   }
-  const bool fused = update != nullptr && end - begin <= room_.rows;
+  const bool fused = update != nullptr && end - begin <= room_.rows && !recipe_.penalties.clips();
+  const bool several = end - begin > room_.rows, means_first = several && !recipe_.penalties.sparsity.empty();
+  for (index_t row = begin; row < end && means_first; row += room_.rows) {
+    enter(team, batch, data, row, end, ids, total);
+    add_means(team, batch, row > begin);
+  }
   for (index_t row = begin; row < end; row += room_.rows) {
-    batch.rows = std::min(room_.rows, end - row);
-    batch.ids = ids != nullptr ? ids + row : nullptr;
-    batch.first_row = row;
-    if (team.leads()) set_row_scale(batch, data, total);
-    gather(team, batch, data);
-    team.barrier();
-    forward(team, batch);
+    enter(team, batch, data, row, end, ids, total);
+    if (recipe_.penalties.of_activations()) prepare_penalties(team, batch, row > begin, means_first);
     loss(team, batch);
     if (team.leads()) {
       sum += weighted_loss(batch, data);
+      if (update == nullptr) penalty_ += activation_penalty(batch);
       ask(poll);
     }
     backward(team, batch);
@@ -168,10 +172,35 @@ double Plan<T>::pass(Team& team, Batch<T>& batch, const Data<T>& data, index_t b
     }
   }
   batch.ids = ids;
-  if (fused) return sum;
-  if (team.leads()) share_gradients(network_, gradient_.data());
-  if (update != nullptr) apply_update(team, batch, network_, *update, static_cast<const T*>(gradient_.data()));
+  if (!fused) complete(team, batch, update);
+  if (update != nullptr && recipe_.penalties.max_norm != 0) bound_norms(team, batch, network_);
   return sum;
+}
+
+template <class T>
+void Plan<T>::enter(Team& team, Batch<T>& batch, const Data<T>& data, index_t row, index_t end, const index_t* ids, double total) {
+  batch.rows = std::min(room_.rows, end - row);
+  batch.ids = ids != nullptr ? ids + row : nullptr;
+  batch.first_row = row;
+  if (team.leads()) set_row_scale(batch, data, total);
+  gather(team, batch, data);
+  team.barrier();
+  forward(team, batch);
+}
+
+template <class T>
+void Plan<T>::complete(Team& team, const Batch<T>& batch, const Update<T>* update) {
+  const bool clips = update != nullptr && recipe_.penalties.clips();
+  add_weight_penalties(team, batch, clips ? recipe_.alpha : 0, gradient_.data());
+  if (team.leads()) share_gradients(network_, gradient_.data());
+  if (update == nullptr) return;
+  Update<T> rest = *update;
+  if (clips) {  // alpha's term is part of what is clipped, so the optimiser must not add it again
+    team.barrier();
+    clip_gradient(team, batch, gradient_.data());
+    rest.scalars.l2 = 0;
+  }
+  apply_update(team, batch, network_, rest, static_cast<const T*>(gradient_.data()));
 }
 
 template <class T>
@@ -186,7 +215,7 @@ RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, co
     order_.resize(static_cast<std::size_t>(data.rows));
     shuffled_epoch_ = -1;
   }
-  if (batch_size > room_.rows && gradient_.size() == 0) gradient_ = Buffer<T>(network_.size(), 5);
+  if ((batch_size > room_.rows || recipe_.penalties.clips()) && gradient_.size() == 0) gradient_ = Buffer<T>(network_.size(), 5);
 
   RunStats stats;
   double loss_sum = 0, weight_sum = 0;
@@ -232,6 +261,7 @@ RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, co
 template <class T>
 double Plan<T>::gradient(const Data<T>& data, std::uint32_t step, T* flat, const Poll& poll) {
   interrupted_ = given_up_ = false;
+  penalty_ = 0;
   polled_ = now();
   if (gradient_.size() == 0) gradient_ = Buffer<T>(network_.size(), 5);
   std::fill_n(gradient_.data(), gradient_.size(), T{0});
@@ -241,7 +271,10 @@ double Plan<T>::gradient(const Data<T>& data, std::uint32_t step, T* flat, const
     Batch<T> batch = batch_of(data);
     batch.step = step;
     const double part = pass(team, batch, data, 0, data.rows, nullptr, poll);
-    if (team.leads()) sum = part;
+    if (team.leads()) {
+      sum = part;
+      penalty_ += other_penalties(batch);
+    }
   });
   double penalty = 0;
   for (int l = 0; l < network_.depth(); ++l) {
@@ -256,7 +289,7 @@ double Plan<T>::gradient(const Data<T>& data, std::uint32_t step, T* flat, const
     }
   }
   network_.flatten(gradient_.data(), flat);
-  return (total > 0 ? sum / total : 0) + 0.5 * recipe_.alpha * penalty;
+  return (total > 0 ? sum / total : 0) + 0.5 * recipe_.alpha * penalty + penalty_;
 }
 
 template <class T>

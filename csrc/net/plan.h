@@ -49,18 +49,24 @@ class Plan {
   Update<T> update_at(index_t step, double rate, const double* momentum);
   // One pass of a batch in row blocks of at most kRowBlock rows; gradients go to gradient_ unless there is one block and an update.
   double pass(Team& team, Batch<T>& batch, const Data<T>& data, index_t begin, index_t end, const Update<T>* update, const Poll& poll);
+  // Its beginning, for the rows row .. end - 1 or as many of them as there is room for: gather and forward.
+  void enter(Team& team, Batch<T>& batch, const Data<T>& data, index_t row, index_t end, const index_t* ids, double total);
+  // Its end, where the gradient of all rows has been stored.
+  void complete(Team& team, const Batch<T>& batch, const Update<T>* update);
 
   Network<T>& network_;
   const Recipe recipe_;
   const int threads_;
   Pace pace_;
+  const Corruption<T> corruption_;
   Workspace<T> room_;
   Buffer<T> first_, second_;
-  Buffer<T> gradient_;  // only for batches of several row blocks
+  Buffer<T> gradient_;  // only for batches of several row blocks, and where it is clipped
   std::vector<index_t> order_;
   index_t shuffled_epoch_ = -1;
   double polled_ = 0;
   bool interrupted_ = false;
+  double penalty_ = 0;     // of the activations seen by `gradient`
   bool given_up_ = false;  // a batch of several row blocks, interrupted before its update
 };
 

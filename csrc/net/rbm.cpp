@@ -144,7 +144,7 @@ void RbmPlan<T>::reconstruction_loss(Team& team, const Step& step) {
   double* row_loss = row_loss_.data() + rows.begin;
   std::fill_n(row_loss, n, 0.0);
   kernels<T>().loss[static_cast<int>(recipe_.loss)](rebuilt_.at(0, rows.begin), rebuilt_.step, data_.at(0, rows.begin), data_.step, nullptr,
-                                                    0, n, machine_.inputs(), nullptr, row_loss, false);
+                                                    0, n, machine_.inputs(), nullptr, row_loss, false, nullptr, 0);
 }
 
 // The gradient of the objective, minus (data - chains), in 32 x 32 blocks of one chain each: the data's rows, the chains' rows, the

@@ -33,6 +33,25 @@ struct NoiseSpec {
   NoiseKind kind = NoiseKind::none;
   double level = 0;  // probability, or standard deviation
   double low = 0, high = 1;
+  std::vector<double> levels;  // one a column, or empty: level for all
+  bool exact = false;          // masking: level * columns (rounded, halves up) of each row's columns, no more and no fewer
+  double corrupted_weight = 1, clean_weight = 1;  // of the loss's cells (Vincent 2010: alpha and beta)
+
+  bool emphasises() const { return corrupted_weight != 1 || clean_weight != 1; }
+};
+
+// What is added to the objective besides alpha's term, and the bounds on gradients and weights; 0 means none.
+struct PenaltySpec {
+  double l1 = 0;  // times the sum of all |weights|
+  // One value a layer, or empty; 0 for the output layer.
+  std::vector<double> activation_l1;
+  std::vector<double> sparsity;
+  std::vector<double> contraction;
+  double sparsity_target = 0.05;
+  double clip_value = 0, clip_norm = 0, max_norm = 0;
+
+  bool of_activations() const { return !activation_l1.empty() || !sparsity.empty() || !contraction.empty(); }
+  bool clips() const { return clip_value != 0 || clip_norm != 0; }
 };
 
 struct Recipe {
@@ -42,6 +61,7 @@ struct Recipe {
   std::uint64_t seed = 0;
   double alpha = 0;
   NoiseSpec noise;
+  PenaltySpec penalties;
   // One value a layer, or empty for the default everywhere.
   std::vector<double> dropout;
   std::vector<bool> frozen;
@@ -64,6 +84,11 @@ struct GibbsSpec {
 };
 
 // Streams of random numbers: the last word of the Philox counter, so that no two uses share a number.
-enum Stream : std::uint32_t { kShuffleStream = 0, kNoiseStream = 1, kDropoutStream = 16, kGibbsStream = 1u << 31 };
+enum Stream : std::uint32_t {
+  kShuffleStream = 0,
+  kNoiseStream = 1,  // and 2: which rows swap noise takes its values from
+  kDropoutStream = 16,
+  kGibbsStream = 1u << 31,
+};
 
 }  // namespace layerwise

@@ -33,6 +33,7 @@ Workspace<T>::Workspace(const Network<T>& network, const Recipe* recipe, index_t
     input = room(network.layer(first).n_in);
     target = input;
     if (recipe != nullptr) target = room(network.outputs());
+    if (recipe != nullptr && recipe->noise.emphasises()) cell_weights = room(network.outputs());
     for (int l = first; l < last; ++l) {
       LayerRoom<T>& layer = layers[static_cast<std::size_t>(l)];
       const LayerSpec& spec = network.layer(l);
@@ -48,9 +49,29 @@ Workspace<T>::Workspace(const Network<T>& network, const Recipe* recipe, index_t
   place(nullptr);
   memory_ = Buffer<T>(end, 1);
   place(memory_.data());
-  // Per thread: a transposed block of weights (32 columns of kDepthBlock rows) and a 32 x 32 block of the gradient.
-  scratch_step_ = (kDepthBlock + kPanel + 8) * kPanel;
+  const bool curved = recipe != nullptr && !recipe->penalties.contraction.empty();
+  scratch_step_ = kScratch + (curved ? (3 * capacity + 8) * kPanel : 0);
   scratch_ = Buffer<T>(scratch_step_ * threads, 2);
+  if (recipe != nullptr) reserve_penalties(network, recipe->penalties);
+}
+
+template <class T>
+void Workspace<T>::reserve_penalties(const Network<T>& network, const PenaltySpec& spec) {
+  if (spec.clip_norm != 0) {
+    index_t parts = 0;
+    for (int l = 0; l < network.depth(); ++l) parts += panels(network.layer(l).n_out) * (panels(network.layer(l).n_in) + 2);
+    squares.resize(static_cast<std::size_t>(parts));
+  }
+  if (!spec.of_activations()) return;
+  penalties.resize(layers.size());
+  for (std::size_t l = 0; l < penalties.size(); ++l) {
+    const auto units = static_cast<std::size_t>(network.layer(static_cast<int>(l)).n_out);
+    const auto padded = static_cast<std::size_t>(panels(network.layer(static_cast<int>(l)).n_out) * kPanel);
+    PenaltyRoom<T>& room = penalties[l];
+    for (std::vector<T>* numbers : {&room.mean, &room.by_activation, &room.l1, &room.contraction, &room.slope_squares})
+      numbers->resize(padded);
+    if (!spec.activation_l1.empty()) std::fill_n(room.l1.data(), units, static_cast<T>(spec.activation_l1[l]));
+  }
 }
 
 template class Workspace<float>;

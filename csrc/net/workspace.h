@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/buffer.h"
+#include "net/data.h"
 #include "net/network.h"
 
 namespace layerwise {
@@ -11,14 +12,6 @@ namespace layerwise {
 // Rows a product reads its accumulators back for: deeper products and larger batches run in blocks, with the same bits.
 inline constexpr index_t kDepthBlock = 256;
 inline constexpr index_t kRowBlock = 1024;
-
-// A batch of rows in panels: feature f of row r is data[(f / 32) * step + r * 32 + f % 32].
-template <class T>
-struct Panels {
-  T* data = nullptr;
-  index_t step = 0;
-  T* at(index_t panel, index_t row) const { return data + panel * step + row * kPanel; }
-};
 
 template <class T>
 struct LayerRoom {
@@ -30,22 +23,42 @@ struct LayerRoom {
   Panels<T> by_parameter;  // each row's d loss / d activation parameter
 };
 
+// Of a layer whose activations have a penalty, a number for each unit, padded: see penalties.h.
+template <class T>
+struct PenaltyRoom {
+  std::vector<T> mean;           // activation over the batch
+  std::vector<T> by_activation;  // derivative of the sparsity term by each activation, without the row's share
+  std::vector<T> l1;             // activation_l1; 0 in the padding
+  std::vector<T> contraction;    // 2 lambda sum_i w_ij^2
+  std::vector<T> slope_squares;  // f'(z_j)^2, mean over the batch
+};
+
 template <class T>
 class Workspace {
  public:
   // `recipe` null: forward passes only, without targets, noise or dropout.
   Workspace(const Network<T>& network, const Recipe* recipe, index_t rows, int threads, int first, int last);
 
-  index_t rows;      // capacity
-  Panels<T> input;   // what the first layer reads, after corruption
-  Panels<T> target;  // the same memory as input when nothing is corrupted and the input is the target
+  index_t rows;            // capacity
+  Panels<T> input;         // what the first layer reads, after corruption
+  Panels<T> target;        // the same memory as input when nothing is corrupted and the input is the target
+  Panels<T> cell_weights;  // of the loss's cells, where the recipe's noise emphasises some
   std::vector<LayerRoom<T>> layers;
-  std::vector<T> row_scale;  // weight of a row divided by the sum of weights
+  std::vector<PenaltyRoom<T>> penalties;  // one a layer, or none at all
+  std::vector<double> squares;            // of the parts of a gradient that is clipped by its norm
+  std::vector<T> row_scale;               // weight of a row divided by the sum of weights
   std::vector<double> row_loss;
   std::vector<T> shared_gradient;  // of a layer whose units share one activation parameter
   T* scratch(int thread) { return scratch_.data() + thread * scratch_step_; }
+  // Where there is contraction, three rooms for a panel's rows: slopes, curvature, and its derivative by the activation's parameter.
+  T* curves(int thread, int which) { return scratch(thread) + kScratch + which * rows * kPanel; }
 
  private:
+  // A transposed block of weights (32 columns of kDepthBlock rows) and a 32 x 32 block of the gradient.
+  static constexpr index_t kScratch = (kDepthBlock + kPanel + 8) * kPanel;
+
+  void reserve_penalties(const Network<T>& network, const PenaltySpec& penalties);
+
   Buffer<T> memory_;
   Buffer<T> scratch_;
   index_t scratch_step_;

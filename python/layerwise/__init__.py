@@ -22,10 +22,11 @@ finally:
 
 if TYPE_CHECKING:
     from layerwise.activations import ELU, GELU, LeakyReLU, PReLU, Swish
+    from layerwise.autoencoders import Autoencoder, ContractiveAutoencoder, DenoisingAutoencoder, SparseAutoencoder
     from layerwise.callbacks import BestModel, JSONLines
     from layerwise.checks import InvalidParameterError, ScaleWarning, TimeLimitWarning
     from layerwise.comparison import Comparison, compare
-    from layerwise.corruption import Gaussian, Masking, SaltAndPepper
+    from layerwise.corruption import Emphasis, Gaussian, Masking, SaltAndPepper, Swap
     from layerwise.estimators import (
         AnomalyDetector,
         LabeledSplit,
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from layerwise.momentum_schedules import MomentumRamp, MomentumSwitch
     from layerwise.optimizers import SGD, Adagrad, Adam, AdamW, Momentum, Nesterov, RMSProp
     from layerwise.persistence import FormatError
-    from layerwise.pretraining import Autoencoder, DenoisingAutoencoder, Stage, pretrain
+    from layerwise.pretraining import Stage, pretrain
     from layerwise.rbm import RestrictedBoltzmannMachine
     from layerwise.schedules import (
         ConstantRate,
@@ -66,10 +67,11 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "activations": ("ELU", "GELU", "LeakyReLU", "PReLU", "Swish"),
+    "autoencoders": ("Autoencoder", "ContractiveAutoencoder", "DenoisingAutoencoder", "SparseAutoencoder"),
     "callbacks": ("BestModel", "JSONLines"),
     "checks": ("InvalidParameterError", "ScaleWarning", "TimeLimitWarning"),
     "comparison": ("Comparison", "compare"),
-    "corruption": ("Gaussian", "Masking", "SaltAndPepper"),
+    "corruption": ("Emphasis", "Gaussian", "Masking", "SaltAndPepper", "Swap"),
     "estimators": (
         "AnomalyDetector",
         "LabeledSplit",
@@ -93,7 +95,7 @@ _HOMES = {
     "momentum_schedules": ("MomentumRamp", "MomentumSwitch"),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Momentum", "Nesterov", "RMSProp"),
     "persistence": ("FormatError",),
-    "pretraining": ("Autoencoder", "DenoisingAutoencoder", "Stage", "pretrain"),
+    "pretraining": ("Stage", "pretrain"),
     "rbm": ("RestrictedBoltzmannMachine",),
     "schedules": (
         "ConstantRate",
@@ -122,10 +124,12 @@ __all__ = [
     "BestModel",
     "Comparison",
     "ConstantRate",
+    "ContractiveAutoencoder",
     "CosineDecay",
     "DeadUnitsWarning",
     "DenoisingAutoencoder",
     "Diagnosis",
+    "Emphasis",
     "EpochRecord",
     "ExponentialDecay",
     "FineTuning",
@@ -156,10 +160,12 @@ __all__ = [
     "SaturatedUnitsWarning",
     "ScaleWarning",
     "Sparse",
+    "SparseAutoencoder",
     "StackedAutoencoder",
     "Stage",
     "StepDecay",
     "SupervisedPretraining",
+    "Swap",
     "Swish",
     "TimeLimitWarning",
     "TrainingDiverged",

@@ -15,7 +15,7 @@ Float = TypeVar("Float", np.float32, np.float64)
 ACTIVATIONS: tuple[str, ...]  # identity sigmoid tanh relu leaky_relu prelu elu softplus gelu gelu_tanh silu swish softmax
 LOSSES: tuple[str, ...]  # squared_error sigmoid_cross_entropy softmax_cross_entropy
 OPTIMIZERS: tuple[str, ...]  # sgd momentum nesterov adagrad rmsprop adam adamw
-NOISES: tuple[str, ...]  # none masking gaussian salt_and_pepper
+NOISES: tuple[str, ...]  # none masking gaussian salt_and_pepper swap dropout
 
 def isa() -> str: ...  # the instruction set in use: "x86-64-v3"
 def supported_isas() -> tuple[str, ...]: ...  # what this processor can run, slowest first
@@ -55,7 +55,32 @@ class Optimizer:
     ) -> None: ...
 
 class Noise:
-    def __init__(self, kind: str = "none", level: float = 0.0, low: float = 0.0, high: float = 1.0) -> None: ...
+    def __init__(
+        self,
+        kind: str = "none",
+        level: float = 0.0,  # probability, or standard deviation
+        low: float = 0.0,  # salt and pepper
+        high: float = 1.0,
+        levels: Sequence[float] = (),  # one a column, instead of level
+        exact: bool = False,  # masking: level * columns of each row's columns, rounded (halves up)
+        corrupted_weight: float = 1.0,  # of the loss's cells (Vincent 2010: alpha)
+        clean_weight: float = 1.0,  # beta
+    ) -> None: ...
+
+class Penalties:
+    """What is added to the objective besides alpha's term, and the bounds on gradients and weights; 0 means none."""
+
+    def __init__(
+        self,
+        l1: float = 0.0,  # times the sum of all |weights|
+        activation_l1: Sequence[float] = (),  # one a layer, 0 for the last: times the sum of the layer's |outputs|
+        sparsity: Sequence[float] = (),  # one a layer: times the sum of KL(sparsity_target || mean output) over its units
+        contraction: Sequence[float] = (),  # one a layer: times the squared norm of its Jacobian
+        sparsity_target: float = 0.05,
+        clip_value: float = 0.0,  # of the gradient of the objective
+        clip_norm: float = 0.0,
+        max_norm: float = 0.0,  # of each unit's incoming weights, after each step
+    ) -> None: ...
 
 class Recipe:
     """Fixed settings of a run. Per-layer lists may be empty (the default for every layer)."""
@@ -74,6 +99,7 @@ class Recipe:
         shuffle: bool = True,
         missing_targets: bool = False,  # NaN targets count nothing
         threads: int = 0,  # 0: by the cost model, at most default_threads()
+        penalties: Penalties = ...,
     ) -> None: ...
 
 class RunStats:

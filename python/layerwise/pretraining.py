@@ -5,32 +5,17 @@ and the codes of the clean inputs are what the next layer learns from.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from layerwise import (
-    _core,
-    activations,
-    boltzmann,
-    checks,
-    corruption,
-    initializers,
-    optimizers,
-    rbm,
-    schedules,
-    training,
-)
+from layerwise import _core, activations, boltzmann, checks, initializers, rbm, training
 from layerwise.activations import Activation
+from layerwise.autoencoders import Autoencoder, ContractiveAutoencoder, DenoisingAutoencoder, SparseAutoencoder
 from layerwise.checks import Parameter
-from layerwise.corruption import Corruption, Masking
 from layerwise.network import Network, start_layer
-from layerwise.optimizers import Adam, Optimizer
 from layerwise.rbm import RestrictedBoltzmannMachine
-from layerwise.schedules import CONSTANT, Schedule
-from layerwise.settings import Settings
 from layerwise.simultaneous import LayerTraining, in_turn
 from layerwise.skill import measure
 from layerwise.stage import Stage as Stage
@@ -39,106 +24,13 @@ from layerwise.training import Callback
 
 Array = NDArray[Any]
 
-DECODERS = ("auto", "sigmoid", "identity", "tanh", "relu", "softplus")
-LOSSES = ("auto", "squared_error", "cross_entropy")
-ADAM, MASKING = Adam(), Masking()  # defaults; settings cannot change, so one object serves all
-
-
-@dataclass(frozen=True, repr=False, kw_only=True)
-class Autoencoder(Settings):
-    """How to pretrain with basic autoencoders. Each setting is one value, or a list with one value a layer.
-
-    Parameters
-    ----------
-    epochs : int, default=15
-        0 leaves a layer at its random start: ``[15, 15, 0]`` pretrains the two lowest of three.
-    batch_size : int or "auto", default="auto"
-        "auto": rows / 32, but at least 10 and at most 100.
-    optimizer, schedule : settings or their names, default=Adam() and ConstantRate()
-        As in `FineTuning`.
-    alpha : float >= 0, default=0.0
-        Adds 1/2 * alpha * ||W||^2 to the mean loss (weights only).
-    tied : bool, default=True
-        The decoder uses the transposed weights of the encoder.
-    decoder : {"auto", "sigmoid", "identity", "tanh", "relu", "softplus"}, default="auto"
-        Activation of the decoder. "auto": sigmoid for cross-entropy, identity for the squared error.
-    loss : {"auto", "squared_error", "cross_entropy"}, default="auto"
-        Mean over rows of the sum over inputs. "auto": cross-entropy where the targets lie in [0, 1] (the first layer if
-        all training values do, the others if the layer below is sigmoid or softmax), else squared error; a fixed
-        decoder decides by itself. Searches over settings should fix it, so that losses compare.
-    validation_fraction : float in [0, 1), default=0.0
-        Share of rows (at least one, unless 0) kept out of the training, on which the validation loss of each epoch is
-        measured.
-    simultaneous : bool, default=False
-        Train all layers at the same time: in each epoch every layer for an epoch, from the lowest up, on the codes that
-        the layers below give then, instead of one layer to its end before the next. Stages come when all are trained.
-    """
-
-    epochs: int | Sequence[int] = 15
-    batch_size: int | str | Sequence[int | str] = "auto"
-    optimizer: Optimizer | str | Sequence[Optimizer | str] = ADAM
-    schedule: Schedule | str | Sequence[Schedule | str] = CONSTANT
-    alpha: float | Sequence[float] = 0.0
-    tied: bool | Sequence[bool] = True
-    decoder: str | Sequence[str] = "auto"
-    loss: str | Sequence[str] = "auto"
-    validation_fraction: float = 0.0
-    simultaneous: bool = False
-
-    def check(self, where: Parameter, n_layers: int) -> list["Autoencoder"]:
-        """Check all settings; return one settings object a layer, each with single values."""
-        checks.real(where.child("validation_fraction"), self.validation_fraction, 0, 1, open_high=True)
-        checks.boolean(where.child("simultaneous"), self.simultaneous)
-        columns = {
-            name: checks.per_layer(where.child(name), getattr(self, name), n_layers, check)
-            for name, check in self._checks().items()
-        }
-        layers = [self.replace(**{name: values[i] for name, values in columns.items()}) for i in range(n_layers)]
-        for schedule, epochs in zip(columns["schedule"], columns["epochs"], strict=True):
-            schedule.check_length(where.child("schedule"), epochs)
-        for layer in layers:
-            if layer.loss == "cross_entropy" and layer.decoder not in ("auto", "sigmoid"):
-                raise where.child("decoder").error('"sigmoid" or "auto" with loss="cross_entropy"', layer.decoder)
-        return layers
-
-    def _checks(self) -> dict[str, Callable[[Parameter, Any], Any]]:
-        return {
-            "epochs": lambda where, value: checks.integer(where, value, 0),
-            "batch_size": training.check_batch_size,
-            "optimizer": optimizers.resolve,
-            "schedule": schedules.resolve,
-            "alpha": lambda where, value: checks.real(where, value, 0),
-            "tied": checks.boolean,
-            "decoder": lambda where, value: checks.choice(where, value, DECODERS),
-            "loss": lambda where, value: checks.choice(where, value, LOSSES),
-        }
-
-
-@dataclass(frozen=True, repr=False, kw_only=True)
-class DenoisingAutoencoder(Autoencoder):
-    """How to pretrain with denoising autoencoders (Vincent et al. 2008, 2010).
-
-    The encoder sees a corrupted input, drawn afresh at each presentation; the target is the clean one.
-
-    Parameters
-    ----------
-    corruption : corruption, its name, or None, default=Masking(0.25)
-        `Masking`, `Gaussian` or `SaltAndPepper`; one, or a list with one a layer.
-    epochs, batch_size, optimizer, schedule, alpha, tied, decoder, loss, validation_fraction, simultaneous
-        As in `Autoencoder`.
-    """
-
-    corruption: Corruption | str | Sequence[Corruption | str | None] | None = MASKING
-
-    def _checks(self) -> dict[str, Callable[[Parameter, Any], Any]]:
-        return super()._checks() | {"corruption": corruption.resolve}
-
-
 Pretraining = Autoencoder | RestrictedBoltzmannMachine  # the settings that `pretrain` takes
 BY_NAME: dict[str, type[Pretraining]] = {
     "auto": DenoisingAutoencoder,
     "autoencoder": Autoencoder,
     "denoising_autoencoder": DenoisingAutoencoder,
+    "sparse_autoencoder": SparseAutoencoder,
+    "contractive_autoencoder": ContractiveAutoencoder,
     "rbm": RestrictedBoltzmannMachine,
 }
 
@@ -165,7 +57,7 @@ def pretrain(
     ----------
     X : ndarray of shape (n_rows, n_inputs)
     hidden_layer_sizes : sequence of int
-    settings : Autoencoder, DenoisingAutoencoder or RestrictedBoltzmannMachine, default=None
+    settings : Autoencoder or a kind of it, RestrictedBoltzmannMachine, or a name, default=None
         None: `DenoisingAutoencoder` with its defaults.
     activation, initializer : one, or a list with one a layer
     row_weights : array-like of shape (n_rows,), default=None
@@ -221,6 +113,10 @@ def pretrain(
     threads = checks.integer(where.child("threads"), threads, 0)
     if isinstance(layer_settings[0], RestrictedBoltzmannMachine):
         layer_settings = list(rbm.fit_to_layers(where, X, layer_settings, kinds))
+    else:
+        for layer, n_inputs, kind in zip(layer_settings, [X.shape[1], *sizes[:-1]], kinds, strict=True):
+            layer.check_inputs(where.child("pretraining"), n_inputs)
+            layer.check_activation(where.child("pretraining"), kind.name)
     report = report or (lambda _: None)
     return _stages(
         X, weights, done, sizes, layer_settings, kinds, starts, seed, threads, callbacks, out_of_time, report
@@ -232,7 +128,7 @@ def resolve(where: Parameter, value: Any) -> Pretraining:
     if isinstance(value, str) and value in BY_NAME:
         return BY_NAME[value]()
     if not isinstance(value, (Autoencoder, RestrictedBoltzmannMachine)):
-        allowed = "None, an Autoencoder, a DenoisingAutoencoder, a RestrictedBoltzmannMachine"
+        allowed = "None, settings such as DenoisingAutoencoder() or RestrictedBoltzmannMachine()"
         raise where.error(f"{allowed}, or one of {list(BY_NAME)}", value)
     return value
 
@@ -285,7 +181,6 @@ def _stages(
         else:
             network = _start(hidden.shape[1], size, activation, decoder, settings.tied, start, key, X.dtype)
         engine = network.engine()
-        noise = getattr(settings, "corruption", None)
         batch_size = training.batch_size_for(settings.batch_size, len(hidden))
         recipe = _core.Recipe(
             _engine_loss(loss),
@@ -293,8 +188,9 @@ def _stages(
             batch_size,
             seed=checks.subkey(key, 2),
             alpha=settings.alpha,
-            noise=_core.Noise() if noise is None else noise.noise(*((0.0, 1.0) if unit else (low, high))),
+            noise=_core.Noise() if machine else settings.noise(*((0.0, 1.0) if unit else (low, high))),
             threads=threads,
+            penalties=_core.Penalties() if machine else _core.Penalties(**settings.penalties()),
         )
         history = training.run(
             engine,

@@ -1,8 +1,9 @@
 """The mathematics of Layerwise in plain NumPy: documentation, oracle and baseline.
 
 Read this file first. What the compiled engine does stands here once more as formulas; the tests hold this file to
-finite differences and the engine to this file. Nothing else in the package imports it. Its second page is
-`reference_random.py`: the random numbers behind noise, dropout and shuffling.
+finite differences and the engine to this file. Nothing else in the package imports it. Its other pages are
+`reference_activations.py`, `reference_penalties.py` (all but ``alpha``) and `reference_random.py`: the random numbers
+behind noise, dropout and shuffling.
 
 Conventions. Rows are examples. A layer computes ``z = x @ W + b`` with ``W`` of shape (n_in, n_out), then ``a = f(z)``.
 A loss is the mean over rows of the *sum* over outputs, the squared error without the factor 1/2; ``alpha`` adds
@@ -12,11 +13,10 @@ The kernels (`matmul` to `adamw_step`) have the names and signatures of :mod:`la
 arguments. They check nothing, and accept ``n_jobs`` without using it.
 """
 
-# ruff: noqa: ARG001, ARG005  (one signature for all activations, and the signatures of layerwise.kernels)
+# ruff: noqa: ARG001  (the signatures of layerwise.kernels)
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,113 +24,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise.reference_activations import _VALUE as _VALUE
+from layerwise.reference_activations import _parameter, _sigmoid
+from layerwise.reference_activations import activation as activation
+from layerwise.reference_activations import activation_backward as activation_backward
+from layerwise.reference_activations import softmax as softmax
+from layerwise.reference_penalties import activation_l1 as _activation_l1
+from layerwise.reference_penalties import bound_norms, clip_by_norm, clip_by_value, kl_sparsity
+from layerwise.reference_penalties import contraction as _contraction
+
 Array = NDArray[Any]
-
-# ---------------------------------------------------------------------------------------------------------- activations
-
-_erfc = np.vectorize(math.erfc, otypes=[np.float64])
-
-
-def _sigmoid(z: Array) -> Array:
-    small = np.exp(-np.abs(z))  # never overflows
-    value: Array = np.where(z >= 0, 1, small) / (1 + small)
-    return value
-
-
-def _gated(z: Array, gate: Array) -> Array:
-    """``z * gate``; a gate of 0 closes for an infinite ``z`` too, which is the limit of those used here."""
-    return np.asarray(np.where(gate == 0, np.copysign(0, z), z) * gate, z.dtype)
-
-
-def _silu_slope(z: Array) -> Array:
-    return _sigmoid(z) + _gated(z, _sigmoid(z) * _sigmoid(-z))
-
-
-def _normal_cdf(z: Array) -> Array:
-    return np.asarray(0.5 * _erfc(-z / math.sqrt(2)), z.dtype)
-
-
-def _normal_density(z: Array) -> Array:
-    return np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
-
-
-def _gelu_gate(z: Array) -> Array:
-    # (1 + tanh u) / 2 = sigmoid(2 u), which keeps its digits in the lower tail
-    return _sigmoid(2 * math.sqrt(2 / math.pi) * (z + 0.044715 * z**3))
-
-
-def _gelu_gate_slope(z: Array) -> Array:
-    return _gated(2 * math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * z**2), _gelu_gate(z) * _gelu_gate(-z))
-
-
-def _above_zero(z: Array, above: Array | float, otherwise: Array | float) -> Array:
-    """Choose by ``z > 0``; NaN stays NaN."""
-    return np.where(z > 0, above, np.where(np.isnan(z), z, otherwise)).astype(z.dtype)
-
-
-# f(z, p) and df/dz, where p is alpha of leaky_relu, prelu and elu and beta of swish. At 0 the slope of relu is 0, of
-# leaky_relu and prelu alpha. Softmax mixes the columns of a row and has its own function below.
-_VALUE: dict[str, Callable[[Array, Array], Array]] = {
-    "identity": lambda z, p: z.copy(),
-    "sigmoid": lambda z, p: _sigmoid(z),
-    "tanh": lambda z, p: np.tanh(z),
-    "relu": lambda z, p: np.maximum(z, 0),
-    "leaky_relu": lambda z, p: _above_zero(z, z, p * z),
-    "prelu": lambda z, p: _above_zero(z, z, p * z),  # not max(p z, z), which is wrong for p > 1
-    "elu": lambda z, p: _above_zero(z, z, p * np.expm1(np.minimum(z, 0))),
-    "softplus": lambda z, p: np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z))),
-    "gelu": lambda z, p: _gated(z, _normal_cdf(z)),
-    "gelu_tanh": lambda z, p: _gated(z, _gelu_gate(z)),
-    "silu": lambda z, p: _gated(z, _sigmoid(z)),
-    "swish": lambda z, p: _gated(z, _sigmoid(_gated(z, p))),
-    "softmax": lambda z, p: softmax(z),
-}
-_SLOPE: dict[str, Callable[[Array, Array], Array]] = {
-    "identity": lambda z, p: np.ones_like(z),
-    "sigmoid": lambda z, p: _sigmoid(z) * _sigmoid(-z),
-    "tanh": lambda z, p: 1 - np.tanh(z) ** 2,
-    "relu": lambda z, p: _above_zero(z, 1, 0),
-    "leaky_relu": lambda z, p: _above_zero(z, 1, p),
-    "prelu": lambda z, p: _above_zero(z, 1, p),
-    "elu": lambda z, p: _above_zero(z, 1, p * np.exp(np.minimum(z, 0))),
-    "softplus": lambda z, p: _sigmoid(z),
-    "gelu": lambda z, p: _normal_cdf(z) + _gated(z, _normal_density(z)),
-    "gelu_tanh": lambda z, p: _gelu_gate(z) + _gated(z, _gelu_gate_slope(z)),
-    "silu": lambda z, p: _silu_slope(z),
-    "swish": lambda z, p: _silu_slope(_gated(z, p)),
-}
-_SLOPE_BY_PARAMETER: dict[str, Callable[[Array, Array], Array]] = {  # of those whose parameter can be learned
-    "prelu": lambda z, p: _above_zero(z, 0, z),
-    "swish": lambda z, p: _gated(z, _gated(z, _sigmoid(_gated(z, p)) * _sigmoid(-_gated(z, p)))),
-}
-_DEFAULT_PARAMETER = {"leaky_relu": 0.01, "prelu": 0.25, "elu": 1.0, "swish": 1.0}
-
-
-def _parameter(parameter: Any, name: str, z: Array) -> Array:
-    return np.asarray(_DEFAULT_PARAMETER.get(name, 0.0) if parameter is None else parameter, z.dtype)
-
-
-def activation(z: Array, name: str, *, parameter: Any = None) -> Array:
-    """``f(z)``."""
-    return _VALUE[name](z, _parameter(parameter, name, z))
-
-
-def activation_backward(z: Array, g: Array, name: str, *, parameter: Any = None) -> tuple[Array, Array]:
-    """``g`` times the Jacobian of f, and ``g * df/dparameter`` of each element (0 where it cannot be learned)."""
-    if name == "softmax":  # J = diag(a) - a a^T, row by row
-        a = softmax(z)
-        return a * (g - np.sum(g * a, axis=-1, keepdims=True)), np.zeros_like(z)
-    p = _parameter(parameter, name, z)
-    by_parameter = _SLOPE_BY_PARAMETER.get(name)
-    return g * _SLOPE[name](z, p), np.zeros_like(z) if by_parameter is None else g * by_parameter(z, p)
-
-
-def softmax(z: Array) -> Array:
-    """``exp(z_j) / sum_k exp(z_k)`` of each row, shifted by the row's maximum so that nothing overflows."""
-    e = np.exp(z - z.max(axis=-1, keepdims=True))
-    share: Array = e / e.sum(axis=-1, keepdims=True)
-    return share
-
 
 # ------------------------------------------------------------------------------------------------ products, dense layer
 
@@ -308,12 +211,18 @@ def forward(X: Array, layers: Sequence[Layer], dropout: Sequence[Any] = ()) -> l
 def loss_and_gradients(
     X: Array, T: Array, layers: Sequence[Layer], loss_name: str, *, alpha: float = 0.0,
     row_weights: Array | None = None, missing_targets: bool = False, dropout: Sequence[Any] = (),
+    cell_weights: Array | None = None, l1: float = 0.0, activation_l1: Sequence[float] = (),
+    sparsity: Sequence[float] = (), sparsity_target: float = 0.05, contraction: Sequence[float] = (),
 ) -> tuple[float, float, list[Layer]]:
     """Backpropagation (Rumelhart, Hinton and Williams 1986).
 
-    Returns the loss, the objective (the loss and alpha's term) and the objective's gradient in the shape of the layers.
+    Returns the loss, the objective (loss and penalties) and the objective's gradient in the shape of the layers.
     A cross-entropy needs the activation it is named after in the last layer. With ``missing_targets`` a NaN target
-    counts nothing (with softmax, nor does the rest of its row), and the mean is still over all rows.
+    counts nothing (with softmax, nor does the rest of its row), and the mean is still over all rows. ``cell_weights``
+    multiply the loss of each output of each row: a denoising autoencoder's emphasis (Vincent et al. 2010, 3.4).
+
+    ``l1`` adds ``l1 * sum(|W|)``. ``activation_l1``, ``sparsity`` and ``contraction`` have one value a layer, 0 for the
+    last: the factors of the penalties of that name in `reference_penalties.py`.
     """
     trace, last = forward(X, layers, dropout), len(layers) - 1
     in_logits = loss_name != "squared_error"  # the derivative is by z, past the activation
@@ -322,6 +231,8 @@ def loss_and_gradients(
 
     _, z, a = trace[last]
     cells, G = _loss_cells(z if in_logits else a, T, loss_name)
+    if cell_weights is not None:
+        cells, G = cells * cell_weights, G * cell_weights
     if missing_targets:
         known = ~np.isnan(T)
         if loss_name == "softmax_cross_entropy":
@@ -330,14 +241,28 @@ def loss_and_gradients(
     share = np.ones(len(X), X.dtype) if row_weights is None else row_weights
     share = share / share.sum()
     value = float(share @ cells.sum(axis=1))
-    penalty = sum(float(np.sum(layer.W**2)) for layer in layers if layer.tied_to < 0)
+    own = [layer.W for layer in layers if layer.tied_to < 0]
+    penalty = sum(0.5 * alpha * float(np.sum(W**2)) + l1 * float(np.abs(W).sum()) for W in own)
 
-    gradient = [replace(layer, W=None if layer.tied_to >= 0 else alpha * layer.W) for layer in layers]
+    gradient = [
+        replace(layer, W=None if layer.tied_to >= 0 else alpha * layer.W + l1 * np.sign(layer.W)) for layer in layers
+    ]
     G = G * share[:, None]
     for i in range(last, -1, -1):
-        x, z, _ = trace[i]
+        x, z, a = trace[i]
+        if activation_l1 and activation_l1[i]:
+            term, by_a = _activation_l1(a, share)
+            penalty, G = penalty + activation_l1[i] * term, G + activation_l1[i] * by_a
+        if sparsity and sparsity[i]:
+            term, by_a = kl_sparsity(a, share, sparsity_target, layers[i].activation)
+            penalty, G = penalty + sparsity[i] * term, G + sparsity[i] * by_a
         if not (in_logits and i == last):
             G, by_parameter = activation_backward(z, G, layers[i].activation, parameter=layers[i].parameter)
+            if contraction and contraction[i]:
+                term, by_z, by_W, by_p = _contraction(layers[i].W, z, share, layers[i].activation, layers[i].parameter)
+                penalty, G = penalty + contraction[i] * term, G + contraction[i] * by_z
+                gradient[i].W += contraction[i] * by_W
+                by_parameter = by_parameter + contraction[i] * by_p
             by_unit = by_parameter.sum(axis=0)
             gradient[i].parameter = by_unit.sum(keepdims=True) if layers[i].learn == "shared" else by_unit
         gradient[i].b = G.sum(axis=0)
@@ -349,7 +274,7 @@ def loss_and_gradients(
             G = G @ weights(layers, i).T
             if dropout and dropout[i - 1] is not None:
                 G = G * dropout[i - 1]
-    return value, value + 0.5 * alpha * penalty, gradient
+    return value, value + penalty, gradient
 
 
 _STEPS: dict[str, tuple[Callable[..., None], int]] = {  # the function and how many moments it keeps
@@ -368,13 +293,16 @@ def train(
     settings: Iterable[dict[str, Any]], *, alpha: float = 0.0, row_weights: Array | None = None,
     missing_targets: bool = False, noise: Callable[[Array, Array, int], Array] | None = None,
     dropout: Callable[[Array, int], Sequence[Any]] | None = None, frozen: Sequence[bool] = (),
-    rate_scale: Sequence[float] = (),
+    rate_scale: Sequence[float] = (), cell_weights: Callable[[Array, int], Array] | None = None,
+    clip_value: float = 0.0, clip_norm: float = 0.0, max_norm: float = 0.0, **penalties: Any,
 ) -> list[float]:
     """One optimiser step on each batch of row numbers, in place; returns each batch's loss before its step.
 
     ``settings`` gives the keyword arguments of the optimiser's step for each batch; ``noise(x, rows, t)`` corrupts the
-    input of step t (the targets stay clean); ``dropout(rows, t)`` gives the factors of the layers' outputs. ``frozen``
-    and ``rate_scale`` (a factor of the learning rate) have one value a layer.
+    input of step t (the targets stay clean); ``dropout(rows, t)`` gives the factors of the layers' outputs and
+    ``cell_weights(rows, t)`` those of the loss's cells. ``frozen`` and ``rate_scale`` (a factor of the learning rate)
+    have one value a layer. ``penalties`` are those of `loss_and_gradients`. The gradient of the whole objective is
+    clipped, and after the step the norms of each unit's incoming weights are bounded, where a bound is not 0.
     """
     update, n_moments = _STEPS[optimizer]
     moments = [[np.zeros_like(array) for _ in range(n_moments)] for _, _, array in learned_arrays(layers)]
@@ -384,8 +312,14 @@ def train(
             X[rows] if noise is None else noise(X[rows], rows, t), T[rows], layers, loss_name, alpha=alpha,
             row_weights=None if row_weights is None else row_weights[rows], missing_targets=missing_targets,
             dropout=() if dropout is None else dropout(rows, t),
+            cell_weights=None if cell_weights is None else cell_weights(rows, t), **penalties,
         )
         losses.append(value)
+        learned = [array for i, _, array in learned_arrays(gradient) if not (frozen and frozen[i])]
+        if clip_value:
+            clip_by_value(learned, clip_value)
+        if clip_norm:
+            clip_by_norm(learned, clip_norm)
         counter = {"step": t + 1} if optimizer in ("adam", "adamw") else {}
         for (i, name, w), mv, (_, _, g) in zip(learned_arrays(layers), moments, learned_arrays(gradient), strict=True):
             if frozen and frozen[i]:
@@ -394,4 +328,6 @@ def train(
             if optimizer == "adamw" and name != "W":
                 own["weight_decay"] = 0.0
             update(w, *mv, g, **{**chosen, **counter, **own})
+            if max_norm and name == "W":
+                bound_norms(w, max_norm)
     return losses

@@ -18,7 +18,7 @@ Array = NDArray[Any]
 _MASK = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 
-SHUFFLE, NOISE, DROPOUT = 0, 1, 16  # streams; a layer's dropout has stream DROPOUT + layer
+SHUFFLE, NOISE, SWAP, DROPOUT = 0, 1, 2, 16  # streams; a layer's dropout has stream DROPOUT + layer
 GIBBS = 1 << 31  # the first of the streams of Boltzmann machines
 
 
@@ -92,21 +92,67 @@ def dropout_scale(seed: int, rows: Array, columns: int, step: int, layer: int, r
 
 
 def corrupt(
-    X: Array, kind: str, level: float, low: float = 0.0, high: float = 1.0, *, seed: int, rows: Array, step: int
+    X: Array,
+    kind: str,
+    level: Any,
+    low: float = 0.0,
+    high: float = 1.0,
+    *,
+    seed: int,
+    rows: Array,
+    step: int,
+    exact: bool = False,
+    data: Array | None = None,
 ) -> Array:
     """Corrupt X, whose rows have the positions ``rows`` in the data set (Vincent et al. 2010, section 3.3).
 
     Masking sets an element to 0 with probability ``level``; salt-and-pepper noise sets it to ``low`` or ``high``, each
-    with half that probability; Gaussian noise adds ``level`` times a standard normal number.
+    with half that probability; Gaussian noise adds ``level`` times a standard normal number; swap noise takes the same
+    column's value in another row of ``data`` (by default X), any of the others alike; dropout masks, and divides the
+    rest by ``1 - level`` (Srivastava et al. 2014). ``level`` is one number or one a column. With ``exact``, masking
+    hits the same number of elements in each row (see `chosen`).
     """
     columns = X.shape[1]
     if kind == "none":
         return X.copy()
     if kind == "gaussian":
-        return (X + level * normal_numbers(seed, rows, columns, step)).astype(X.dtype)
-    words, threshold = row_words(seed, rows, columns, step, NOISE), int(level * 2.0**32)
-    value = np.where(words < np.uint64(threshold // 2), low, high) if kind == "salt_and_pepper" else 0.0
-    return np.where(words < np.uint64(threshold), value, X).astype(X.dtype)
+        return np.asarray(X + level * normal_numbers(seed, rows, columns, step), X.dtype)
+    hit = chosen(columns, level, seed=seed, rows=rows, step=step, exact=exact)
+    if kind == "masking":
+        return np.where(hit, 0, X).astype(X.dtype)
+    if kind == "dropout":
+        return np.where(hit, 0, X * X.dtype.type(1 / (1 - level))).astype(X.dtype)
+    if kind == "salt_and_pepper":
+        pepper = row_words(seed, rows, columns, step, NOISE) < _threshold(level) // 2
+        return np.where(hit, np.where(pepper, low, high), X).astype(X.dtype)
+    data = X if data is None else data
+    if len(data) < 2:
+        return X.copy()
+    other = (row_words(seed, rows, columns, step, SWAP) * np.uint64(len(data) - 1) >> _HALF).astype(np.int64)
+    other += other >= np.asarray(rows)[:, None]  # all rows but the one itself
+    return np.where(hit, data[other, np.arange(columns)], X).astype(X.dtype)
+
+
+def chosen(columns: int, level: Any, *, seed: int, rows: Array, step: int, exact: bool = False) -> NDArray[np.bool_]:
+    """Where noise other than Gaussian falls, shape (len(rows), columns).
+
+    An element is chosen if its word is below ``level`` as a 32-bit threshold. With ``exact``, ``level * columns``
+    elements of each row are (rounded, halves up), by selection sampling: where m of the n columns left are still
+    wanted, the next is taken with probability m / n (Knuth, The Art of Computer Programming 2, 3.4.2, algorithm S).
+    """
+    words = row_words(seed, rows, columns, step, NOISE).astype(np.uint64)
+    if not exact:
+        return np.asarray(words < _threshold(level))
+    hit = np.zeros(words.shape, bool)
+    wanted = np.full(len(words), int(np.floor(level * columns + 0.5)), np.uint64)
+    for column in range(columns):
+        hit[:, column] = words[:, column] * np.uint64(columns - column) >> _HALF < wanted
+        wanted -= hit[:, column]
+    return hit
+
+
+def _threshold(level: Any) -> NDArray[np.uint64]:
+    return (np.asarray(level, np.float64) * 2.0**32).astype(np.uint64)
 
 
 def normal_numbers(seed: int, rows: Array, columns: int, step: int, stream: int = NOISE) -> NDArray[np.float64]:

@@ -81,9 +81,12 @@ void all(const Kernels<T>& k, const std::string& type) {
   for (int l = 0; l < kLosses; ++l) {
     std::vector<T> delta(kCount);
     std::vector<double> losses(kRows);
-    k.loss[l](a.data(), kStep, targets.data(), kStep, delta.data(), kStep, kRows, 70, scale.data(), losses.data(), false);
+    k.loss[l](a.data(), kStep, targets.data(), kStep, delta.data(), kStep, kRows, 70, scale.data(), losses.data(), false, nullptr, 0);
     show(type + " delta " + std::to_string(l), delta);
     show(type + " loss " + std::to_string(l), losses);
+    k.loss[l](a.data(), kStep, targets.data(), kStep, delta.data(), kStep, kRows, 70, scale.data(), losses.data(), false, a.data(), kStep);
+    show(type + " weighted delta " + std::to_string(l), delta);
+    show(type + " weighted loss " + std::to_string(l), losses);
   }
   for (int o = 0; o < kOptimizers; ++o) {
     const UpdateScalars<T> s{T(0.01), T(0.9), T(0.99), T(1e-8), T(1.5), T(2.5), T(0.001), T(0.02), o % 2 == 1};
@@ -94,11 +97,49 @@ void all(const Kernels<T>& k, const std::string& type) {
     show(type + " squares " + std::to_string(o), v);
   }
   const RandomPlace place{0x123456789abcdefu, 0x1ffffffffu, 7, 3};
+  const auto data = numbers<T>(5 * 70), levels = numbers<T>(3 * kPanel, 0.1, 0.5);
+  std::vector<std::uint64_t> thresholds(3 * kPanel);
+  for (std::size_t c = 0; c < thresholds.size(); ++c) thresholds[c] = static_cast<std::uint64_t>(c) << 25;
   for (int n = 0; n < kNoises; ++n) {
-    auto x = numbers<T>(kPanel);
-    k.noise[n](x.data(), kPanel, place, NoiseScalars<T>{std::uint64_t{1} << 30, T(0.3), T(0), T(1)});
-    show(type + " noise " + std::to_string(n), x);
+    for (const bool by_column : {false, true}) {
+      for (const index_t count : {index_t{-1}, index_t{20}}) {
+        auto x = numbers<T>(3 * kPanel);
+        std::vector<T> weights(3 * kPanel);
+        const NoiseScalars<T> s{std::uint64_t{1} << 30,
+                                T(0.3),
+                                T(0),
+                                T(1),
+                                by_column ? thresholds.data() : nullptr,
+                                by_column ? levels.data() : nullptr,
+                                count,
+                                T(1),
+                                T(0.5),
+                                T(1.25)};
+        k.noise[n]({x.data(), kPanel, 70, place, weights.data(), kPanel, data.data(), 5, 2}, s);
+        const std::string kind = std::to_string(n) + (by_column ? " by column " : " ") + std::to_string(count);
+        show(type + " noise " + kind, x);
+        show(type + " weights of noise " + kind, weights);
+      }
+    }
   }
+  std::vector<T> grown = numbers<T>(kStep), bent(kStep), sum(kPanel);
+  const T* x = a.data();
+  for (int f = 0; f < kActivations; ++f) {
+    if (k.curvature[f] == nullptr) continue;
+    k.curvature[f](x, x, bent.data(), kRows, parameter.data(), grown.data());
+    show(type + " curvature " + std::to_string(f), bent);
+  }
+  k.add_activation_penalty(x, scale.data(), bias.data(), parameter.data(), kRows, grown.data());
+  k.add_products(scale.data(), bias.data(), x, bent.data(), kRows, grown.data());
+  k.add_weight_penalty(x, bias.data(), T(0.3), kRows, grown.data());
+  k.scale_columns(parameter.data(), kRows, grown.data());
+  k.clip(T(2), kRows, grown.data());
+  show(type + " penalties", grown);
+  k.weighted_sums(x, scale.data(), kRows, sum.data());
+  k.weighted_squares(x, scale.data(), kRows, sum.data());
+  k.column_squares(x, kRows, sum.data());
+  show(type + " sums", sum);
+  show(type + " square_sum", std::vector<double>{k.square_sum(x, kRows)});
   std::vector<T> mask(kPanel);
   k.dropout(mask.data(), place, std::uint64_t{1} << 31, T(2));
   show(type + " dropout", mask);

@@ -26,7 +26,8 @@ class StackedAutoencoder(CallbackSupportMixin, LayerwiseEstimator):  # type: ign
     hidden_layer_sizes : sequence of int, int or "auto", default="auto"
         "auto": (100, 100).
     pretraining : settings or their name, default="auto"
-        `Autoencoder`, `DenoisingAutoencoder` or `RestrictedBoltzmannMachine` ("rbm"). "auto": `DenoisingAutoencoder`
+        `Autoencoder`, `DenoisingAutoencoder`, `SparseAutoencoder`, `ContractiveAutoencoder` or
+        `RestrictedBoltzmannMachine` ("rbm"). "auto": `DenoisingAutoencoder`
         with its defaults.
     finetuning : None, "auto" or FineTuning, default=None
         None: encoders and decoders stay as their layers' pretraining left them. Otherwise all encoders and decoders are
@@ -160,9 +161,9 @@ class StackedAutoencoder(CallbackSupportMixin, LayerwiseEstimator):  # type: ign
             settings.check(self._where("pretraining"), len(shape.sizes))
             where = self._where("finetuning")
             if self.finetuning is None:
-                unrolled = finetuning.FineTuning(epochs=int(once)).check(where, len(shape.sizes))
+                unrolled = finetuning.FineTuning(epochs=int(once)).check(where, len(shape.sizes), classes=False)
             else:
-                unrolled = finetuning.resolve(where, self.finetuning).check(where, len(shape.sizes))
+                unrolled = finetuning.resolve(where, self.finetuning).check(where, len(shape.sizes), classes=False)
                 if set(unrolled.start) != {"pretrained"}:
                     raise where.child("start").error('"pretrained" for an autoencoder', unrolled.start)
             unrolled = unrolled.replace(epochs=1) if once else unrolled

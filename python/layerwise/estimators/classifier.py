@@ -31,7 +31,8 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator, ClassTargets): 
     hidden_layer_sizes : sequence of int, int or "auto", default="auto"
         "auto": (100, 100), or those of a fitted autoencoder given as `pretraining`.
     pretraining : settings, their name, fitted StackedAutoencoder or None, default="auto"
-        `Autoencoder`, `DenoisingAutoencoder`, `RestrictedBoltzmannMachine` ("rbm") or `SupervisedPretraining`
+        `Autoencoder`, `DenoisingAutoencoder`, `SparseAutoencoder`, `ContractiveAutoencoder`,
+        `RestrictedBoltzmannMachine` ("rbm") or `SupervisedPretraining`
         ("supervised": on the labels themselves). "auto": `DenoisingAutoencoder` with its defaults. None: no
         pretraining, a plain network from a random start. A fitted `StackedAutoencoder` gives its hidden layers; where
         the classifier is cloned (cross-validation), wrap it in `sklearn.frozen.FrozenEstimator`.

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import is_classifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import _check_feature_names, check_is_fitted
 
@@ -39,7 +40,9 @@ class PretrainedEstimator(CallbackSupportMixin, LayerwiseEstimator):  # type: ig
             before = supervised_pretraining.resolve(where, self.pretraining)
             before.check(where, len(shape.sizes))
         where = self._where("finetuning")
-        settings = finetuning.resolve(where, self.finetuning).check(where, len(shape.sizes))
+        settings = finetuning.resolve(where, self.finetuning).check(
+            where, len(shape.sizes), classes=is_classifier(self)
+        )
         if before is None and set(settings.start) != {"pretrained"}:
             raise where.child("start").error('"pretrained" with pretraining=None', settings.start)
         check_unlabeled(self._where("unlabeled"), self.unlabeled)

@@ -10,7 +10,6 @@ from layerwise import (
     momentum_schedules,
     optimizers,
     pretraining,
-    rbm,
     schedules,
     supervised_pretraining,
 )
@@ -20,6 +19,7 @@ _SETTINGS: list[Any] = [
     *schedules.BY_NAME.values(),
     *momentum_schedules.MOMENTUM_SCHEDULES,
     *corruption.BY_NAME.values(),
+    corruption.Emphasis,
     activations.LeakyReLU,
     activations.PReLU,
     activations.ELU,
@@ -27,9 +27,7 @@ _SETTINGS: list[Any] = [
     activations.Swish,
     initializers.Normal,
     initializers.Sparse,
-    pretraining.Autoencoder,
-    pretraining.DenoisingAutoencoder,
-    rbm.RestrictedBoltzmannMachine,
+    *pretraining.BY_NAME.values(),
     supervised_pretraining.SupervisedPretraining,
     finetuning.FineTuning,
 ]

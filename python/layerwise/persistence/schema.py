@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 
-from layerwise import activations, pretraining, rbm
+from layerwise import activations, rbm
 from layerwise.activations import Activation
+from layerwise.autoencoders import LOSSES, Autoencoder
 from layerwise.network import DenseLayer, Network
 from layerwise.persistence.known import SETTINGS
 from layerwise.pretraining import Stage
@@ -276,10 +277,10 @@ def _decode_stage(data: Any, store: "_Store") -> Stage:
     )
     encoder, decoder = _decode_layers(layers, store)
     Network([encoder, decoder]).engine()
-    if loss not in pretraining.LOSSES[1:] or type(layer) is not int or not isinstance(skill, (int, float)):
+    if loss not in LOSSES[1:] or type(layer) is not int or not isinstance(skill, (int, float)):
         raise FormatError("a stage with an unknown loss, layer or skill")
     values = _decode_value(settings, {})
-    if not isinstance(values, (pretraining.Autoencoder, rbm.RestrictedBoltzmannMachine, SupervisedPretraining)):
+    if not isinstance(values, (Autoencoder, rbm.RestrictedBoltzmannMachine, SupervisedPretraining)):
         raise FormatError("a stage without the settings of its pretraining")
     return Stage(layer, encoder, decoder, loss, values, tuple(_decode_record(record) for record in history), skill)
 

@@ -1,0 +1,25 @@
+// Matrices as they come and as they are worked on: the caller's rows, and a batch of them in panels.
+#pragma once
+
+#include "base/types.h"
+
+namespace layerwise {
+
+// Rows of the caller's matrices (row-major) and what belongs to them.
+template <class T>
+struct Data {
+  const T* x = nullptr;
+  const T* y = nullptr;        // null: the clean x is the target
+  const T* weights = nullptr;  // one per row, or null
+  index_t rows = 0;
+};
+
+// A batch of rows in panels: feature f of row r is data[(f / 32) * step + r * 32 + f % 32].
+template <class T>
+struct Panels {
+  T* data = nullptr;
+  index_t step = 0;
+  T* at(index_t panel, index_t row) const { return data + panel * step + row * kPanel; }
+};
+
+}  // namespace layerwise
