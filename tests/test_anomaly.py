@@ -51,12 +51,19 @@ CONFIGURATIONS = [
 ]
 
 
-@pytest.mark.parametrize("estimator", CONFIGURATIONS, ids=str)
+EXACT = AnomalyDetector(  # without noise and in full batches: a weight is a repetition
+    (6, 4), pretraining=Autoencoder(epochs=5, batch_size=10**6), finetuning=FineTuning(epochs=5, batch_size=10**6)
+)
+REPETITION = "check_sample_weight_equivalence_on_dense_data"
+
+
+@pytest.mark.parametrize("estimator", [*CONFIGURATIONS, EXACT], ids=str)
 @pytest.mark.filterwarnings("ignore")  # the checks provoke warnings of scikit-learn's own
 def test_scikit_learn_has_nothing_to_say(estimator: Any) -> None:
-    results = check_estimator(estimator, on_skip=None, on_fail=None)
+    expected = {} if estimator is EXACT else {REPETITION: "noise, or batches: a repetition in distribution alone"}
+    results = check_estimator(estimator, on_skip=None, on_fail=None, expected_failed_checks=expected)
     assert [(result["check_name"], result["exception"]) for result in results if result["status"] == "failed"] == []
-    assert {r["check_name"] for r in results if r["status"] != "passed"} <= {"check_array_api_input"}
+    assert {r["check_name"] for r in results if r["status"] != "passed"} <= {"check_array_api_input", *expected}
 
 
 # ---- what it finds ---------------------------------------------------------------------------------------------------
@@ -139,25 +146,6 @@ def test_standardisation_makes_units_immaterial() -> None:
     scores = AnomalyDetector((4, 2), **QUICK).fit(X).score_samples(X)
     other = AnomalyDetector((4, 2), **QUICK).fit(X * 2.0**10).score_samples(X * 2.0**10)
     np.testing.assert_allclose(other, scores, rtol=1e-9)
-
-
-@pytest.mark.parametrize("contamination", [0.01, 0.1, 0.5])
-def test_contamination_is_the_share_of_training_rows_below_the_threshold(contamination: float) -> None:
-    X = sensors()
-    detector = AnomalyDetector((4, 2), contamination=contamination, **QUICK)
-    assert (detector.fit_predict(X) == -1).mean() == contamination
-    np.testing.assert_array_equal(
-        detector.decision_function(X), detector.score_samples(X) - np.float64(detector.offset_)
-    )
-
-
-def test_the_automatic_threshold_is_the_fence() -> None:
-    X = sensors()
-    detector = AnomalyDetector((4, 2), **QUICK).fit(X)
-    roots = np.sqrt(-detector.score_samples(X))
-    lower, upper = np.percentile(roots, [25, 75])
-    np.testing.assert_array_equal(detector.predict(X) == -1, roots > upper + 1.5 * (upper - lower))
-    assert detector.offset_ == pytest.approx(-((upper + 1.5 * (upper - lower)) ** 2), rel=1e-12)
 
 
 def test_rows_are_scored_alike_in_any_block(monkeypatch: pytest.MonkeyPatch) -> None:

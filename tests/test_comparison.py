@@ -31,7 +31,7 @@ from layerwise import (
 from layerwise.comparison import PRETRAINED, RANDOM
 from layerwise.datasets import load_digits
 from layerwise.paired import Difference, duration, table
-from layerwise.rivals import BOOSTING, LINEAR, RIDGE, SELF_TRAINING, SPREADING
+from layerwise.rivals import BOOSTING, LINEAR, RIDGE, SELF_TRAINING, SPREADING, Spreading
 
 NETWORK = PretrainedClassifier((6, 5), pretraining=DenoisingAutoencoder(epochs=2), finetuning=FineTuning(epochs=5))
 NUMBERS = PretrainedRegressor((6,), pretraining=DenoisingAutoencoder(epochs=2), finetuning=FineTuning(epochs=5))
@@ -186,6 +186,17 @@ def test_rivals_of_a_regressor(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(capsys.readouterr().out.splitlines()) == 8
     y[:20] = np.nan
     assert compare(NUMBERS, X, y, seeds=1, rivals=[RIDGE]).rows == {"labelled": 135, "unlabelled": 20, "test": 45}
+
+
+def test_label_spreading_has_an_answer_for_rows_that_no_label_reaches() -> None:
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.normal(center, 0.1, (20, 2)) for center in (0, 5, 50)])  # the last group has no label
+    y = np.full(60, -1)
+    y[[0, 1, 2, 20]] = [0, 0, 0, 1]
+    model = Spreading(kernel="knn", max_iter=100).fit(X, y)
+    np.testing.assert_allclose(model.predict_proba(X)[40:], [[0.75, 0.25]] * 20)
+    assert model.predict(X).tolist() == [0] * 20 + [1] * 20 + [0] * 20
+    assert model.transduction_.tolist() == model.predict(X).tolist()
 
 
 def test_what_is_left_out_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

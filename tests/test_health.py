@@ -181,6 +181,7 @@ def test_copying(settings: Autoencoder, copies: bool) -> None:
     diagnosis, _ = told(model, X)
     assert named(diagnosis, IdentityWarning) == ([1] if copies else [])
     assert (diagnosis.layers[0].copying > 0.9) == copies
+    assert copies or diagnosis.layers[0].copying < diagnosis.layers[0].skill - 0.2  # real rows are rebuilt better
     assert diagnosis.layers[0].skill > 0.6
 
 
@@ -259,6 +260,18 @@ def test_gradient_norms_are_finite_differences(kind: Any, activation: str) -> No
         width, step = network.layers[layer].n_out, 1e-6
         slopes = [(output(layer, step * e) - output(layer, -step * e)) / (2 * step) for e in np.eye(width)]
         assert sizes[layer] == pytest.approx(np.linalg.norm(slopes) / np.sqrt(n_out), rel=1e-5)
+
+
+def test_copying_is_measured_on_columns_shuffled_apart() -> None:
+    X = np.column_stack([np.arange(50.0), np.arange(50.0), np.arange(50.0)])
+    seen: list[np.ndarray] = []
+    assert measurements.copying(X, lambda rows: seen.append(rows) or rows) == 1
+    (rows,) = seen
+    np.testing.assert_array_equal(np.sort(rows, axis=0), X)
+    assert all((rows[:, i] != rows[:, j]).mean() > 0.8 for i, j in ((0, 1), (0, 2), (1, 2)))
+    assert (
+        measurements.copying(X, lambda rows: rows[:, :1].repeat(3, axis=1)) < 0.5
+    )  # relations of the rows help no more
 
 
 def test_the_same_network_gives_the_same_diagnosis() -> None:

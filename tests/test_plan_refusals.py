@@ -34,6 +34,35 @@ def test_settings_count_as_rounded_to_the_dtype(setting):
         _core.Plan_float32(_core.Network_float32([_core.Layer(3, 3, "identity")]), recipe)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dropout": [0.1]}, "dropout must be empty or have one value a layer"),
+        ({"frozen": [True] * 3}, "frozen must be empty or have one value a layer"),
+        ({"rate_scale": [1.0]}, "rate_scale must be empty or have one value a layer"),
+        ({"dropout": [1.0, 0.0]}, r"dropout must be in \[0, 1\)"),
+        ({"dropout": [np.nan, 0.0]}, r"dropout must be in \[0, 1\)"),
+        ({"dropout": [0.0, 0.5]}, "dropout of the output layer must be 0"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"alpha": -1.0}, "alpha must be finite"),
+        ({"alpha": np.inf}, "alpha must be finite"),
+        ({"threads": -1}, "threads must not be negative"),
+        ({"optimizer": _core.Optimizer("adam", epsilon=0.0)}, "epsilon must be positive"),
+        ({"optimizer": _core.Optimizer("adamw", weight_decay=-1.0)}, "weight_decay must be finite"),
+        ({"optimizer": _core.Optimizer("momentum", momentum=1.0)}, r"momentum \(beta_1\) must be in \[0, 1\)"),
+        ({"optimizer": _core.Optimizer("rmsprop", decay=-0.1)}, r"decay \(beta_2\) must be in \[0, 1\)"),
+        ({"loss": "sigmoid_cross_entropy"}, "needs the output activation sigmoid"),
+        ({"loss": "softmax_cross_entropy"}, "needs the output activation softmax"),
+    ],
+)
+def test_recipes_that_make_no_sense_are_refused(change, message):
+    network = _core.Network_float64([_core.Layer(3, 4, "sigmoid"), _core.Layer(4, 3, "identity")])
+    allowed = {"loss": "squared_error", "optimizer": _core.Optimizer("sgd"), "batch_size": 2}
+    _core.Plan_float64(network, _core.Recipe(**allowed))
+    with pytest.raises(ValueError, match=message):
+        _core.Plan_float64(network, _core.Recipe(**allowed | change))
+
+
 def test_rates_are_checked():
     plan = _core.Plan_float64(_core.Network_float64([_core.Layer(3, 3, "identity")]), make_recipe())
     for rate in (np.nan, -1.0, np.inf):

@@ -17,6 +17,7 @@ from layerwise.checks import Parameter
 from layerwise.estimators.autoencoder import StackedAutoencoder
 from layerwise.estimators.base import LayerwiseEstimator
 from layerwise.estimators.explanation import Explanation
+from layerwise.estimators.weights import check_sample_weight, counting
 from layerwise.network import Network
 
 Array = NDArray[Any]
@@ -113,7 +114,7 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any = None) -> AnomalyDetector:  # noqa: ARG002 (scikit-learn's convention)
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> AnomalyDetector:  # noqa: ARG002 (y is scikit-learn's convention)
         """Learn to rebuild the rows, and set the threshold by how well that went.
 
         Parameters
@@ -122,6 +123,9 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
             Normal rows, or mostly normal ones.
         y : ignored
             Present because scikit-learn's pipelines pass it.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How much each row counts: in the means and deviations, in training, and in the shares that set the
+            threshold. A row of weight 0 is as if it were not there; only the weights' ratios matter.
 
         Returns
         -------
@@ -130,7 +134,7 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If a parameter or X is not allowed.
+            If a parameter, X or sample_weight is not allowed.
         TrainingDiverged
             If a loss is not a finite number; the estimator is then as it was before.
         KeyboardInterrupt
@@ -140,11 +144,12 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
             contamination = self._contamination()
             standardize = checks.boolean(self._where("standardize"), self.standardize)
             X = self._checked(X, reset=True)
-            mean, scale = _moments(X) if standardize else (np.zeros(X.shape[1]), np.ones(X.shape[1]))
+            weights, X = counting(check_sample_weight(sample_weight, X), X)
+            mean, scale = _moments(X, weights) if standardize else (np.zeros(X.shape[1]), np.ones(X.shape[1]))
             Z = _standardized(X, mean, scale)
             inner = _Underlying(**self._inner_parameters(X.shape[1]))
             try:
-                inner.fit(Z)
+                inner.fit(Z, sample_weight=weights)
             except KeyboardInterrupt as stop:
                 stop.__notes__.clear()  # this estimator adds its own
                 raise
@@ -154,7 +159,11 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
                     rows = gen_batches(len(Z), BLOCK)
                     network, threads = kept["network_"], self._threads()
                     errors = np.concatenate([_errors(network, Z[block], threads).mean(axis=1) for block in rows])
-                    offset = _fence(errors) if contamination is None else np.percentile(-errors, 100 * contamination)
+                    offset = (
+                        _fence(errors, weights)
+                        if contamination is None
+                        else weighted_quantile(-errors, weights, contamination)
+                    )
                     kept |= {"mean_": mean, "scale_": scale, "offset_": float(offset)}
                 fitted |= kept
         return self
@@ -314,9 +323,11 @@ def default_sizes(n_features: int) -> tuple[int, int]:
     return min(-(-n_features // 2), WIDEST[0]), min(-(-n_features // 4), WIDEST[1])
 
 
-def _moments(X: Array) -> tuple[Array, Array]:
+def _moments(X: Array, weights: Array | None) -> tuple[Array, Array]:
     with np.errstate(over="ignore", invalid="ignore"):
-        scaler = StandardScaler().fit(X)  # float64 inside; knows a constant column from one that only rounds
+        scaler = StandardScaler().fit(
+            X, sample_weight=weights
+        )  # float64 inside; knows a constant column from one that only rounds
     mean, scale = np.asarray(scaler.mean_, np.float64), np.asarray(scaler.scale_, np.float64)
     if not (np.isfinite(mean).all() and np.isfinite(scale).all()):
         raise ValueError("Input X contains values whose variance is too large for float64. Scale X down.")
@@ -339,9 +350,24 @@ def _errors(network: Network, Z: Array, threads: int) -> NDArray[np.float64]:
     return errors
 
 
-def _fence(errors: NDArray[np.float64]) -> float:
-    lower, upper = np.percentile(np.sqrt(errors), [25, 75])
+def _fence(errors: NDArray[np.float64], weights: Array | None) -> float:
+    roots = np.sqrt(errors)
+    lower, upper = (weighted_quantile(roots, weights, share) for share in (0.25, 0.75))
     return -float((upper + FENCE * (upper - lower)) ** 2)
+
+
+def weighted_quantile(values: NDArray[np.float64], weights: Array | None, share: float) -> float:
+    """Return the value below and above which that share of the weight lies (Hyndman & Fan 1996, definition 2).
+
+    Where a value ends at the share exactly, it is the mean of that value and the next. A weight is a repetition, and
+    only the weights' ratios matter.
+    """
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(np.ones(len(values)) if weights is None else weights[order])
+    slack = 1e-9 * reached[-1]
+    first = int(np.searchsorted(reached, share * reached[-1] - slack))
+    ends_there = first + 1 < len(values) and reached[first] <= share * reached[-1] + slack
+    return float((values[order[first]] + values[order[first + ends_there]]) / 2)
 
 
 def _as_table(row: Any) -> Any:

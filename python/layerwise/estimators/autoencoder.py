@@ -12,12 +12,13 @@ from layerwise import checks, finetuning, pretraining
 from layerwise.checks import Parameter
 from layerwise.estimators.base import LayerwiseEstimator
 from layerwise.estimators.continuing import passes_make_sense
+from layerwise.estimators.sklearn_callbacks import CallbackSupportMixin
 from layerwise.estimators.weights import check_sample_weight, counting
 
 Array = NDArray[Any]
 
 
-class StackedAutoencoder(LayerwiseEstimator):
+class StackedAutoencoder(CallbackSupportMixin, LayerwiseEstimator):  # type: ignore[misc]
     """Deep autoencoder, pretrained greedily layer by layer and, if wanted, fine-tuned as a whole.
 
     Parameters

@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from layerwise import activations, checks, finetuning, initializers, pretraining
 from layerwise.checks import Parameter
 from layerwise.estimators.continuing import Architecture, Continuing, Kept
-from layerwise.estimators.sklearn_callbacks import CallbackSupportMixin, TaskTree, callback_management_context
+from layerwise.estimators.sklearn_callbacks import TaskTree, callback_management_context
 from layerwise.estimators.watching import Watch, check_callbacks, check_seconds
 from layerwise.finetuning import FineTuning
 from layerwise.network import Network
@@ -98,7 +98,7 @@ class HiddenOutputs(ABC):
         return self.network_.layers[0].n_in if number == 0 else self.network_.layers[number - 1].n_out
 
 
-class LayerwiseEstimator(HiddenOutputs, Continuing, CallbackSupportMixin, OutputNames, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Base of the estimators."""
 
     hidden_layer_sizes: Any

@@ -13,6 +13,7 @@ from layerwise.estimators.autoencoder import StackedAutoencoder
 from layerwise.estimators.base import OUTPUT_KEY, PRETRAINING_KEY, START_KEY, LayerwiseEstimator
 from layerwise.estimators.continuing import Architecture, Kept
 from layerwise.estimators.labels import check_unlabeled
+from layerwise.estimators.sklearn_callbacks import CallbackSupportMixin
 from layerwise.estimators.watching import Watch
 from layerwise.estimators.weights import label_weights
 from layerwise.finetuning import FineTuning
@@ -22,7 +23,7 @@ from layerwise.supervised_pretraining import SupervisedPretraining, pretrain_sup
 Array = NDArray[Any]
 
 
-class PretrainedEstimator(LayerwiseEstimator):
+class PretrainedEstimator(CallbackSupportMixin, LayerwiseEstimator):  # type: ignore[misc]
     """Base of the estimators that learn from labels."""
 
     unlabeled: Any
