@@ -64,6 +64,7 @@ GOOD = {  # those of BAD that a parameter allows
     "unlabeled": [-1],
     "pretraining__tied": [True],
     "pretraining__simultaneous": [True],
+    "pretraining__corruption__exact": [True],
     "finetuning__early_stopping": [True],
     "pretraining__optimizer__bias_correction": [True],
     "pretraining__optimizer__epsilon_inside_sqrt": [True],
