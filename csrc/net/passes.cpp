@@ -4,50 +4,23 @@
 
 #include "kernels/catalog.h"
 #include "net/penalties.h"
+#include "net/products.h"
 
 namespace layerwise {
 namespace {
 
-// Gives each thread its share of (panel, rows) pieces, cut at the register tile's rows and joined again within a panel.
 template <class T, class Piece>
 void for_each_piece(Team& team, const Batch<T>& batch, index_t n_panels, Piece piece) {
-  const index_t tiles = (batch.rows + batch.k.tile_rows - 1) / batch.k.tile_rows;
-  const Range units = team.share(n_panels * tiles);
-  for (index_t u = units.begin; u < units.end;) {
-    const index_t panel = u / tiles, end = std::min(units.end, (panel + 1) * tiles);
-    piece(panel, batch.rows * (u - panel * tiles) / tiles, batch.rows * (end - panel * tiles) / tiles);
-    u = end;
-  }
+  share_pieces(team, batch.k.tile_rows, batch.rows, n_panels, piece);
 }
 
-// out = init + a * w for one panel of out; block(k0, n) gives the rows k0 .. k0 + n of the right-hand panel.
-template <class T, class Block>
-void product(const Kernels<T>& k, const Panels<T>& a, index_t depth, const Panels<T>& out, index_t panel, index_t width, index_t row,
-             index_t row_end, const T* init, Block block) {
-  T* c = out.at(panel, row);
-  for (index_t k0 = 0; k0 < depth; k0 += kDepthBlock) {
-    const index_t n = std::min(kDepthBlock, depth - k0);
-    k.gemm(a.at(k0 / kPanel, row), a.step, block(k0, n), row_end - row, width, n, k0 == 0 ? init : c, k0 == 0 ? 0 : kPanel, c);
-  }
-}
-
-// The same with w (layer l's matrix, in panels of its outputs) as it is stored, or transposed block by block.
+// Rows of one panel of out = init + a * w, with layer l's weights as they are stored, or transposed.
 template <class T>
 void product_with_weights(Team& team, const Batch<T>& batch, int l, bool transposed, const Panels<T>& a, index_t depth,
                           const Panels<T>& out, index_t panel, index_t width, index_t row, index_t row_end, const T* init) {
-  const T* w = batch.network.data() + batch.network.window(l).weights;
-  if (!transposed) {
-    product(batch.k, a, depth, out, panel, width, row, row_end, init,
-            [&](index_t k0, index_t) { return w + (panel * depth + k0) * kPanel; });
-    return;
-  }
-  // The stored matrix has `depth` columns and as many rows as `out` has features.
   const LayerSpec& owner = batch.network.layer(batch.network.owns_weights(l) ? l : batch.network.layer(l).tied_to);
-  T* scratch = batch.room.scratch(team.rank());
-  product(batch.k, a, depth, out, panel, width, row, row_end, init, [&](index_t k0, index_t n) {
-    batch.k.transpose(w + (k0 / kPanel * owner.n_in + panel * kPanel) * kPanel, owner.n_in * kPanel, width, n, scratch);
-    return static_cast<const T*>(scratch);
-  });
+  multiply_panel(batch.k, a, depth, batch.network.data() + batch.network.window(l).weights, owner.n_in, transposed, init, out, panel, width,
+                 row, row_end, batch.room.scratch(team.rank()));
 }
 
 template <class T>

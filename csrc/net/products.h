@@ -23,8 +23,10 @@ template <class T>
 void multiply_panel(const Kernels<T>& k, const Panels<T>& a, index_t depth, const T* w, index_t w_rows, bool transposed, const T* bias,
                     const Panels<T>& out, index_t panel, index_t width, index_t row, index_t row_end, T* scratch) {
   T* c = out.at(panel, row);
-  for (index_t k0 = 0; k0 < depth; k0 += kDepthBlock) {
-    const index_t n = std::min(kDepthBlock, depth - k0);
+  // Even blocks of whole panels: a short last one would cost a reading and a writing of all sums for little.
+  const index_t blocks = (depth + kDepthBlock - 1) / kDepthBlock, step = panels((depth + blocks - 1) / blocks) * kPanel;
+  for (index_t k0 = 0; k0 < depth; k0 += step) {
+    const index_t n = std::min(step, depth - k0);
     const T* block = w + (panel * w_rows + k0) * kPanel;
     if (transposed) {
       k.transpose(w + (k0 / kPanel * w_rows + panel * kPanel) * kPanel, w_rows * kPanel, width, n, scratch);
