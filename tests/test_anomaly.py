@@ -340,6 +340,17 @@ def test_before_fit_and_after_an_error() -> None:
         PretrainedClassifier(pretraining=detector).fit(X, np.arange(len(X)) % 2)
 
 
+def test_interrupted_before_anything_was_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("layerwise.progress.Progress.__call__", stop)
+    detector = AnomalyDetector((4, 2), **QUICK)
+    with pytest.raises(KeyboardInterrupt):
+        detector.fit(sensors())
+    assert not hasattr(detector, "stages_")
+
+
 @pytest.mark.parametrize("stage", ["pretraining", "finetuning"])
 def test_interrupted(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     class Stop:

@@ -41,6 +41,11 @@ def test_the_automatic_threshold_is_the_fence() -> None:
     assert detector.offset_ == pytest.approx(-((upper + 1.5 * (upper - lower)) ** 2), rel=1e-12)
 
 
+@pytest.mark.parametrize("error", np.random.default_rng(0).random(20))
+def test_rows_that_are_all_alike_are_no_anomalies(error: float) -> None:
+    assert -anomaly._fence(np.full(9, error), None) >= error
+
+
 @pytest.mark.parametrize("share", [0.001, 0.1, 0.25, 1 / 3, 0.5, 0.75, 0.999])
 def test_quantiles(share: float) -> None:
     rng = np.random.default_rng(0)

@@ -313,3 +313,11 @@ def test_bad_estimators_and_targets() -> None:
         compare(NETWORK, X, y[1:])
     with pytest.raises(ValueError, match="no label"):
         compare(NETWORK, X, np.full(len(X), None))
+
+
+def test_seeds_and_targets_that_are_lists_of_lists_are_named() -> None:
+    X, y = digits()
+    with pytest.raises(InvalidParameterError, match="The 'seeds' parameter of compare must be"):
+        compare(NETWORK, X, y, seeds=[[1]])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match=r"compare takes one target. Got y of shape \(240, 2\)"):
+        compare(NETWORK, X, np.column_stack([y == 0, y == 1]))

@@ -23,6 +23,7 @@ from layerwise import (
     PretrainedClassifier,
     PretrainedRegressor,
     StackedAutoencoder,
+    TimeLimitWarning,
     load,
     pretrain,
 )
@@ -137,6 +138,22 @@ def test_after_ctrl_c_a_warm_fit_pretrains_what_is_missing(kind: Any, monkeypatc
     assert model.stages_[0] is kept
     assert_same(model, whole)
     assert [(r.stage, r.layer, r.loss) for r in model.history_] == [(r.stage, r.layer, r.loss) for r in whole.history_]
+
+
+@pytest.mark.parametrize("finetuning", [None, FineTuning(epochs=3)], ids=str)
+@pytest.mark.parametrize("kind", ALL)
+def test_a_warm_fit_pretrains_what_the_time_did_not_allow(kind: Any, finetuning: Any) -> None:
+    X, y = data(kind)
+    finetuning = finetuning or (None if kind is StackedAutoencoder else "auto")
+    model = make(kind, finetuning=finetuning, warm_start=True, max_seconds=1e-9)
+    with pytest.warns(TimeLimitWarning):
+        model.fit(X, y)
+    whole = make(kind, finetuning=finetuning).fit(X, y)
+    assert_same(model.set_params(max_seconds=None).fit(X, y), whole)
+    assert [len(stage.history) for stage in model.stages_] == [2, 2]
+    kept = list(model.stages_)
+    model.fit(X, y)
+    assert all(a is b for a, b in zip(model.stages_, kept, strict=True))  # now there is nothing to pretrain
 
 
 def test_pretraining_goes_on_above_the_stages_done() -> None:
@@ -346,3 +363,14 @@ def test_ctrl_c_in_a_pass_keeps_what_is_reached(monkeypatch: pytest.MonkeyPatch)
             model.partial_fit(X, y)
     assert "the estimator keeps the weights reached" in "".join(info.value.__notes__)
     assert_same(model, before.partial_fit(X, y))  # it came after the pass's last step
+
+
+def test_a_warm_fit_says_what_kind_of_labels_it_goes_on_with() -> None:
+    X, y = data(PretrainedClassifier)
+    cells = np.column_stack([X[:, 20] > 0.5, X[:, 21] > 0.5])
+    model = make(PretrainedClassifier, warm_start=True).fit(X, y % 2)
+    with pytest.raises(ValueError, match="must be as in the fit before: one label a row"):
+        model.fit(X, cells)
+    model = make(PretrainedClassifier, warm_start=True).fit(X, cells)
+    with pytest.raises(ValueError, match="must be as in the fit before: an indicator matrix"):
+        model.fit(X, y % 2)

@@ -22,7 +22,7 @@ from layerwise import checks, datasets, supervised_pretraining
 from layerwise.checks import Parameter
 from layerwise.estimators import PretrainedClassifier
 from layerwise.estimators.base import DEFAULT_ACTIVATION
-from layerwise.estimators.labels import known_classes, known_numbers
+from layerwise.estimators.labels import is_matrix, known_classes, known_numbers
 from layerwise.estimators.supervised import PretrainedEstimator
 from layerwise.finetuning import FineTuning
 from layerwise.paired import Difference, duration, table
@@ -250,9 +250,10 @@ def _seeds(value: Any) -> list[int]:
     where, most = WHERE.child("seeds"), 2**32 - 1
     if not checks.is_sequence(value):
         return list(range(checks.integer(where, value, 1, most)))
-    if len(value) == 0 or len(set(value)) < len(value):
+    chosen = [checks.integer(where, seed, 0, most) for seed in value]
+    if not chosen or len(set(chosen)) < len(chosen):
         raise where.error("a positive integer, or a sequence of different integers", value)
-    return [checks.integer(where, seed, 0, most) for seed in value]
+    return chosen
 
 
 def _final_estimator(estimator: Any) -> PretrainedEstimator:
@@ -301,6 +302,8 @@ class _Target:
     def __init__(self, final: PretrainedEstimator, y: Any, is_classifier: bool) -> None:
         self.is_classifier, self.may_hide = is_classifier, final.unlabeled is not None
         if is_classifier:
+            if is_matrix(y):
+                raise ValueError(f"compare takes one target. Got y of shape {np.shape(y)}.")
             self.labelled, labels = known_classes(y, final.unlabeled)
             _, codes = np.unique(labels, return_inverse=True)
             self.labels = np.empty(len(self.labelled), labels.dtype)

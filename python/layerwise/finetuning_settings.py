@@ -162,10 +162,10 @@ def _positive(where: Parameter, value: Any) -> float:
     return checks.real(where, value, 0, open_low=True)
 
 
-def resolve(where: Parameter, value: Any) -> FineTuning:
-    """Return the settings meant by a settings object or by "auto"."""
+def resolve(where: Parameter, value: Any, also: str = "") -> FineTuning:
+    """Return the settings meant by a settings object or by "auto"; `also` says what else the caller takes."""
     if isinstance(value, str) and value == "auto":
         return FineTuning()
     if not isinstance(value, FineTuning):
-        raise where.error('a FineTuning or "auto"', value)
+        raise where.error(f'{also}a FineTuning or "auto"', value)
     return value

@@ -123,12 +123,12 @@ def pretrain(
     )
 
 
-def resolve(where: Parameter, value: Any) -> Pretraining:
-    """Return the settings meant by a settings object or a name."""
+def resolve(where: Parameter, value: Any, also: str = "") -> Pretraining:
+    """Return the settings meant by a settings object or a name; `also` says what else the caller takes."""
     if isinstance(value, str) and value in BY_NAME:
         return BY_NAME[value]()
     if not isinstance(value, (Autoencoder, RestrictedBoltzmannMachine)):
-        allowed = "None, settings such as DenoisingAutoencoder() or RestrictedBoltzmannMachine()"
+        allowed = f"{also}settings such as DenoisingAutoencoder() or RestrictedBoltzmannMachine()"
         raise where.error(f"{allowed}, or one of {list(BY_NAME)}", value)
     return value
 

@@ -73,7 +73,8 @@ def resolve(where: Parameter, value: Any) -> Pretraining | SupervisedPretraining
     """Return the settings meant by a settings object or a name, with labels or without."""
     if isinstance(value, str) and value == NAME:
         return SupervisedPretraining()
-    return value if isinstance(value, SupervisedPretraining) else pretraining.resolve(where, value)
+    also = f'None, a fitted StackedAutoencoder, SupervisedPretraining() or "{NAME}", '
+    return value if isinstance(value, SupervisedPretraining) else pretraining.resolve(where, value, also)
 
 
 def pretrain_supervised(

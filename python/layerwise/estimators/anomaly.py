@@ -51,7 +51,7 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
     standardize : bool, default=True
         Subtract each column's mean and divide by its standard deviation (1 for a constant) before anything else, so
         that columns count alike whatever their units. False takes X as it is: the scale is then 1.
-    pretraining : "auto", Autoencoder or DenoisingAutoencoder, default="auto"
+    pretraining : settings or their name, default="auto"
     finetuning : None, "auto" or FineTuning, default="auto"
     activation : str, activation, or a list with one a layer, default="auto"
     initializer : str, initializer, or a list with one a layer, default="auto"
@@ -151,7 +151,7 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
             try:
                 inner.fit(Z, sample_weight=weights)
             except KeyboardInterrupt as stop:
-                stop.__notes__.clear()  # this estimator adds its own
+                getattr(stop, "__notes__", []).clear()  # this estimator adds its own
                 raise
             finally:  # also what Ctrl-C left; nothing after an error
                 kept = {name: value for name, value in vars(inner).items() if name.endswith("_")}
@@ -353,7 +353,9 @@ def _errors(network: Network, Z: Array, threads: int) -> NDArray[np.float64]:
 def _fence(errors: NDArray[np.float64], weights: Array | None) -> float:
     roots = np.sqrt(errors)
     lower, upper = (weighted_quantile(roots, weights, share) for share in (0.25, 0.75))
-    return -float((upper + FENCE * (upper - lower)) ** 2)
+    fence = upper + FENCE * (upper - lower)
+    within = errors[roots <= fence]  # the square of a rounded root may be less than the error it came from
+    return -float(max(fence**2, within.max()))
 
 
 def weighted_quantile(values: NDArray[np.float64], weights: Array | None, share: float) -> float:

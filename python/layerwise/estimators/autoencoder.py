@@ -163,9 +163,10 @@ class StackedAutoencoder(CallbackSupportMixin, LayerwiseEstimator):  # type: ign
             if self.finetuning is None:
                 unrolled = finetuning.FineTuning(epochs=int(once)).check(where, len(shape.sizes), classes=False)
             else:
-                unrolled = finetuning.resolve(where, self.finetuning).check(where, len(shape.sizes), classes=False)
+                given = finetuning.resolve(where, self.finetuning, "None, ")
+                unrolled = given.check(where, len(shape.sizes), classes=False)
                 if set(unrolled.start) != {"pretrained"}:
-                    raise where.child("start").error('"pretrained" for an autoencoder', unrolled.start)
+                    raise where.child("start").error('"pretrained" for an autoencoder', given.start)
             unrolled = unrolled.replace(epochs=1) if once else unrolled
             self._threads()
             kept = self._kept(shape, always=once)

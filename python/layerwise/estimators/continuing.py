@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -60,12 +61,15 @@ class Continuing(ABC):
             return None
         asked = list(zip(shape.sizes, shape.kinds, strict=True))
         before = [stage.encoder for stage in stages] if network is None else network.layers[: self._n_hidden()]
-        if network is not None and asked == [(layer.n_out, layer.activation) for layer in before]:
+        reached = list(takewhile(_was_reached, stages))
+        tuned = any(record.stage == "finetuning" for record in history)
+        same = network is not None and asked == [(layer.n_out, layer.activation) for layer in before]
+        if same and (always or tuned or len(reached) == len(stages)):
             return Kept(list(stages), list(history), network, network.dtype)
-        pretrained = [(stage.encoder.n_out, stage.encoder.activation) for stage in stages]
-        if not always and stages and asked[: len(stages)] == pretrained:
-            records = [record for stage in stages for record in stage.history]
-            return Kept(list(stages), records, None, stages[0].bias.dtype)
+        pretrained = [(stage.encoder.n_out, stage.encoder.activation) for stage in reached]
+        if not always and stages and (same or reached) and asked[: len(reached)] == pretrained:
+            records = [record for stage in reached for record in stage.history]
+            return Kept(reached, records, None, stages[0].encoder.bias.dtype)
         name = "activation" if list(shape.sizes) == [layer.n_out for layer in before] else "hidden_layer_sizes"
         layers = ", ".join(f"{layer.n_out} {layer.activation.name}" for layer in before)
         allowed = f"that of the fit before ({layers}), with warm_start or partial_fit"
@@ -77,6 +81,11 @@ class Continuing(ABC):
         memory = replace(memory) if optimizer == settings.optimizer else Memory()
         fitted["_memory"] = settings.optimizer, memory
         return memory
+
+
+def _was_reached(stage: Stage) -> bool:
+    """Return whether a layer was pretrained as far as it should be: it was not if the time was over before."""
+    return bool(stage.history) or stage.settings.epochs == 0
 
 
 def passes_make_sense(estimator: Any) -> bool:

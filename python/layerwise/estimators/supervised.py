@@ -40,11 +40,10 @@ class PretrainedEstimator(CallbackSupportMixin, LayerwiseEstimator):  # type: ig
             before = supervised_pretraining.resolve(where, self.pretraining)
             before.check(where, len(shape.sizes))
         where = self._where("finetuning")
-        settings = finetuning.resolve(where, self.finetuning).check(
-            where, len(shape.sizes), classes=is_classifier(self)
-        )
+        given = finetuning.resolve(where, self.finetuning)
+        settings = given.check(where, len(shape.sizes), classes=is_classifier(self))
         if before is None and set(settings.start) != {"pretrained"}:
-            raise where.child("start").error('"pretrained" with pretraining=None', settings.start)
+            raise where.child("start").error('"pretrained" with pretraining=None', given.start)
         check_unlabeled(self._where("unlabeled"), self.unlabeled)
         self._threads()
         return shape, before, settings

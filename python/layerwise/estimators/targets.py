@@ -62,7 +62,10 @@ class ClassTargets(ABC):
     def _check_same_classes(self, kept: Kept | None, task: "Task") -> None:
         if kept is None or kept.network is None:
             return
-        if not np.array_equal(task.classes, self.classes_) or (task.output == "sigmoid") != self._is_multilabel:
+        if (task.output == "sigmoid") != self._is_multilabel:
+            before = "an indicator matrix" if self._is_multilabel else "one label a row"
+            raise ValueError(f"With warm_start or partial_fit, y must be as in the fit before: {before}.")
+        if not np.array_equal(task.classes, self.classes_):
             raise ValueError(
                 "With warm_start or partial_fit, y must have the classes of the fit before. Got "
                 f"{task.classes.tolist()} where {self.classes_.tolist()} are expected."

@@ -1,0 +1,54 @@
+"""What a refusal says is allowed: all that is, and nothing that is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from layerwise import (
+    AnomalyDetector,
+    FineTuning,
+    InvalidParameterError,
+    PretrainedClassifier,
+    PretrainedRegressor,
+    StackedAutoencoder,
+)
+
+UNSUPERVISED = [StackedAutoencoder, AnomalyDetector]
+SUPERVISED = [PretrainedClassifier, PretrainedRegressor]
+X, Y = np.random.default_rng(0).random((20, 3)), np.arange(20) % 2
+
+
+def said(kind: Any, **params: Any) -> str:
+    with pytest.raises(InvalidParameterError) as refused:
+        kind(**params).fit(X, Y)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("kind", UNSUPERVISED)
+def test_of_pretraining_without_labels(kind: Any) -> None:
+    allowed, _, got = said(kind, pretraining=None).partition(" Got ")
+    assert got == "None instead."
+    assert "None" not in allowed
+    assert "supervised" not in allowed
+
+
+@pytest.mark.parametrize("kind", SUPERVISED)
+def test_of_pretraining_with_labels(kind: Any) -> None:
+    for allowed in ("None, ", "a fitted StackedAutoencoder", "SupervisedPretraining()", '"supervised"', "'rbm'"):
+        assert allowed in said(kind, pretraining="no such")
+
+
+def test_of_finetuning() -> None:
+    for kind in UNSUPERVISED:
+        assert 'must be None, a FineTuning or "auto". Got' in said(kind, finetuning="no such")
+    for kind in SUPERVISED:
+        assert 'must be a FineTuning or "auto". Got None' in said(kind, finetuning=None)
+
+
+def test_of_a_start_as_it_was_given() -> None:
+    settings = FineTuning(start="random")
+    assert said(StackedAutoencoder, finetuning=settings).endswith("Got 'random' instead.")
+    assert said(PretrainedClassifier, pretraining=None, finetuning=settings).endswith("Got 'random' instead.")
