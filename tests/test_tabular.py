@@ -275,3 +275,13 @@ def test_the_example_on_a_small_table_like_it(
     monkeypatch.setattr("sys.argv", ["adult.py", "--data", str(tmp_path / "nowhere")])
     runpy.run_path(script, run_name="__main__")
     assert capsys.readouterr().out.startswith("Adult not found")
+
+
+def test_holes_of_pandas_own_strings_are_a_level() -> None:
+    words = pd.Series(["a", None, "b", "a", None, "b"])
+    plain = pd.DataFrame({"x": np.arange(6.0), "word": words.astype(object)})
+    own = plain.assign(word=words.astype("string"))
+    columns = [tabular_pipeline(StackedAutoencoder()).named_steps["columns"].fit(frame) for frame in (plain, own)]
+    expected, found = (step.transform(frame) for step, frame in zip(columns, (plain, own), strict=True))
+    assert expected.shape == (6, 4)  # x, and a, b, a hole
+    np.testing.assert_array_equal(found, expected)

@@ -340,3 +340,13 @@ def test_bad_row_weights_are_refused_at_the_call() -> None:
     for bad in (-weights, weights[:-1], weights[:, None], np.full(N, np.nan), "x", {}, [None] * N, 1.0, np.zeros(N)):
         with pytest.raises(InvalidParameterError, match="'row_weights' parameter of pretrain must be None or"):
             pretrain(X, [4], row_weights=bad)
+
+
+def test_class_weights_of_labels_that_look_like_numbers() -> None:
+    X, y = np.random.default_rng(0).random((30, 4)), np.arange(30) % 3
+    words = np.where(np.arange(30) < 20, y.astype(str), None)
+    numbers = np.where(np.arange(30) < 20, y, -1)
+    options = {"hidden_layer_sizes": 5, "pretraining": None, "finetuning": FineTuning(epochs=2), "random_state": 0}
+    of_words = PretrainedClassifier(class_weight={"1": 3.0}, **options).fit(X, words)
+    of_numbers = PretrainedClassifier(class_weight={1: 3.0}, **options).fit(X, numbers)
+    np.testing.assert_array_equal(of_words.predict_proba(X), of_numbers.predict_proba(X))

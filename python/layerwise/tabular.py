@@ -42,6 +42,43 @@ class RankGauss(QuantileTransformer):  # type: ignore[misc]
         return self
 
 
+class Levels(OneHotEncoder):  # type: ignore[misc]
+    """scikit-learn's OneHotEncoder, which also takes the holes of pandas' own strings and numbers (pandas.NA)."""
+
+    def fit(self, X: Any, y: Any = None) -> Levels:
+        """Learn the levels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : ignored
+
+        Returns
+        -------
+        self
+        """
+        super().fit(_with_nan(X), y)
+        return self
+
+    def transform(self, X: Any) -> Any:
+        """Return the columns of 0 and 1.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_levels)
+        """
+        return super().transform(_with_nan(X))
+
+
+def _with_nan(X: Any) -> Any:
+    """Return a pandas frame with NaN in each hole; anything else as it is."""
+    return X.astype(object).where(X.notna(), np.nan) if hasattr(X, "notna") else X
+
+
 class Columns:
     """Chooses a table's columns when a ColumnTransformer is fitted: the categories, or all others.
 
@@ -148,7 +185,7 @@ def tabular_pipeline(estimator: Any, *, categorical: Any = "auto", min_frequency
             ("missing", MissingIndicator(error_on_new=False), numbers),
             (
                 "categories",
-                OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=min_frequency, sparse_output=False),
+                Levels(handle_unknown="infrequent_if_exist", min_frequency=min_frequency, sparse_output=False),
                 Columns(categorical, chosen=True),
             ),
         ],

@@ -64,7 +64,7 @@ class Continuing(ABC):
         reached = list(takewhile(_was_reached, stages))
         tuned = any(record.stage == "finetuning" for record in history)
         same = network is not None and asked == [(layer.n_out, layer.activation) for layer in before]
-        if same and (always or tuned or len(reached) == len(stages)):
+        if network is not None and same and (always or tuned or len(reached) == len(stages)):
             return Kept(list(stages), list(history), network, network.dtype)
         pretrained = [(stage.encoder.n_out, stage.encoder.activation) for stage in reached]
         if not always and stages and (same or reached) and asked[: len(reached)] == pretrained:
@@ -85,7 +85,8 @@ class Continuing(ABC):
 
 def _was_reached(stage: Stage) -> bool:
     """Return whether a layer was pretrained as far as it should be: it was not if the time was over before."""
-    return bool(stage.history) or stage.settings.epochs == 0
+    settings: Any = stage.settings
+    return bool(stage.history) or settings.epochs == 0
 
 
 def passes_make_sense(estimator: Any) -> bool:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import _check_sample_weight
 
 from layerwise.checks import Parameter, is_number
@@ -62,11 +61,13 @@ def class_weights(where: Parameter, class_weight: Any, classes: Array, codes: Ar
     if isinstance(class_weight, str):
         sums = np.bincount(codes, weights, len(classes))
         return (sums.sum() / (len(classes) * sums))[codes]
-    try:
-        return compute_class_weight(dict(class_weight), classes=classes, y=classes)[codes]
-    except ValueError:
+    # scikit-learn's compute_class_weight takes strings such as "1" in an object array for numbers.
+    given = [class_weight.get(label) for label in classes.tolist()]
+    named = len(given) - given.count(None)
+    if named < min(len(given), len(class_weight)):
         allowed = f'None, "balanced" or a dict whose keys are classes ({classes.tolist()})'
-        raise where.error(allowed, class_weight) from None
+        raise where.error(allowed, class_weight)
+    return np.array([1.0 if weight is None else float(weight) for weight in given])[codes]
 
 
 def log_shares(codes: Array, weights: Array | None, factors: Array | None, n_classes: int) -> Array | None:
