@@ -342,3 +342,12 @@ def test_subkeys_differ_and_repeat() -> None:
     assert len(keys) == 18
     assert checks.subkey(5, 1, 2) == checks.subkey(checks.subkey(5, 1), 2)
     assert all(0 <= key < 2**64 for key in keys)
+
+
+def test_settings_with_arrays_compare_by_value() -> None:
+    one, same, other = (DenoisingAutoencoder(corruption=Gaussian(np.array([0.1, scale]))) for scale in (0.2, 0.2, 0.3))
+    assert one == same
+    assert one != other
+    assert one != Gaussian(np.array([0.1, 0.2]))
+    assert DenoisingAutoencoder(epochs=np.array([1, 2])) != DenoisingAutoencoder(epochs=3)
+    assert len({DenoisingAutoencoder(epochs=3), DenoisingAutoencoder(epochs=3)}) == 1

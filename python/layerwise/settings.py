@@ -8,11 +8,27 @@ call that makes it, and has `get_params`, so that scikit-learn's clone and searc
 from dataclasses import fields
 from typing import Any, TypeVar
 
+import numpy as np
+
 S = TypeVar("S", bound="Settings")
 
 
 class Settings:
     """Base of the frozen dataclasses that hold settings."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Compare by value also where a value is an array, which the dataclass's own comparison cannot."""
+        super().__init_subclass__(**options)
+        cls.__eq__ = Settings.__eq__  # type: ignore[method-assign]
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether `other` is of the same class and has the same values."""
+        if type(other) is not type(self):
+            return NotImplemented
+        names = [field.name for field in fields(self)]  # type: ignore[arg-type]
+        return all(_equal(getattr(self, name), getattr(other, name)) for name in names)
+
+    __hash__: Any = None  # each dataclass has its own
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the settings by name; with `deep`, those of settings inside too, as ``outer__inner``."""
@@ -43,6 +59,12 @@ class Settings:
             if not _same(getattr(self, field.name), field.default)
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        return np.array_equal(a, b)
+    return a is b or bool(a == b)
 
 
 def _same(a: Any, b: Any) -> bool:
