@@ -78,7 +78,6 @@ class RestrictedBoltzmannMachine(Settings):
     validation_fraction : float in [0, 1), default=0.0
         Share of rows (at least one, unless 0) kept out of the training, on which the validation loss of each epoch is
         measured: that of rebuilding from the hidden probabilities.
-
     monitor : bool, default=False
         After each epoch, measure the mean free energy of at most 1,000 training rows and, with a `validation_fraction`,
         of as many held-out ones (a growing gap means overfitting), and the mean pseudo-likelihood of the former if the

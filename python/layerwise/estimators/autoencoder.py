@@ -147,7 +147,8 @@ class StackedAutoencoder(CallbackSupportMixin, LayerwiseEstimator):  # type: ign
         ValueError
             As for `fit`.
         AttributeError
-            With early stopping or a schedule of the learning rate, which rule whole fits.
+            With early stopping, a schedule of the learning rate or of the momentum, or layers that thaw, which rule
+            whole fits.
         TrainingDiverged, KeyboardInterrupt
             As for `fit`.
         """

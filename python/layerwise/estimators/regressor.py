@@ -129,7 +129,8 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
         ValueError
             As for `fit`.
         AttributeError
-            With early stopping or a schedule of the learning rate, which rule whole fits.
+            With early stopping, a schedule of the learning rate or of the momentum, or layers that thaw, which rule
+            whole fits.
         TrainingDiverged, KeyboardInterrupt
             As for `fit`.
         """
