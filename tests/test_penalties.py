@@ -286,3 +286,12 @@ def test_penalties_that_do_not_fit_are_refused():
     ):
         with pytest.raises(ValueError, match=r"l1|clip|max_norm|sparsity|contraction"):
             make_plan(network, penalties=_core.Penalties(**options))
+
+
+@pytest.mark.parametrize("bound", ["clip_value", "clip_norm", "max_norm"])
+def test_bounds_that_float32_rounds_to_0_are_refused(bound):
+    recipe = _core.Recipe("squared_error", _core.Optimizer("sgd"), 5, penalties=_core.Penalties(**{bound: 1e-50}))
+    layers = [_core.Layer(3, 3, "identity")]
+    _core.Plan_float64(_core.Network_float64(layers), recipe)
+    with pytest.raises(ValueError, match=rf"{bound} must be 0 \(none\) or positive"):
+        _core.Plan_float32(_core.Network_float32(layers), recipe)

@@ -70,6 +70,10 @@ def test_rates_are_checked():
             plan.run(np.ones((5, 3)), None, 0, 1, np.array([rate]))
     with pytest.raises(ValueError, match="momenta"):
         plan.run(np.ones((5, 3)), None, 0, 1, np.ones(1), np.ones(1))
+    single = _core.Plan_float32(_core.Network_float32([_core.Layer(3, 3, "identity")]), make_recipe())
+    for rate, momentum in ((1e300, 0.5), (1.0, 0.99999999)):  # infinity and 1, as float32 rounds them
+        with pytest.raises(ValueError, match="dtype"):
+            single.run(np.ones((5, 3), np.float32), None, 0, 1, np.array([rate]), np.array([momentum]))
 
 
 def test_a_wish_for_thousands_of_threads_does_not_end_the_process():

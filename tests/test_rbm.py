@@ -297,3 +297,19 @@ def test_same_bits_for_every_instruction_set():
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout) == digest(), isa
+
+
+@pytest.mark.parametrize("settings", ["cd1", "pcd", "sparse"])
+def test_a_batch_that_weighs_nothing_teaches_nothing(settings):
+    m = make_machine(6, 5)
+    network = engine_of(m)
+    X, before, one = make_data(10, m), network.parameters(), np.full(1, 0.1)
+    plan = make_plan(network, m, 10, **GIBBS[settings])
+    stats = plan.run(X, 0, 1, one, None, np.zeros(10))
+    assert stats.finite
+    np.testing.assert_array_equal(network.parameters(), before)
+    if settings == "sparse":  # nor does it start or move the running means
+        fresh = engine_of(m)
+        make_plan(fresh, m, 10, **GIBBS[settings]).run(X, 1, 1, one)
+        plan.run(X, 1, 1, one)
+        np.testing.assert_array_equal(network.parameters(), fresh.parameters())

@@ -107,7 +107,7 @@ def test_a_layer_is_the_references_machine(changes: dict) -> None:
 @pytest.mark.parametrize("persistent", [False, True])
 def test_row_weights_count_in_the_start_and_in_every_step(persistent: bool) -> None:
     X, seed = binary_data(), 9
-    weights = np.arange(60) % 3 * 0.7
+    weights = np.arange(60) % 3 * 0.7 + 0.1
     settings = RestrictedBoltzmannMachine(
         epochs=2, batch_size=16, optimizer=Momentum(0.2, 0.8), alpha=0.0, persistent=persistent, sample_visible=True
     )

@@ -61,12 +61,31 @@ def test_bad_gibbs_settings_are_refused(settings, message):
         ({"penalties": _core.Penalties(max_norm=1.0)}, "penalties"),
         ({"alpha": -1.0}, "alpha"),
         ({"threads": -1}, "threads"),
+        ({"noise": _core.Noise(corrupted_weight=2.0)}, "noise"),
+        ({"penalties": _core.Penalties(clip_value=1.0)}, "penalties"),
+        ({"penalties": _core.Penalties(sparsity=[1.0, 0.0])}, "penalties"),
+        ({"penalties": _core.Penalties(activation_l1=[1.0, 0.0])}, "penalties"),
+        ({"penalties": _core.Penalties(contraction=[1.0, 0.0])}, "penalties"),
     ],
 )
 def test_what_a_machine_has_not_is_refused(settings, message):
     recipe = _core.Recipe("sigmoid_cross_entropy", _core.Optimizer("sgd"), 5, **settings)
     with pytest.raises(ValueError, match=message):
         _core.RbmPlan_float64(engine_of(make_machine(4, 3)), recipe)
+
+
+def test_numbers_count_as_the_dtype_rounds_them():
+    m = make_machine(4, 3)
+    network, X = engine_of(m, np.float32), np.zeros((5, 4), np.float32)
+    for optimizer, message in (({"epsilon": 1e-44}, "epsilon"), ({"momentum": 0.999999999}, "momentum")):
+        recipe = _core.Recipe("sigmoid_cross_entropy", _core.Optimizer("adam", **optimizer), 5)
+        with pytest.raises(ValueError, match=f"{message} .*dtype"):
+            _core.RbmPlan_float32(network, recipe)
+    plan = make_plan(network, m, 5, "momentum")
+    with pytest.raises(ValueError, match=r"rates .*dtype"):
+        plan.run(X, 0, 1, np.array([1e300]))
+    with pytest.raises(ValueError, match=r"momenta .*dtype"):
+        plan.run(X, 0, 1, np.ones(1), np.array([0.999999999]))
 
 
 def test_a_loss_that_does_not_fit_the_visible_units_is_refused():

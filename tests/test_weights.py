@@ -24,6 +24,7 @@ from layerwise import (
     Masking,
     PretrainedClassifier,
     PretrainedRegressor,
+    RestrictedBoltzmannMachine,
     StackedAutoencoder,
     SupervisedPretraining,
     _core,
@@ -350,3 +351,26 @@ def test_class_weights_of_labels_that_look_like_numbers() -> None:
     of_words = PretrainedClassifier(class_weight={"1": 3.0}, **options).fit(X, words)
     of_numbers = PretrainedClassifier(class_weight={1: 3.0}, **options).fit(X, numbers)
     np.testing.assert_array_equal(of_words.predict_proba(X), of_numbers.predict_proba(X))
+
+
+@pytest.mark.parametrize("settings", ["denoising_autoencoder", RestrictedBoltzmannMachine(monitor=True, k=2)], ids=str)
+def test_pretraining_leaves_out_rows_of_weight_0(settings: Any) -> None:
+    X, _, weights = data(StackedAutoencoder)
+    options = {"validation_fraction": 0.2, "epochs": 2}
+    settings = DenoisingAutoencoder(**options) if isinstance(settings, str) else settings.replace(**options)
+    kept = weights > 0
+    assert 0 < kept.sum() < len(X)
+    (some,) = pretrain(X, 5, settings, row_weights=weights, seed=1)
+    (all_of_them,) = pretrain(X[kept], 5, settings, row_weights=weights[kept], seed=1)
+    np.testing.assert_array_equal(some.weights, all_of_them.weights)
+    np.testing.assert_array_equal(some.decoder.bias, all_of_them.decoder.bias)
+    assert some.skill == all_of_them.skill
+
+
+def test_a_boltzmann_machine_starts_from_the_rows_that_weigh_something() -> None:
+    # Without that, the validation part could take all rows of some weight, and the visible biases start at 0 / 0.
+    X, weights = np.zeros((3, 1)), np.array([2.0, 1.0, 0.0])
+    for seed in range(20):
+        settings = RestrictedBoltzmannMachine(epochs=0, validation_fraction=0.9)
+        (stage,) = pretrain(X, 2, settings, row_weights=weights, seed=seed)
+        assert np.isfinite(stage.decoder.bias).all()

@@ -1,6 +1,7 @@
 #include "net/penalties.h"
 
 #include <cmath>
+#include <limits>
 #include <string>
 
 #include "base/check.h"
@@ -76,9 +77,15 @@ void check_penalties(const Network<T>& network, const PenaltySpec& penalties) {
   per_layer(penalties.sparsity, "sparsity");
   per_layer(penalties.contraction, "contraction");
   number(penalties.l1, "l1");
-  number(penalties.clip_value, "clip_value");
-  number(penalties.clip_norm, "clip_norm");
-  number(penalties.max_norm, "max_norm");
+  const auto bound = [&](double x, const char* name) {
+    number(x, name);
+    // In float32 1e-50 is 0, which would hold everything at 0.
+    require(x == 0 || x >= static_cast<double>(std::numeric_limits<T>::min()),
+            std::string(name) + " must be 0 (none) or positive, also when rounded to the network's dtype");
+  };
+  bound(penalties.clip_value, "clip_value");
+  bound(penalties.clip_norm, "clip_norm");
+  bound(penalties.max_norm, "max_norm");
   require(penalties.clip_value == 0 || penalties.clip_norm == 0, "clip_value and clip_norm exclude each other");
   require(penalties.sparsity_target > 0 && penalties.sparsity_target < 1, "sparsity_target must be in (0, 1)");
   for (int l = 0; l < network.depth(); ++l) {

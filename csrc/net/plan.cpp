@@ -40,23 +40,7 @@ void check(const Network<T>& network, const Recipe& recipe) {
   per_layer(recipe.rate_scale.size(), "rate_scale");
   for (const double rate : recipe.dropout) require(rate >= 0 && rate < 1, "dropout must be in [0, 1)");
   require(recipe.dropout.empty() || recipe.dropout.back() == 0, "dropout of the output layer must be 0");
-  require(recipe.batch_size > 0, "batch_size must be at least 1");
-  // What counts is the number after rounding to T: in float32 a decay of 0.99999999 is 1, and an epsilon of 1e-50 is 0.
-  const auto rounded = [](double x) { return static_cast<double>(static_cast<T>(x)); };
-  const auto not_negative = [&](double x, const char* name) {
-    require(x >= 0 && std::isfinite(rounded(x)), std::string(name) + " must be finite in the network's dtype and not negative");
-  };
-  const auto share = [&](double x, const char* name) {
-    require(x >= 0 && rounded(x) < 1, std::string(name) + " must be in [0, 1), also when rounded to the network's dtype");
-  };
-  not_negative(recipe.alpha, "alpha");
-  require(recipe.threads >= 0, "threads must not be negative");
-  const OptimizerSpec& o = recipe.optimizer;
-  require(o.epsilon >= static_cast<double>(std::numeric_limits<T>::min()) && std::isfinite(rounded(o.epsilon)),
-          "epsilon must be positive and finite, also when rounded to the network's dtype");
-  share(o.momentum, "momentum (beta_1)");
-  share(o.decay, "decay (beta_2)");
-  not_negative(o.weight_decay, "weight_decay");
+  check_steps<T>(recipe);
   require(!recipe.noise.emphasises() || (network.inputs() == network.outputs() && recipe.loss != Loss::softmax_cross_entropy),
           "corrupted inputs can be emphasised only where the outputs are as many as the inputs, and not with softmax_cross_entropy");
   check_penalties(network, recipe.penalties);
@@ -91,7 +75,42 @@ double weighted_loss(const Batch<T>& batch, const Data<T>& data) {
   return sum;
 }
 
+// What counts is the number after rounding to T: in float32 a decay of 0.99999999 is 1, and an epsilon of 1e-50 is 0.
+template <class T>
+double rounded(double x) {
+  return static_cast<double>(static_cast<T>(x));
+}
+
 }  // namespace
+
+template <class T>
+void check_steps(const Recipe& recipe) {
+  const auto not_negative = [](double x, const char* name) {
+    require(x >= 0 && std::isfinite(rounded<T>(x)), std::string(name) + " must be finite in the network's dtype and not negative");
+  };
+  const auto share = [](double x, const char* name) {
+    require(x >= 0 && rounded<T>(x) < 1, std::string(name) + " must be in [0, 1), also when rounded to the network's dtype");
+  };
+  require(recipe.batch_size > 0, "batch_size must be at least 1");
+  require(recipe.threads >= 0, "threads must not be negative");
+  const OptimizerSpec& o = recipe.optimizer;
+  require(o.epsilon >= static_cast<double>(std::numeric_limits<T>::min()) && std::isfinite(rounded<T>(o.epsilon)),
+          "epsilon must be positive and finite, also when rounded to the network's dtype");
+  share(o.momentum, "momentum (beta_1)");
+  share(o.decay, "decay (beta_2)");
+  not_negative(recipe.alpha, "alpha");
+  not_negative(o.weight_decay, "weight_decay");
+}
+
+template <class T>
+void check_rates(const Rates& rates, index_t steps) {
+  for (index_t s = 0; s < steps; ++s) {
+    require(rates.rates[s] >= 0 && std::isfinite(rounded<T>(rates.rates[s])),
+            "rates must be finite and not negative, also when rounded to the network's dtype");
+    require(rates.momenta == nullptr || (rates.momenta[s] >= 0 && rounded<T>(rates.momenta[s]) < 1),
+            "momenta must be in [0, 1), also when rounded to the network's dtype");
+  }
+}
 
 template <class T>
 Plan<T>::Plan(Network<T>& network, const Recipe& recipe)
@@ -205,10 +224,7 @@ void Plan<T>::complete(Team& team, const Batch<T>& batch, const Update<T>* updat
 
 template <class T>
 RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, const Rates& rates, const Poll& poll) {
-  for (index_t s = 0; s < steps; ++s) {
-    require(std::isfinite(rates.rates[s]) && rates.rates[s] >= 0, "rates must be finite and not negative");
-    require(rates.momenta == nullptr || (rates.momenta[s] >= 0 && rates.momenta[s] < 1), "momenta must be in [0, 1)");
-  }
+  check_rates<T>(rates, steps);
   const double start = now();
   const index_t batch_size = std::min(recipe_.batch_size, data.rows), steps_per_epoch = (data.rows + batch_size - 1) / batch_size;
   if (static_cast<index_t>(order_.size()) != data.rows) {
@@ -351,6 +367,8 @@ double evaluate(const Network<T>& network, const Recipe& recipe, const Data<T>& 
 }
 
 #define LAYERWISE_INSTANTIATE(T)                                                         \
+  template void check_steps<T>(const Recipe&);                                           \
+  template void check_rates<T>(const Rates&, index_t);                                   \
   template class Plan<T>;                                                                \
   template void apply<T>(const Network<T>&, const T*, index_t, int, int, bool, int, T*); \
   template double evaluate<T>(const Network<T>&, const Recipe&, const Data<T>&);

@@ -23,6 +23,12 @@ struct Rates {
   const double* momenta;  // null: the optimiser's own
 };
 
+// Throw std::invalid_argument where the settings that every kind of plan has, or the rates of a run, are not allowed.
+template <class T>
+void check_steps(const Recipe& recipe);
+template <class T>
+void check_rates(const Rates& rates, index_t steps);
+
 // Asked now and then (at most every 20 ms) by the calling thread; true stops the run after the current step, or inside a step of
 // several row blocks, which is then given up whole.
 using Poll = std::function<bool()>;

@@ -18,22 +18,18 @@ void check(const Network<T>& machine, const Recipe& recipe, const GibbsSpec& gib
   const bool binary = machine.layer(kDown).activation == Activation::sigmoid;
   require(recipe.loss == (binary ? Loss::sigmoid_cross_entropy : Loss::squared_error),
           "the loss of a Boltzmann machine is sigmoid_cross_entropy with binary visible units, squared_error with Gaussian ones");
-  require(recipe.noise.kind == NoiseKind::none && recipe.dropout.empty() && recipe.frozen.empty() && recipe.rate_scale.empty() &&
-              !recipe.missing_targets && !recipe.penalties.any(),
-          "a Boltzmann machine has no noise, dropout, frozen layers, rate_scale, missing_targets or penalties");
+  const PenaltySpec& p = recipe.penalties;
+  require(recipe.noise.kind == NoiseKind::none && !recipe.noise.emphasises() && recipe.dropout.empty() && recipe.frozen.empty() &&
+              recipe.rate_scale.empty() && !recipe.missing_targets,
+          "a Boltzmann machine has no noise, dropout, frozen layers, rate_scale or missing_targets");
+  require(p.l1 == 0 && p.max_norm == 0 && !p.clips() && !p.of_activations(),
+          "a Boltzmann machine has no penalties: alpha and a sparsity target are what it can have");
+  check_steps<T>(recipe);
   const auto rounded = [](double x) { return static_cast<double>(static_cast<T>(x)); };
-  const auto share = [&](double x) { return x >= 0 && rounded(x) < 1; };
-  const auto not_negative = [&](double x) { return x >= 0 && std::isfinite(rounded(x)); };
-  const OptimizerSpec& o = recipe.optimizer;
-  require(recipe.batch_size > 0, "batch_size must be at least 1");
-  require(recipe.threads >= 0, "threads must not be negative");
-  require(not_negative(recipe.alpha) && not_negative(o.weight_decay), "alpha and weight_decay must be finite and not negative");
-  require(share(o.momentum) && share(o.decay), "momentum (beta_1) and decay (beta_2) must be in [0, 1)");
-  require(rounded(o.epsilon) > 0 && std::isfinite(rounded(o.epsilon)), "epsilon must be positive and finite");
   require(gibbs.k >= 1 && gibbs.k <= 1000000, "k must be between 1 and 1000000");
-  require(not_negative(gibbs.sparsity_cost), "sparsity_cost must be finite and not negative");
+  require(gibbs.sparsity_cost >= 0 && std::isfinite(rounded(gibbs.sparsity_cost)), "sparsity_cost must be finite and not negative");
   require(gibbs.sparsity_target > 0 && gibbs.sparsity_target < 1, "sparsity_target must be in (0, 1)");
-  require(share(gibbs.sparsity_decay), "sparsity_decay must be in [0, 1)");
+  require(gibbs.sparsity_decay >= 0 && rounded(gibbs.sparsity_decay) < 1, "sparsity_decay must be in [0, 1)");
   require(gibbs.sparsity_cost == 0 || machine.layer(kUp).activation == Activation::sigmoid, "a sparsity target needs binary hidden units");
 }
 
@@ -85,21 +81,20 @@ void RbmPlan<T>::shuffle(index_t rows, index_t epoch) {
   if (recipe_.shuffle) random_shuffle(recipe_.seed, static_cast<std::uint32_t>(epoch), kShuffleStream, order_.data(), rows);
 }
 
-// The batch's rows, and every row's share of the gradient: minus its weight among the data, plus its weight among the chains.
+// The batch's rows, and every row's share of the gradient: minus its weight among the data, plus its weight among the chains. Where no row
+// weighs anything the chains count nothing either: alone they would unlearn.
 template <class T>
 void RbmPlan<T>::gather(Team& team, const Step& step) {
-  double total = 0;
-  for (index_t r = 0; r < step.rows; ++r) total += weight_of(step.data, step.ids[r]);
   const Range rows = team.share(step.rows);
   for (index_t r = rows.begin; r < rows.end; ++r) {
     copy_row(step.data.x + step.ids[r] * machine_.inputs(), machine_.inputs(), data_, r);
-    const auto share = static_cast<T>(total > 0 ? weight_of(step.data, step.ids[r]) / total : 0.0);
+    const auto share = static_cast<T>(step.weight > 0 ? weight_of(step.data, step.ids[r]) / step.weight : 0.0);
     std::fill_n(minus_share_.at(0, r), kPanel, -share);
     if (!gibbs_.persistent) std::fill_n(plus_share_.at(0, r), kPanel, share);
   }
   if (!gibbs_.persistent) return;
   const Range chains = team.share(recipe_.batch_size);
-  const auto share = static_cast<T>(1 / static_cast<double>(recipe_.batch_size));
+  const auto share = static_cast<T>(step.weight > 0 ? 1 / static_cast<double>(recipe_.batch_size) : 0.0);
   for (index_t r = chains.begin; r < chains.end; ++r) std::fill_n(plus_share_.at(0, r), kPanel, share);
 }
 
@@ -108,8 +103,12 @@ template <class T>
 void RbmPlan<T>::watch_activity(Team& team, const Step& step) {
   const Kernels<T>& k = kernels<T>();
   const index_t n_hidden = machine_.layer(kUp).n_out;
-  const auto decay = static_cast<T>(activity_known_ ? gibbs_.sparsity_decay : 0), target = static_cast<T>(gibbs_.sparsity_target);
-  const auto cost = static_cast<T>(gibbs_.sparsity_cost);
+  const bool any = step.weight > 0;
+  const auto decay = static_cast<T>(!any              ? 1
+                                    : activity_known_ ? gibbs_.sparsity_decay
+                                                      : 0),
+             target = static_cast<T>(gibbs_.sparsity_target);
+  const auto cost = static_cast<T>(any ? gibbs_.sparsity_cost : 0);
   const auto minus_mean = [&](const Panels<T>& x, index_t panel, index_t width, T* out) {
     k.gemm_t(minus_share_.at(0, 0), 0, x.at(panel, 0), 1, width, step.rows, kZeros<T>, 0, out);
   };
@@ -240,7 +239,7 @@ double RbmPlan<T>::pass(Team& team, const Step& step, const Poll& poll) {
     team.barrier();
   }
   if (team.leads()) {
-    activity_known_ = true;
+    activity_known_ = activity_known_ || step.weight > 0;
     for (index_t r = 0; r < step.rows; ++r) {
       const double weight = weight_of(step.data, step.ids[r]);
       if (weight != 0) sum += weight * row_loss_[static_cast<std::size_t>(r)];
@@ -252,10 +251,7 @@ double RbmPlan<T>::pass(Team& team, const Step& step, const Poll& poll) {
 
 template <class T>
 RunStats RbmPlan<T>::run(const Data<T>& data, index_t first_step, index_t steps, const Rates& rates, const Poll& poll) {
-  for (index_t s = 0; s < steps; ++s) {
-    require(std::isfinite(rates.rates[s]) && rates.rates[s] >= 0, "rates must be finite and not negative");
-    require(rates.momenta == nullptr || (rates.momenta[s] >= 0 && rates.momenta[s] < 1), "momenta must be in [0, 1)");
-  }
+  check_rates<T>(rates, steps);
   const double start = Patience::now();
   const index_t batch_size = std::min(recipe_.batch_size, data.rows), steps_per_epoch = (data.rows + batch_size - 1) / batch_size;
   if (static_cast<index_t>(order_.size()) != data.rows) {
@@ -278,16 +274,21 @@ RunStats RbmPlan<T>::run(const Data<T>& data, index_t first_step, index_t steps,
           team.barrier();
         }
         const double momentum = rates.momenta == nullptr ? recipe_.optimizer.momentum : rates.momenta[s];
+        const index_t* ids = order_.data() + begin;
+        const index_t rows = std::min(batch_size, data.rows - begin);
+        double weight = 0;
+        for (index_t r = 0; r < rows; ++r) weight += weight_of(data, ids[r]);
         const Step step{data,
-                        order_.data() + begin,
-                        std::min(batch_size, data.rows - begin),
+                        ids,
+                        rows,
+                        weight,
                         static_cast<std::uint32_t>(number),
                         {recipe_.optimizer.kind, update_scalars<T>(recipe_.optimizer, number + 1, rates.rates[s], momentum, recipe_.alpha),
                          first_.data(), second_.data()}};
         const double sum = pass(team, step, poll);
         if (team.leads() && !interrupted_) {
           loss_sum += sum;
-          for (index_t r = 0; r < step.rows; ++r) weight_sum += weight_of(data, step.ids[r]);
+          weight_sum += step.weight;
           stats.rows += step.rows;
           stats.finite = std::isfinite(sum);
           stats.steps += stats.finite ? 1 : 0;

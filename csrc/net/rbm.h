@@ -11,7 +11,8 @@ class RbmPlan {
   RbmPlan(Network<T>& machine, const Recipe& recipe, const GibbsSpec& gibbs);
 
   // As Plan::run. The loss is that of rebuilding the data: from the first hidden states, or (persistent) from the hidden means. When
-  // the poll says so, the step that is running is given up: the weights stay, although persistent chains may have moved on.
+  // the poll says so, the step that is running is given up: the weights stay, although persistent chains and the running means of the
+  // sparsity target may have moved on. Both go on from one call to the next, so a run is a function of its steps and of those before.
   RunStats run(const Data<T>& data, index_t first_step, index_t steps, const Rates& rates, const Poll& poll);
 
  private:
@@ -20,6 +21,7 @@ class RbmPlan {
     const Data<T>& data;
     const index_t* ids;
     index_t rows;
+    double weight;  // of all its rows
     std::uint32_t number;
     Update<T> update;
   };

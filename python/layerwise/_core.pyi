@@ -162,7 +162,7 @@ class RbmPlan(Generic[Float]):  # RbmPlan_float32, RbmPlan_float64
     def __init__(
         self,
         network: Network[Float],  # activations sigmoid (binary units) or identity (Gaussian units), not identity twice
-        recipe: Recipe,  # loss sigmoid_cross_entropy with binary visible units, else squared_error; no noise, no per-layer lists
+        recipe: Recipe,  # loss sigmoid_cross_entropy with binary visible units, else squared_error; no noise, penalties or per-layer lists
         k: int = 1,
         persistent: bool = False,
         sample_visible: bool = False,
@@ -170,6 +170,7 @@ class RbmPlan(Generic[Float]):  # RbmPlan_float32, RbmPlan_float64
         sparsity_cost: float = 0.0,
         sparsity_decay: float = 0.9,
     ) -> None: ...
+    # Persistent chains and the running means of a sparsity target go on from call to call; all else follows from the step's number.
     # Raises KeyboardInterrupt; the step that was running is given up.
     def run(
         self,

@@ -61,7 +61,8 @@ def pretrain(
         None: `DenoisingAutoencoder` with its defaults.
     activation, initializer : one, or a list with one a layer
     row_weights : array-like of shape (n_rows,), default=None
-        Not negative, not all 0. Losses and skill are means weighted so. None: all rows weigh the same.
+        Not negative, not all 0. Losses and skill are means weighted so; rows of weight 0 are left out, as if they were
+        not there. None: all rows weigh the same.
     done : sequence of Stage, default=()
         The lowest layers, if pretrained already: the others are pretrained on them, with the bits of one call for all.
     seed : int, default=0
@@ -109,6 +110,8 @@ def pretrain(
     starts = checks.per_layer(where.child("initializer"), initializer, len(sizes), initializers.resolve)
     weights = checks.row_weights(where.child("row_weights"), row_weights, len(X), X.dtype)
     check_done(done, X, sizes, kinds)
+    if weights is not None and not weights.all():
+        X, weights = X[weights > 0], weights[weights > 0]
     seed = checks.seed_key(seed)
     threads = checks.integer(where.child("threads"), threads, 0)
     if isinstance(layer_settings[0], RestrictedBoltzmannMachine):

@@ -137,6 +137,8 @@ def pretrain_supervised(
     starts = checks.per_layer(where.child("initializer"), initializer, len(sizes), initializers.resolve)
     weights = checks.row_weights(where.child("row_weights"), row_weights, len(X), X.dtype)
     check_done(done, X, sizes, kinds)
+    if weights is not None and not weights.all():
+        X, Y, weights = (rows[weights > 0] for rows in (X, Y, weights))
     seed = checks.seed_key(seed)
     threads = checks.integer(where.child("threads"), threads, 0)
     targets = np.ascontiguousarray(Y, X.dtype)
