@@ -2,6 +2,6 @@
 
 import signal
 
-# A shell starts its background jobs with Ctrl-C ignored, and their children inherit that: then nothing could be interrupted.
+# A shell starts its background jobs with Ctrl-C ignored, and children inherit that: nothing could be interrupted.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
