@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import layerwise
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
     path
@@ -106,3 +108,11 @@ def test_examples_run(path: Path, capsys: pytest.CaptureFixture[str], monkeypatc
     monkeypatch.setattr("sys.argv", [path.name, *SMALL.get(path.name, [])])
     runpy.run_path(str(path), run_name="__main__")
     assert capsys.readouterr().out
+
+
+def test_every_public_name_is_on_the_page_of_names() -> None:
+    text = (ROOT / "docs" / "names.md").read_text()
+    on_the_page = {
+        name for row in text.splitlines() if row.startswith("|") for name in re.findall(r"`([A-Za-z_]+)`", row)
+    }
+    assert on_the_page - {"save", "max_seconds"} == set(layerwise.__all__) - {"__version__"}
