@@ -10,7 +10,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from layerwise import _core, kernels, reference
+from layerwise import _core, kernels, reference, reference_activations
 
 DTYPES = [np.float32, np.float64]
 # One parameter each for those that have one, exact in float32.
@@ -50,9 +50,9 @@ def assert_near(got, expected, dtype, ulps, scale=1.0):
 
 
 def test_the_reference_has_a_twin_of_every_name():
-    assert set(reference._VALUE) == set(_core.ACTIVATIONS)
+    assert set(reference_activations._VALUE) == set(_core.ACTIVATIONS)
     assert set(reference._STEPS) == set(_core.OPTIMIZERS)
-    assert reference._DEFAULT_PARAMETER == kernels._DEFAULT_PARAMETER
+    assert reference_activations._DEFAULT_PARAMETER == kernels._DEFAULT_PARAMETER
     for name in kernels.__all__:
         ours, twin = (inspect.signature(getattr(module, name)).parameters for module in (kernels, reference))
         for one, other in zip(ours.values(), twin.values(), strict=True):
