@@ -23,7 +23,7 @@ from layerwise.estimators.sklearn_callbacks import TaskTree, callback_management
 from layerwise.estimators.watching import Watch, check_callbacks, check_seconds
 from layerwise.finetuning import FineTuning
 from layerwise.network import Network
-from layerwise.pretraining import Pretraining, Stage
+from layerwise.pretraining import Stage
 from layerwise.progress import Progress
 from layerwise.settings import Settings, no_settings
 from layerwise.training import EpochRecord
@@ -262,17 +262,18 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
         self,
         fitted: dict[str, Any],
         X: Array,
-        settings: Pretraining,
+        settings: Any,
         shape: Architecture,
         seed: int,
         show: Watch,
         weights: Array | None = None,
         kept: Kept | None = None,
+        pretrain: Any = pretraining.pretrain,
     ) -> None:
         """Pretrain the layers that are not kept, collecting each stage and its history as soon as it is finished."""
         done = [] if kept is None else kept.stages
         fitted |= {"stages_": list(done), "history_": [] if kept is None else kept.history}
-        for stage in pretraining.pretrain(
+        for stage in pretrain(
             X,
             shape.sizes,
             settings,

@@ -10,7 +10,7 @@ from sklearn.utils.validation import _check_feature_names, check_is_fitted
 
 from layerwise import checks, finetuning, initializers, restarts, supervised_pretraining
 from layerwise.estimators.autoencoder import StackedAutoencoder
-from layerwise.estimators.base import OUTPUT_KEY, PRETRAINING_KEY, START_KEY, LayerwiseEstimator
+from layerwise.estimators.base import OUTPUT_KEY, START_KEY, LayerwiseEstimator
 from layerwise.estimators.continuing import Architecture, Kept
 from layerwise.estimators.labels import check_unlabeled
 from layerwise.estimators.sklearn_callbacks import CallbackSupportMixin
@@ -130,27 +130,11 @@ class PretrainedEstimator(CallbackSupportMixin, LayerwiseEstimator):  # type: ig
         """Pretrain the layers that are not kept on the labelled rows' targets; return the hidden layers to stack."""
         if len(Y) == 0:
             raise ValueError("Supervised pretraining needs labelled rows, and there are none.")
-        done = [] if kept is None else kept.stages
-        fitted |= {"stages_": list(done), "history_": [] if kept is None else kept.history}
-        for stage in pretrain_supervised(
-            X,
-            Y,
-            shape.sizes,
-            settings,
-            output=output,
-            activation=shape.kinds,
-            initializer=shape.starts,
-            row_weights=row_weights,
-            done=done,
-            seed=checks.subkey(seed, PRETRAINING_KEY),
-            threads=self._threads(),
-            callbacks=show.callbacks,
-            out_of_time=show.out_of_time,
-            report=show.report,
-            owner=self._where(),
-        ):
-            fitted["stages_"].append(stage)
-            fitted["history_"].extend(stage.history)
+
+        def on_targets(X: Array, sizes: Any, settings: Any, **options: Any) -> Any:
+            return pretrain_supervised(X, Y, sizes, settings, output=output, **options)
+
+        self._pretrain(fitted, X, settings, shape, seed, show, row_weights, kept, on_targets)
         return [stage.encoder for stage in fitted["stages_"]]
 
     def _learn(
