@@ -107,12 +107,12 @@ int default_threads() {
   return std::max(1, std::min({affinity(), allowed, omp_get_max_threads()}));
 }
 
-int threads_for(double work, int asked) {
+int threads_for(double work, int asked, double least) {
   if (forked) return 1;
   // libgomp ends the process when it cannot make a thread, so a wish far beyond the cores is not obeyed to the letter.
   if (asked > 0) return std::min(asked, std::max(64, 4 * affinity()));
-  // Below about a million multiply-adds a thread, waiting for each other costs more than the second core brings.
-  const double worth = std::max(1.0, work / 1e6);
+  // With less, waiting for each other costs more than the second core brings.
+  const double worth = std::max(1.0, work / least);
   return static_cast<int>(std::min<double>(default_threads(), worth));
 }
 

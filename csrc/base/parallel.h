@@ -44,9 +44,11 @@ class Team {
 
 // Cores this process may use: affinity, cgroup quota, OMP_NUM_THREADS or threadpoolctl; 1 in a forked child.
 int default_threads();
-// Threads worth starting for `work` multiply-adds between two barriers; `asked` (if not 0) is a wish that is obeyed up to
-// 64 threads or four a core.
-int threads_for(double work, int asked);
+// Threads worth starting for `work` multiply-adds, of which a thread should have at least `least`; `asked` (if not 0) is a wish that is
+// obeyed up to 64 threads or four a core.
+inline constexpr double kLeastWork = 1e6;        // where each layer ends with a barrier
+inline constexpr double kLeastWorkByRows = 2e5;  // where threads keep to rows of their own
+int threads_for(double work, int asked, double least = kLeastWork);
 
 namespace detail {
 void run_team(int threads, void (*body)(Team&, void*), void* context);

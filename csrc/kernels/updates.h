@@ -78,6 +78,7 @@ struct Waiting {
   const T* gradient;  // its rows are kPanel apart, as those of w, m and v
   T *w, *m, *v;
   index_t vectors;  // 0: nothing waits
+  bool fetches;     // what comes kFusedAhead later is this thread's too: another's must not be taken from it
 };
 
 constexpr int kFusedRows = 11;      // with two vectors a row: 22 sums, and ten registers for the products and the step
@@ -89,9 +90,11 @@ constexpr index_t kFusedAhead = 3 * kPanel * kPanel / 2;  // numbers: how far ah
 template <class T, class O, int kVectors>
 inline void step_waiting(const Waiting<T>& tile, index_t i, const UpdateScalars<T>& s) {
   const index_t place = (i / kVectors) * kPanel + (i % kVectors) * kLanes<T>;
-  __builtin_prefetch(tile.w + place + kFusedAhead, 1);
-  if constexpr (O::kFirst) __builtin_prefetch(tile.m + place + kFusedAhead, 1);
-  if constexpr (O::kSecond) __builtin_prefetch(tile.v + place + kFusedAhead, 1);
+  if (tile.fetches) {
+    __builtin_prefetch(tile.w + place + kFusedAhead, 1);
+    if constexpr (O::kFirst) __builtin_prefetch(tile.m + place + kFusedAhead, 1);
+    if constexpr (O::kSecond) __builtin_prefetch(tile.v + place + kFusedAhead, 1);
+  }
   update_vector<T, O>(tile.w, tile.m, tile.v, place, load(tile.gradient + place), s);
 }
 
@@ -148,7 +151,12 @@ void fused_strip(const GradientSource<T> (&sources)[2], index_t blocks, T* w, T*
       } else if constexpr (kPanel % kMaxRows > 0) {
         fused_tile<T, O, kPanel % kMaxRows, kVectors>(parts, waiting, s, gradient);
       }
-      waiting = {gradient, w + place, O::kFirst ? m + place : nullptr, O::kSecond ? v + place : nullptr, kVectors * rows};
+      waiting = {gradient,
+                 w + place,
+                 O::kFirst ? m + place : nullptr,
+                 O::kSecond ? v + place : nullptr,
+                 kVectors * rows,
+                 place + kFusedAhead < blocks * kPanel * kPanel};
       turn = 1 - turn;
     }
   }

@@ -11,7 +11,9 @@ namespace {
 
 template <class T, class Piece>
 void for_each_piece(Team& team, const Batch<T>& batch, index_t n_panels, Piece piece) {
-  share_pieces(team, batch.k.tile_rows, batch.rows, n_panels, piece);
+  if (!batch.by_rows) return share_pieces(team, batch.k.tile_rows, batch.rows, n_panels, piece);
+  const Range rows = team.share(batch.rows);
+  for (index_t panel = 0; panel < n_panels && rows.begin < rows.end; ++panel) piece(panel, rows.begin, rows.end);
 }
 
 // Rows of one panel of out = init + a * w, with layer l's weights as they are stored, or transposed.
@@ -61,6 +63,14 @@ void softmax_slope_of_rows(const Batch<T>& batch, int l, Range rows) {
 }
 
 }  // namespace
+
+template <class T>
+bool shares_rows(const Network<T>& network, const Recipe* recipe, index_t rows, int threads) {
+  constexpr index_t kSecondLevel = index_t{512} << 10;  // bytes of weights that each core can keep
+  constexpr index_t kRows = 8;                          // a thread: fewer would leave the register tile empty
+  return rows >= kRows * threads && network.size() * static_cast<index_t>(sizeof(T)) <= kSecondLevel &&
+         (recipe == nullptr || !recipe->penalties.of_activations());
+}
 
 template <class T>
 void gather(Team& team, const Batch<T>& batch, const Data<T>& data) {
@@ -118,16 +128,16 @@ void forward(Team& team, const Batch<T>& batch) {
         epilogue(panel, row, row_end);
       });
     }
-    team.barrier();
+    meet(team, batch);
     if (by_row && activates) {
       const Range rows = team.share(batch.rows);
       batch.k.softmax(room.z.at(0, rows.begin), room.z.step, room.value.at(0, rows.begin), room.value.step, rows.end - rows.begin,
                       spec.n_out);
-      team.barrier();
+      meet(team, batch);
       if (drops_out(batch, l)) {
         for_each_piece(team, batch, panels(spec.n_out),
                        [&](index_t panel, index_t row, index_t row_end) { drop_out(batch, l, panel, row, row_end); });
-        team.barrier();
+        meet(team, batch);
       }
     }
   }
@@ -160,7 +170,7 @@ void loss(Team& team, const Batch<T>& batch) {
       }
     }
   }
-  team.barrier();
+  meet(team, batch);
 }
 
 template <class T>
@@ -187,7 +197,7 @@ template <class T>
 void finish_softmax_delta(Team& team, const Batch<T>& batch, int l) {
   if (batch.network.layer(l).activation != Activation::softmax) return;
   softmax_slope_of_rows(batch, l, team.share(batch.rows));
-  team.barrier();
+  meet(team, batch);
 }
 
 template <class T>
@@ -199,7 +209,7 @@ void input_gradient(Team& team, const Batch<T>& batch, int l) {
                          width_of(n_in, panel), row, row_end, kZeros<T>);
     finish_delta(team, batch, l - 1, panel, row, row_end);
   });
-  team.barrier();
+  meet(team, batch);
   finish_softmax_delta(team, batch, l - 1);
 }
 
@@ -212,6 +222,7 @@ void backward(Team& team, const Batch<T>& batch) {
   template void finish_delta<T>(Team&, const Batch<T>&, int, index_t, index_t, index_t); \
   template void finish_softmax_delta<T>(Team&, const Batch<T>&, int);                    \
   template void input_gradient<T>(Team&, const Batch<T>&, int);                          \
+  template bool shares_rows<T>(const Network<T>&, const Recipe*, index_t, int);          \
   template void gather<T>(Team&, const Batch<T>&, const Data<T>&);                       \
   template void forward<T>(Team&, const Batch<T>&);                                      \
   template void loss<T>(Team&, const Batch<T>&);                                         \

@@ -26,6 +26,7 @@ struct Batch {
   bool logits = false;      // leave out the very last activation
   bool input_is_target = false;
   const Corruption<T>* corruption = nullptr;  // null: the input stays clean
+  bool by_rows = false;                       // each thread takes rows of its own through all layers, without meeting the others
 
   index_t id(index_t row) const { return ids != nullptr ? ids[row] : first_row + row; }
 };
@@ -48,6 +49,16 @@ const Panels<T>& input_of(const Batch<T>& batch, int l) {
   if (l == batch.first) return batch.room.input;
   const LayerRoom<T>& below = batch.room.layers[at(l - 1)];
   return drops_out(batch, l - 1) ? below.output : below.value;
+}
+
+// How the team shares a batch: small networks by rows, so that nothing travels between cores from gather to the end of backward; large ones
+// by the panels of each layer, so that each core reads a part of the weights. The bits are the same.
+template <class T>
+bool shares_rows(const Network<T>& network, const Recipe* recipe, index_t rows, int threads);
+// Between two phases, of which the later reads what other threads have written in the earlier, unless each keeps to its rows.
+template <class T>
+void meet(Team& team, const Batch<T>& batch) {
+  if (!batch.by_rows) team.barrier();
 }
 
 template <class T>

@@ -59,8 +59,8 @@ double weight_of(const Data<T>& data, index_t row) {
 
 // Weights of the rows of a block divided by the weight of the whole batch, which is returned.
 template <class T>
-void set_row_scale(const Batch<T>& batch, const Data<T>& data, double total) {
-  for (index_t r = 0; r < batch.rows; ++r) {
+void set_row_scale(Range rows, const Batch<T>& batch, const Data<T>& data, double total) {
+  for (index_t r = rows.begin; r < rows.end; ++r) {
     batch.room.row_scale[static_cast<std::size_t>(r)] = static_cast<T>(total > 0 ? weight_of(data, batch.id(r)) / total : 0.0);
   }
 }
@@ -117,7 +117,8 @@ template <class T>
 Plan<T>::Plan(Network<T>& network, const Recipe& recipe)
     : network_(network),
       recipe_((check(network, recipe), recipe)),
-      threads_(threads_for(3 * multiply_adds(network, recipe.batch_size), recipe.threads)),
+      threads_(threads_for(3 * multiply_adds(network, recipe.batch_size), recipe.threads,
+                           shares_rows(network, &recipe, recipe.batch_size, 2) ? kLeastWorkByRows : kLeastWork)),
       pace_(threads_, recipe.threads == 0),
       corruption_(recipe.noise, recipe.seed, network.inputs()),
       room_(network, &recipe_, std::min(recipe.batch_size, kRowBlock), threads_, 0, network.depth()) {
@@ -179,15 +180,16 @@ double Plan<T>::pass(Team& team, Batch<T>& batch, const Data<T>& data, index_t b
     enter(team, batch, data, row, end, ids, total);
     if (recipe_.penalties.of_activations()) prepare_penalties(team, batch, row > begin, means_first);
     loss(team, batch);
-    if (team.leads()) {
-      sum += weighted_loss(batch, data);
-      if (update == nullptr) penalty_ += activation_penalty(batch);
-      ask(poll);
-    }
     if (batch.rows == 1) {
       backward_single_row(team, batch, network_, fused ? update : nullptr);
     } else {
       backward(team, batch);
+    }
+    if (batch.by_rows) team.barrier();
+    if (team.leads()) {
+      sum += weighted_loss(batch, data);
+      if (update == nullptr) penalty_ += activation_penalty(batch);
+      ask(poll);
     }
     learn(team, batch, network_, update, fused ? nullptr : gradient_.data(), row > begin);
     if (interrupted_ && row + batch.rows < end) {
@@ -206,9 +208,10 @@ void Plan<T>::enter(Team& team, Batch<T>& batch, const Data<T>& data, index_t ro
   batch.rows = std::min(room_.rows, end - row);
   batch.ids = ids != nullptr ? ids + row : nullptr;
   batch.first_row = row;
-  if (team.leads()) set_row_scale(batch, data, total);
+  batch.by_rows = shares_rows(network_, &recipe_, batch.rows, team.size());
+  set_row_scale(team.share(batch.rows), batch, data, total);
   gather(team, batch, data);
-  team.barrier();
+  meet(team, batch);
   forward(team, batch);
 }
 
@@ -329,8 +332,9 @@ void apply(const Network<T>& network, const T* x, index_t rows, int first, int l
     for (index_t row = 0; row < rows; row += block) {
       batch.first_row = row;
       batch.rows = std::min(block, rows - row);
+      batch.by_rows = shares_rows(network, nullptr, batch.rows, team.size());
       gather(team, batch, data);
-      team.barrier();
+      meet(team, batch);
       forward(team, batch);
       const Panels<T>& result = room.layers[static_cast<std::size_t>(last - 1)].value;
       const Range share = team.share(batch.rows);
@@ -360,10 +364,12 @@ double evaluate(const Network<T>& network, const Recipe& recipe, const Data<T>& 
     for (index_t row = 0; row < data.rows; row += block) {
       batch.first_row = row;
       batch.rows = std::min(block, data.rows - row);
+      batch.by_rows = shares_rows(network, &recipe, batch.rows, team.size());
       gather(team, batch, data);
-      team.barrier();
+      meet(team, batch);
       forward(team, batch);
       loss(team, batch);
+      if (batch.by_rows) team.barrier();
       if (team.leads()) sum += weighted_loss(batch, data);
       team.barrier();
     }
