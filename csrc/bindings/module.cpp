@@ -60,15 +60,26 @@ void bind_settings(py::module_& m) {
   py::class_<Recipe>(m, "Recipe")
       .def(py::init([](const std::string& loss, const OptimizerSpec& optimizer, index_t batch_size, std::uint64_t seed, double alpha,
                        const NoiseSpec& noise, std::vector<double> dropout, std::vector<bool> frozen, std::vector<double> rate_scale,
-                       bool shuffle, bool missing_targets, int threads, const PenaltySpec& penalties) {
-             return Recipe{
-                 loss_named(loss),      optimizer, batch_size,      seed,   alpha, noise, penalties, std::move(dropout), std::move(frozen),
-                 std::move(rate_scale), shuffle,   missing_targets, threads};
+                       bool shuffle, bool missing_targets, int threads, const PenaltySpec& penalties, bool bfloat16) {
+             return Recipe{loss_named(loss),
+                           optimizer,
+                           batch_size,
+                           seed,
+                           alpha,
+                           noise,
+                           penalties,
+                           std::move(dropout),
+                           std::move(frozen),
+                           std::move(rate_scale),
+                           shuffle,
+                           missing_targets,
+                           threads,
+                           bfloat16};
            }),
            py::arg("loss"), py::arg("optimizer"), py::arg("batch_size"), py::arg("seed") = 0, py::arg("alpha") = 0.0,
            py::arg("noise") = NoiseSpec{}, py::arg("dropout") = std::vector<double>{}, py::arg("frozen") = std::vector<bool>{},
            py::arg("rate_scale") = std::vector<double>{}, py::arg("shuffle") = true, py::arg("missing_targets") = false,
-           py::arg("threads") = 0, py::arg("penalties") = PenaltySpec{});
+           py::arg("threads") = 0, py::arg("penalties") = PenaltySpec{}, py::arg("bfloat16") = false);
   py::class_<RunStats>(m, "RunStats")
       .def_readonly("loss", &RunStats::loss)
       .def_readonly("rows", &RunStats::rows)
@@ -97,6 +108,7 @@ PYBIND11_MODULE(_core, m) {
     for (const InstructionSet& set : supported_instruction_sets()) names.append(set.name);
     return py::tuple(names);
   });
+  m.def("has_bfloat16", [] { return bfloat16_kernels() != nullptr; });
   m.def("default_threads", &default_threads);
   m.def(
       "random_words",

@@ -20,5 +20,7 @@ const InstructionSet& instruction_set();
 
 template <class T>
 const Kernels<T>& kernels();
+// Null where the processor has no such products, or LAYERWISE_ISA names a set without them.
+const BFloat16Kernels* bfloat16_kernels();
 
 }  // namespace layerwise

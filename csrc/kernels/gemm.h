@@ -14,6 +14,15 @@ constexpr int kTileRows = 14;
 constexpr int kTileRows = 6;
 #endif
 
+// How a tile's sums grow: by the product of two numbers, or (kernels/bfloat16.cpp) of two pairs. kRow: numbers of a panel's row, along the
+// depth of `a`.
+template <class T>
+struct ByNumbers {
+  static constexpr index_t kRow = kPanel;
+  static Vec<T> left(const T* a) { return set(*a); }
+  static Vec<T> add(Vec<T> left, Vec<T> right, Vec<T> sum) { return fma(left, right, sum); }
+};
+
 // A tile's part of what is fetched ahead: so many cache lines for each panel of the depth.
 template <class T>
 struct Fetch {
@@ -22,26 +31,26 @@ struct Fetch {
 };
 
 // c = init + a b for kRows rows and kVectors vectors of columns. kByColumn: a(r, k) = a[k * 32 + r], else panels of rows.
-template <class T, bool kByColumn, int kRows, int kVectors>
+template <class T, class M, bool kByColumn, int kRows, int kVectors>
 void gemm_tile(const T* a, index_t a_step, const T* b, index_t depth, const T* init, index_t init_step, T* c, Fetch<T> fetch) {
   Vec<T> sum[kRows][kVectors];
   for (int r = 0; r < kRows; ++r) {
     for (int v = 0; v < kVectors; ++v) sum[r][v] = load(init + r * init_step + v * kLanes<T>);
   }
-  for (index_t k0 = 0; k0 < depth; k0 += kPanel, a += kByColumn ? kPanel * kPanel : a_step) {
-    const index_t n = depth - k0 < kPanel ? depth - k0 : kPanel;
+  for (index_t k0 = 0; k0 < depth; k0 += M::kRow, a += kByColumn ? M::kRow * kPanel : a_step) {
+    const index_t n = depth - k0 < M::kRow ? depth - k0 : M::kRow;
     for (index_t i = 0; i < fetch.count; ++i) __builtin_prefetch(fetch.lines + i * kLine<T>, 0, 2);
     fetch.lines += fetch.step;
     if constexpr (!kByColumn) {
-      for (index_t i = 0; i < kRows * kPanel / kLine<T>; ++i) __builtin_prefetch(a + a_step + i * kLine<T>);
+      for (index_t i = 0; i < kRows * M::kRow / kLine<T>; ++i) __builtin_prefetch(a + a_step + i * kLine<T>);
     }
 #pragma GCC unroll 2
     for (index_t k = 0; k < n; ++k, b += kPanel) {
       Vec<T> right[kVectors];
       for (int v = 0; v < kVectors; ++v) right[v] = load(b + v * kLanes<T>);
       for (int r = 0; r < kRows; ++r) {
-        const Vec<T> left = set(kByColumn ? a[k * kPanel + r] : a[r * kPanel + k]);
-        for (int v = 0; v < kVectors; ++v) sum[r][v] = fma(left, right[v], sum[r][v]);
+        const Vec<T> left = M::left(a + (kByColumn ? k * kPanel + r : r * M::kRow + k));
+        for (int v = 0; v < kVectors; ++v) sum[r][v] = M::add(left, right[v], sum[r][v]);
       }
     }
   }
@@ -51,20 +60,20 @@ void gemm_tile(const T* a, index_t a_step, const T* b, index_t depth, const T* i
 }
 
 // Calls the tile with a number of rows known only at run time.
-template <class T, bool kByColumn, int kVectors, int kRows>
+template <class T, class M, bool kByColumn, int kVectors, int kRows>
 void gemm_rows(index_t rows, const T* a, index_t a_step, const T* b, index_t depth, const T* init, index_t init_step, T* c,
                Fetch<T> fetch) {
   if constexpr (kRows > 0) {
     if (rows == kRows) {
-      gemm_tile<T, kByColumn, kRows, kVectors>(a, a_step, b, depth, init, init_step, c, fetch);
+      gemm_tile<T, M, kByColumn, kRows, kVectors>(a, a_step, b, depth, init, init_step, c, fetch);
     } else {
-      gemm_rows<T, kByColumn, kVectors, kRows - 1>(rows, a, a_step, b, depth, init, init_step, c, fetch);
+      gemm_rows<T, M, kByColumn, kVectors, kRows - 1>(rows, a, a_step, b, depth, init, init_step, c, fetch);
     }
   }
 }
 
 // Columns in strips of kVectors vectors, rows in even tiles (100 rows are 15 tiles of 6 and 2 of 5, not 16 of 6 and one of 4).
-template <class T, bool kByColumn, int kVectors, int kMaxRows>
+template <class T, class M, bool kByColumn, int kVectors, int kMaxRows>
 void gemm_strips(const T* a, index_t a_step, const T* b, index_t rows, index_t cols, index_t depth, const T* init, index_t init_step, T* c,
                  const Ahead<T>& ahead) {
   constexpr index_t kWidth = kVectors * kLanes<T>, kLines = kPanel * kPanel / kLine<T>;
@@ -74,45 +83,45 @@ void gemm_strips(const T* a, index_t a_step, const T* b, index_t rows, index_t c
     for (index_t t = 0; t < tiles; ++t) {
       const index_t r = rows * t / tiles, end = rows * (t + 1) / tiles;
       const index_t lines = ahead.block == nullptr ? 0 : kLines * ++tile / all;
-      gemm_rows<T, kByColumn, kVectors, kMaxRows>(end - r, a + (kByColumn ? r : r * kPanel), a_step, b + j, depth, init + r * init_step + j,
-                                                  init_step, c + r * kPanel + j,
-                                                  {ahead.block + fetched * kLine<T>, lines - fetched, ahead.step});
+      gemm_rows<T, M, kByColumn, kVectors, kMaxRows>(end - r, a + (kByColumn ? r : r * M::kRow), a_step, b + j, depth,
+                                                     init + r * init_step + j, init_step, c + r * kPanel + j,
+                                                     {ahead.block + fetched * kLine<T>, lines - fetched, ahead.step});
       fetched = lines;
     }
   }
 }
 
-template <class T, bool kByColumn>
+template <class T, class M, bool kByColumn>
 void gemm_any(const T* a, index_t a_step, const T* b, index_t rows, index_t cols, index_t depth, const T* init, index_t init_step, T* c,
               const Ahead<T>& ahead) {
   // One or two rows are too few chains to fill the pipeline with two vectors a row, so they take four.
   constexpr int kWide = kPanel / kLanes<T> < 4 ? static_cast<int>(kPanel / kLanes<T>) : 4;
   if (cols <= kLanes<T>) {
-    gemm_strips<T, kByColumn, 1, kTileRows>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
+    gemm_strips<T, M, kByColumn, 1, kTileRows>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
   } else if (rows <= 2 && cols > 2 * kLanes<T>) {
-    gemm_strips<T, kByColumn, kWide, 2>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
+    gemm_strips<T, M, kByColumn, kWide, 2>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
   } else {
-    gemm_strips<T, kByColumn, 2, kTileRows>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
+    gemm_strips<T, M, kByColumn, 2, kTileRows>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
   }
 }
 
 template <class T>
 void gemm(const T* a, index_t a_step, const T* b, index_t rows, index_t cols, index_t depth, const T* init, index_t init_step, T* c,
           const Ahead<T>& ahead) {
-  gemm_any<T, false>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
+  gemm_any<T, ByNumbers<T>, false>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
 }
 
 template <class T>
 void gemm_t(const T* a, index_t a_step, const T* b, index_t rows, index_t cols, index_t depth, const T* init, index_t init_step, T* c) {
-  gemm_any<T, true>(a, a_step, b, rows, cols, depth, init, init_step, c, {nullptr, 0});
+  gemm_any<T, ByNumbers<T>, true>(a, a_step, b, rows, cols, depth, init, init_step, c, {nullptr, 0});
 }
 
-// Small squares by 16-byte shuffles, which every instruction set has.
-inline void transpose_square(const float* in, float* out) {
+// Small squares by 16-byte shuffles, which every instruction set has; the rows of `in` are `step` apart.
+inline void transpose_square(const float* in, float* out, index_t step = kPanel) {
   typedef float Quad __attribute__((vector_size(16), aligned(4), may_alias));
   typedef std::int32_t Pick __attribute__((vector_size(16)));
   const auto at = [](const float* p) { return *reinterpret_cast<const Quad*>(p); };
-  const Quad r0 = at(in), r1 = at(in + kPanel), r2 = at(in + 2 * kPanel), r3 = at(in + 3 * kPanel);
+  const Quad r0 = at(in), r1 = at(in + step), r2 = at(in + 2 * step), r3 = at(in + 3 * step);
   const Pick low = {0, 4, 1, 5}, high = {2, 6, 3, 7}, left = {0, 1, 4, 5}, right = {2, 3, 6, 7};
   const Quad a = __builtin_shuffle(r0, r1, low), b = __builtin_shuffle(r0, r1, high);
   const Quad c = __builtin_shuffle(r2, r3, low), d = __builtin_shuffle(r2, r3, high);

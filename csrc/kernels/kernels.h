@@ -173,6 +173,22 @@ struct Kernels {
   double (*square_sum)(const T* x, index_t rows);
 };
 
+// Products of numbers rounded to bfloat16, with sums in float32: two neighbours along the depth lie in 32 bits ("a pair", stored as if it
+// were a float), so that each of these is the float32 kernel of that name with half its depth. Padding along the depth is 0.
+struct BFloat16Kernels {
+  // n numbers, rounded to nearest (ties to even), in their order: what `gemm` takes as a.
+  void (*round)(const float* x, index_t n, std::uint16_t* out);
+  // Pairs of rows of a panel: pair[k][c] = (x[2 k][c], x[2 k + 1][c]), for 2 k < rows.
+  void (*pair_rows)(const float* x, index_t rows, float* pairs);
+  // Pairs of the transposed block of `transpose`: pair[j][i] = (w(i, 2 j), w(i, 2 j + 1)), i < rows <= 32, 2 j < n.
+  void (*pair_transposed)(const float* w, index_t w_step, index_t rows, index_t n, float* pairs);
+  void (*gemm)(const std::uint16_t* a, index_t a_step, const float* b, index_t rows, index_t cols, index_t depth, const float* init,
+               index_t init_step, float* c, const Ahead<float>& ahead);
+  void (*gemm_t)(const float* a, const float* b, index_t rows, index_t cols, index_t depth, const float* init, index_t init_step, float* c);
+  void (*fused_update[kOptimizers])(const GradientSource<float> (&sources)[2], index_t blocks, index_t cols, float* w, float* m, float* v,
+                                    const UpdateScalars<float>& s);
+};
+
 // 32 random 32-bit words of a group, in column order; also what the Python side's streams are made of.
 using RandomWords = void (*)(const RandomPlace& place, std::uint32_t* words);
 
@@ -185,6 +201,7 @@ struct KernelSet {
 // One per instruction set the build knows; the only symbol each kernel object exports.
 #if defined(__x86_64__)
 extern const KernelSet kernels_x86_64_v2, kernels_x86_64_v3, kernels_x86_64_v4;
+extern const BFloat16Kernels kernels_bfloat16;
 #elif defined(__aarch64__)
 extern const KernelSet kernels_neon;
 #endif

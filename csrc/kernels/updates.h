@@ -99,21 +99,21 @@ inline void step_waiting(const Waiting<T>& tile, index_t i, const UpdateScalars<
 }
 
 // sum += a b over depth begin .. end - 1: a and b are one panel each, a's features are the tile's rows.
-template <class T, int kRows, int kVectors>
+template <class T, class M, int kRows, int kVectors>
 inline void add_products_of(Vec<T> (&sum)[kRows][kVectors], const T* a, const T* b, index_t begin, index_t end) {
 #pragma GCC unroll 2
   for (index_t k = begin; k < end; ++k) {
     Vec<T> right[kVectors];
     for (int c = 0; c < kVectors; ++c) right[c] = load(b + k * kPanel + c * kLanes<T>);
     for (int r = 0; r < kRows; ++r) {
-      const Vec<T> left = set(a[k * kPanel + r]);
-      for (int c = 0; c < kVectors; ++c) sum[r][c] = fma(left, right[c], sum[r][c]);
+      const Vec<T> left = M::left(a + k * kPanel + r);
+      for (int c = 0; c < kVectors; ++c) sum[r][c] = M::add(left, right[c], sum[r][c]);
     }
   }
 }
 
 // gradient = the sum over both sources, while the waiting tile is brought one step forward.
-template <class T, class O, int kRows, int kVectors>
+template <class T, class M, class O, int kRows, int kVectors>
 void fused_tile(const GradientSource<T> (&sources)[2], const Waiting<T>& waiting, const UpdateScalars<T>& s, T* gradient) {
   Vec<T> sum[kRows][kVectors] = {};
   const index_t depth = sources[0].depth, all = waiting.vectors;
@@ -121,19 +121,19 @@ void fused_tile(const GradientSource<T> (&sources)[2], const Waiting<T>& waiting
   index_t done = 0;
   for (index_t i = 0; i < all;) {
     const index_t end = i + at_once < all ? i + at_once : all, until = depth * end / all;
-    add_products_of<T, kRows, kVectors>(sum, sources[0].a, sources[0].b, done, until);
+    add_products_of<T, M, kRows, kVectors>(sum, sources[0].a, sources[0].b, done, until);
     done = until;
     for (; i < end; ++i) step_waiting<T, O, kVectors>(waiting, i, s);
   }
-  add_products_of<T, kRows, kVectors>(sum, sources[0].a, sources[0].b, done, depth);
-  add_products_of<T, kRows, kVectors>(sum, sources[1].a, sources[1].b, 0, sources[1].depth);
+  add_products_of<T, M, kRows, kVectors>(sum, sources[0].a, sources[0].b, done, depth);
+  add_products_of<T, M, kRows, kVectors>(sum, sources[1].a, sources[1].b, 0, sources[1].depth);
   for (int r = 0; r < kRows; ++r) {
     for (int c = 0; c < kVectors; ++c) store(gradient + r * kPanel + c * kLanes<T>, sum[r][c]);
   }
 }
 
 // A strip of columns, `kVectors` vectors wide: 32 rows are tiles of 11, 11 and 10, or two of 16.
-template <class T, class O, int kMaxRows, int kVectors>
+template <class T, class M, class O, int kMaxRows, int kVectors>
 void fused_strip(const GradientSource<T> (&sources)[2], index_t blocks, T* w, T* m, T* v, const UpdateScalars<T>& s) {
   alignas(64) T gradients[2][kMaxRows * kPanel];
   Waiting<T> waiting{};
@@ -147,9 +147,9 @@ void fused_strip(const GradientSource<T> (&sources)[2], index_t blocks, T* w, T*
       const index_t rows = row + kMaxRows <= kPanel ? kMaxRows : kPanel - row, place = (block * kPanel + row) * kPanel;
       T* gradient = gradients[turn];
       if (rows == kMaxRows) {
-        fused_tile<T, O, kMaxRows, kVectors>(parts, waiting, s, gradient);
+        fused_tile<T, M, O, kMaxRows, kVectors>(parts, waiting, s, gradient);
       } else if constexpr (kPanel % kMaxRows > 0) {
-        fused_tile<T, O, kPanel % kMaxRows, kVectors>(parts, waiting, s, gradient);
+        fused_tile<T, M, O, kPanel % kMaxRows, kVectors>(parts, waiting, s, gradient);
       }
       waiting = {gradient,
                  w + place,
@@ -163,20 +163,20 @@ void fused_strip(const GradientSource<T> (&sources)[2], index_t blocks, T* w, T*
   for (index_t i = 0; i < waiting.vectors; ++i) step_waiting<T, O, kVectors>(waiting, i, s);
 }
 
-template <class T, class O>
+template <class T, class M, class O>
 void fused_update(const GradientSource<T> (&sources)[2], index_t blocks, index_t cols, T* w, T* m, T* v, const UpdateScalars<T>& given) {
   const UpdateScalars<T> s = given;
-  if (cols <= kLanes<T>) return fused_strip<T, O, kNarrowRows, 1>(sources, blocks, w, m, v, s);
+  if (cols <= kLanes<T>) return fused_strip<T, M, O, kNarrowRows, 1>(sources, blocks, w, m, v, s);
   for (index_t j = 0; j < cols; j += 2 * kLanes<T>) {
     GradientSource<T> strip[2] = {sources[0], sources[1]};
     for (GradientSource<T>& source : strip) source.b += j;
-    fused_strip<T, O, kFusedRows, 2>(strip, blocks, w + j, O::kFirst ? m + j : nullptr, O::kSecond ? v + j : nullptr, s);
+    fused_strip<T, M, O, kFusedRows, 2>(strip, blocks, w + j, O::kFirst ? m + j : nullptr, O::kSecond ? v + j : nullptr, s);
   }
 }
 
 #else
 
-template <class T, class O>
+template <class T, class, class O>
 void fused_update(const GradientSource<T> (&sources)[2], index_t blocks, index_t cols, T* w, T* m, T* v, const UpdateScalars<T>& s) {
   constexpr index_t kBlock = kPanel * kPanel;
   alignas(64) static constexpr T zeros[kPanel] = {};
@@ -191,23 +191,28 @@ void fused_update(const GradientSource<T> (&sources)[2], index_t blocks, index_t
 
 #endif
 
-template <class T, class O>
-constexpr void fill_optimizer(Kernels<T>& table, OptimizerKind kind) {
-  table.update[static_cast<int>(kind)] = update_all<T, O>;
-  table.update_outer[static_cast<int>(kind)] = update_outer<T, O>;
-  table.gemv_t_update[static_cast<int>(kind)] = gemv_t_update<T, O>;
-  table.fused_update[static_cast<int>(kind)] = fused_update<T, O>;
+// Calls each(step, kind) for every optimiser.
+template <class T, class Each>
+constexpr void for_each_optimizer(Each each) {
+  each(Sgd<T>{}, OptimizerKind::sgd);
+  each(Momentum<T>{}, OptimizerKind::momentum);
+  each(Nesterov<T>{}, OptimizerKind::nesterov);
+  each(Adagrad<T>{}, OptimizerKind::adagrad);
+  each(RmsProp<T>{}, OptimizerKind::rmsprop);
+  each(Adam<T>{}, OptimizerKind::adam);
+  each(AdamW<T>{}, OptimizerKind::adamw);
 }
 
 template <class T>
 constexpr void fill_optimizers(Kernels<T>& table) {
-  fill_optimizer<T, Sgd<T>>(table, OptimizerKind::sgd);
-  fill_optimizer<T, Momentum<T>>(table, OptimizerKind::momentum);
-  fill_optimizer<T, Nesterov<T>>(table, OptimizerKind::nesterov);
-  fill_optimizer<T, Adagrad<T>>(table, OptimizerKind::adagrad);
-  fill_optimizer<T, RmsProp<T>>(table, OptimizerKind::rmsprop);
-  fill_optimizer<T, Adam<T>>(table, OptimizerKind::adam);
-  fill_optimizer<T, AdamW<T>>(table, OptimizerKind::adamw);
+  for_each_optimizer<T>([&](auto optimizer, OptimizerKind kind) {
+    using O = decltype(optimizer);
+    const int k = static_cast<int>(kind);
+    table.update[k] = update_all<T, O>;
+    table.update_outer[k] = update_outer<T, O>;
+    table.gemv_t_update[k] = gemv_t_update<T, O>;
+    table.fused_update[k] = fused_update<T, ByNumbers<T>, O>;
+  });
 }
 
 }  // namespace

@@ -64,7 +64,7 @@ void means(Team& team, const Network<T>& machine, int l, const Panels<T>& from, 
   const LayerSpec& spec = machine.layer(l);
   const Window& window = machine.window(l);
   share_pieces(team, k.tile_rows, rows, panels(spec.n_out), [&](index_t panel, index_t row, index_t row_end) {
-    multiply_panel(k, from, spec.n_in, machine.data() + window.weights, machine.inputs(), l == kDown,
+    multiply_panel(k, nullptr, from, spec.n_in, machine.data() + window.weights, machine.inputs(), l == kDown,
                    machine.data() + window.bias + panel * kPanel, z, panel, width_of(spec.n_out, panel), row, row_end, scratch);
     if (mean.data != nullptr) {
       k.value[static_cast<int>(spec.activation)](z.at(panel, row), mean.at(panel, row), (row_end - row) * kPanel,

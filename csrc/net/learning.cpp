@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "net/bfloat16.h"
 #include "net/penalties.h"
 #include "net/single_row.h"
 
@@ -27,15 +28,41 @@ Block block_of(const Network<T>& network, int l, index_t unit) {
           network.window(l).weights + (panel * spec.n_in + row * kPanel) * kPanel};
 }
 
+// What the gradient of a block is made of: the batch's rows, then those that a tied decoder has read.
+template <class T>
+struct Sources {
+  GradientSource<T> part[2];
+};
+
+template <class T>
+Sources<T> sources_of(const Batch<T>& batch, int l, const Block& b) {
+  const auto source = [&](const Panels<T>& x, const Panels<T>& delta) {
+    return GradientSource<T>{x.at(b.row, 0), x.step, delta.at(b.panel, 0), batch.half != nullptr ? pairs_of(batch.rows) : batch.rows};
+  };
+  const LayerRoom<T>& room = batch.room.layers[at(l)];
+  const bool half = batch.half != nullptr;
+  Sources<T> sources{{half ? source(room.x_pairs, room.delta_pairs) : source(input_of(batch, l), room.delta), {nullptr, 0, nullptr, 0}}};
+  if (const int tied = batch.network.tied_user(l); tied >= 0) {
+    const LayerRoom<T>& decoder = batch.room.layers[at(tied)];
+    sources.part[1] = half ? source(decoder.delta_pairs, decoder.x_pairs) : source(decoder.delta, input_of(batch, tied));
+  }
+  return sources;
+}
+
+template <class T>
+void multiply_source(const Batch<T>& batch, const GradientSource<T>& source, const Block& b, const T* init, index_t init_step, T* out) {
+  if constexpr (std::is_same_v<T, float>) {
+    if (batch.half != nullptr) return batch.half->gemm_t(source.a, source.b, b.height, b.width, source.depth, init, init_step, out);
+  }
+  batch.k.gemm_t(source.a, 0, source.b, b.height, b.width, source.depth, init, init_step, out);
+}
+
 // The gradient of one block into `out`: over the batch's rows, then over the tied decoder's.
 template <class T>
 void weight_gradient(const Batch<T>& batch, int l, const Block& b, const T* init, index_t init_step, T* out) {
-  batch.k.gemm_t(input_of(batch, l).at(b.row, 0), 0, batch.room.layers[at(l)].delta.at(b.panel, 0), b.height, b.width, batch.rows, init,
-                 init_step, out);
-  if (const int tied = batch.network.tied_user(l); tied >= 0) {
-    const Panels<T>& delta = batch.room.layers[at(tied)].delta;
-    batch.k.gemm_t(delta.at(b.row, 0), 0, input_of(batch, tied).at(b.panel, 0), b.height, b.width, batch.rows, out, kPanel, out);
-  }
+  const Sources<T> sources = sources_of(batch, l, b);
+  multiply_source(batch, sources.part[0], b, init, init_step, out);
+  if (sources.part[1].depth > 0) multiply_source(batch, sources.part[1], b, out, kPanel, out);
   // The weights' padding must stay zero; here may be a code's padding, or what an earlier block left.
   for (index_t r = 0; b.width < kPanel && r < b.height; ++r) std::fill_n(out + r * kPanel + b.width, kPanel - b.width, T{0});
 }
@@ -50,14 +77,18 @@ index_t fuse(const Batch<T>& batch, int l, index_t u, index_t end, Network<T>& n
   const index_t blocks = std::min(end - u, spec.n_in / kPanel - b.row);
   // Beside a tied decoder the padding of the codes may make a gradient, which `weight_gradient` takes away.
   if ((b.width < kPanel && network.tied_user(l) >= 0) || blocks <= 0) return 0;
-  const Panels<T>&x = input_of(batch, l), &delta = batch.room.layers[at(l)].delta;
-  GradientSource<T> sources[2] = {{x.at(b.row, 0), x.step, delta.at(b.panel, 0), batch.rows}, {nullptr, 0, nullptr, 0}};
-  if (const int tied = network.tied_user(l); tied >= 0) {
-    const Panels<T>& decoder = batch.room.layers[at(tied)].delta;
-    sources[1] = {decoder.at(b.row, 0), decoder.step, input_of(batch, tied).at(b.panel, 0), batch.rows};
+  const Sources<T> sources = sources_of(batch, l, b);
+  const auto run = [&](const auto& kernels) {
+    kernels.fused_update[static_cast<int>(update.kind)](sources.part, blocks, b.width, network.data() + b.begin,
+                                                        part(update.first, b.begin), part(update.second, b.begin), s);
+  };
+  if constexpr (std::is_same_v<T, float>) {
+    if (batch.half != nullptr) {
+      run(*batch.half);
+      return blocks;
+    }
   }
-  batch.k.fused_update[static_cast<int>(update.kind)](sources, blocks, b.width, network.data() + b.begin, part(update.first, b.begin),
-                                                      part(update.second, b.begin), s);
+  run(batch.k);
   return blocks;
 }
 
@@ -110,6 +141,7 @@ void share_gradient(const LayerSpec& spec, T* gradient) {
 template <class T>
 void learn(Team& team, const Batch<T>& batch, Network<T>& network, const Update<T>* update, T* gradient, bool accumulate) {
   const Recipe& recipe = *batch.recipe;
+  pair_operands(team, batch);
   T* local = batch.room.scratch(team.rank()) + kDepthBlock * kPanel;
   for (int l = 0; l < network.depth(); ++l) {
     if (is_frozen(recipe, l)) continue;

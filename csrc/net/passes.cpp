@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/catalog.h"
+#include "net/bfloat16.h"
 #include "net/penalties.h"
 #include "net/products.h"
 
@@ -21,8 +22,15 @@ template <class T>
 void product_with_weights(Team& team, const Batch<T>& batch, int l, bool transposed, const Panels<T>& a, index_t depth,
                           const Panels<T>& out, index_t panel, index_t width, index_t row, index_t row_end, const T* init) {
   const LayerSpec& owner = batch.network.layer(batch.network.owns_weights(l) ? l : batch.network.layer(l).tied_to);
-  multiply_panel(batch.k, a, depth, batch.network.data() + batch.network.window(l).weights, owner.n_in, transposed, init, out, panel, width,
-                 row, row_end, batch.room.scratch(team.rank()));
+  const T* w = batch.network.data() + batch.network.window(l).weights;
+  T* scratch = batch.room.scratch(team.rank());
+  if constexpr (std::is_same_v<T, float>) {
+    if (batch.half != nullptr) {
+      return multiply_panel(batch.k, batch.half, batch.room.rounded, depth, w, owner.n_in, transposed, init, out, panel, width, row,
+                            row_end, scratch);
+    }
+  }
+  multiply_panel(batch.k, nullptr, a, depth, w, owner.n_in, transposed, init, out, panel, width, row, row_end, scratch);
 }
 
 template <class T>
@@ -114,6 +122,7 @@ void forward(Team& team, const Batch<T>& batch) {
       if (drops_out(batch, l) && !by_row) drop_out(batch, l, panel, row, row_end);
     };
     const Panels<T>& x = input_of(batch, l);
+    round_operand(team, batch, x, spec.n_in);
     if (batch.rows == 1 && batch.network.owns_weights(l)) {
       share_groups(team, spec.n_out, [&](index_t first, index_t n) {
         const T* w = numbers + window.weights + first * spec.n_in * kPanel;
@@ -204,6 +213,7 @@ template <class T>
 void input_gradient(Team& team, const Batch<T>& batch, int l) {
   const index_t n_in = batch.network.layer(l).n_in;
   const Panels<T>&delta = batch.room.layers[at(l)].delta, &out = batch.room.layers[at(l - 1)].delta;
+  round_operand(team, batch, delta, batch.network.layer(l).n_out);
   for_each_piece(team, batch, panels(n_in), [&](index_t panel, index_t row, index_t row_end) {
     product_with_weights(team, batch, l, batch.network.owns_weights(l), delta, batch.network.layer(l).n_out, out, panel,
                          width_of(n_in, panel), row, row_end, kZeros<T>);

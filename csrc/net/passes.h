@@ -26,6 +26,7 @@ struct Batch {
   bool logits = false;      // leave out the very last activation
   bool input_is_target = false;
   const Corruption<T>* corruption = nullptr;  // null: the input stays clean
+  const BFloat16Kernels* half = nullptr;      // not null: the products of this batch are made in bfloat16
   bool by_rows = false;                       // each thread takes rows of its own through all layers, without meeting the others
 
   index_t id(index_t row) const { return ids != nullptr ? ids[row] : first_row + row; }

@@ -6,6 +6,7 @@
 #include <limits>
 #include <numeric>
 #include <string>
+#include <type_traits>
 
 #include "base/check.h"
 #include "kernels/catalog.h"
@@ -45,6 +46,9 @@ void check(const Network<T>& network, const Recipe& recipe) {
   require(!recipe.noise.emphasises() || (network.inputs() == network.outputs() && recipe.loss != Loss::softmax_cross_entropy),
           "corrupted inputs can be emphasised only where the outputs are as many as the inputs, and not with softmax_cross_entropy");
   check_penalties(network, recipe.penalties);
+  require(!recipe.bfloat16 || std::is_same_v<T, float>, "bfloat16 products need a float32 network");
+  require(!recipe.bfloat16 || bfloat16_kernels() != nullptr,
+          "bfloat16 products need a processor with AVX512-BF16, and LAYERWISE_ISA unset or x86-64-v4");
   const Activation output = network.layer(network.depth() - 1).activation;
   require(recipe.loss != Loss::sigmoid_cross_entropy || output == Activation::sigmoid,
           "sigmoid_cross_entropy needs the output activation sigmoid");
@@ -208,7 +212,8 @@ void Plan<T>::enter(Team& team, Batch<T>& batch, const Data<T>& data, index_t ro
   batch.rows = std::min(room_.rows, end - row);
   batch.ids = ids != nullptr ? ids + row : nullptr;
   batch.first_row = row;
-  batch.by_rows = shares_rows(network_, &recipe_, batch.rows, team.size());
+  batch.half = recipe_.bfloat16 && batch.rows > 1 ? bfloat16_kernels() : nullptr;
+  batch.by_rows = batch.half == nullptr && shares_rows(network_, &recipe_, batch.rows, team.size());
   set_row_scale(team.share(batch.rows), batch, data, total);
   gather(team, batch, data);
   meet(team, batch);

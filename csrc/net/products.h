@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <type_traits>
 
 #include "net/passes.h"
 
@@ -27,26 +28,44 @@ void share_groups(Team& team, index_t features, Piece piece) {
   for (index_t g = share.begin; g < share.end; ++g) piece(g * kGroupPanels, std::min(kGroupPanels, panels(features) - g * kGroupPanels));
 }
 
-// Rows row .. row_end - 1 of one panel of out = bias + a w, or bias + a wᵀ with `transposed`: w lies in panels [columns / 32][rows of
-// w][32] and has w_rows rows. `scratch` takes a transposed block of kDepthBlock x 32 numbers.
-template <class T>
-void multiply_panel(const Kernels<T>& k, const Panels<T>& a, index_t depth, const T* w, index_t w_rows, bool transposed, const T* bias,
-                    const Panels<T>& out, index_t panel, index_t width, index_t row, index_t row_end, T* scratch) {
-  T* c = out.at(panel, row);
-  // Even blocks of whole panels: a short last one would cost a reading and a writing of all sums for little.
+// Calls product(first row, rows, whether it is the first) for even blocks of the depth, in whole panels: a short last one would cost a
+// reading and a writing of all sums for little.
+template <class Product>
+void for_each_depth_block(index_t depth, Product product) {
   const index_t blocks = (depth + kDepthBlock - 1) / kDepthBlock, step = panels((depth + blocks - 1) / blocks) * kPanel;
-  for (index_t k0 = 0; k0 < depth; k0 += step) {
-    const index_t n = std::min(step, depth - k0);
-    const T* block = w + (panel * w_rows + k0) * kPanel;
-    Ahead<T> ahead{block + n * kPanel, kPanel * kPanel};
-    if (transposed) {
-      const index_t next = k0 + n < depth ? (k0 + n) / kPanel * w_rows + panel * kPanel : (panel + 1) * kPanel;
-      ahead = {w + next * kPanel, w_rows * kPanel};
-      k.transpose(w + (k0 / kPanel * w_rows + panel * kPanel) * kPanel, w_rows * kPanel, width, n, scratch);
-      block = scratch;
+  for (index_t k0 = 0; k0 < depth; k0 += step) product(k0, std::min(step, depth - k0));
+}
+
+// Rows row .. row_end - 1 of one panel of out = bias + a w, or bias + a wᵀ with `transposed`: w lies in panels [columns / 32][rows of
+// w][32] and has w_rows rows. `scratch` takes a transposed block of kDepthBlock x 32 numbers. With `half`, `a` is bfloat16.
+template <class T, class A>
+void multiply_panel(const Kernels<T>& k, [[maybe_unused]] const BFloat16Kernels* half, const Panels<A>& a, index_t depth, const T* w,
+                    index_t w_rows, bool transposed, const T* bias, const Panels<T>& out, index_t panel, index_t width, index_t row,
+                    index_t row_end, T* scratch) {
+  T* c = out.at(panel, row);
+  for_each_depth_block(depth, [&](index_t k0, index_t n) {
+    const index_t rows = row_end - row, init_step = k0 == 0 ? 0 : kPanel, next = k0 + n < depth ? k0 + n : 0;
+    const T* init = k0 == 0 ? bias : c;
+    const T* block = transposed ? w + (k0 / kPanel * w_rows + panel * kPanel) * kPanel : w + (panel * w_rows + k0) * kPanel;
+    // What is read next: the next block of this panel, or the first one of the next panel.
+    const Ahead<T> ahead = transposed
+                               ? Ahead<T>{w + (next / kPanel * w_rows + (next > 0 ? panel : panel + 1) * kPanel) * kPanel, w_rows * kPanel}
+                               : Ahead<T>{block + n * kPanel, kPanel * kPanel};
+    if constexpr (std::is_same_v<A, std::uint16_t>) {
+      if (transposed) {
+        half->pair_transposed(block, w_rows * kPanel, width, n, scratch);
+      } else {
+        half->pair_rows(block, n, scratch);
+      }
+      half->gemm(a.at(k0 / kPanel, row), a.step, scratch, rows, width, (n + 1) / 2, init, init_step, c, ahead);
+    } else {
+      if (transposed) {
+        k.transpose(block, w_rows * kPanel, width, n, scratch);
+        block = scratch;
+      }
+      k.gemm(a.at(k0 / kPanel, row), a.step, block, rows, width, n, init, init_step, c, ahead);
     }
-    k.gemm(a.at(k0 / kPanel, row), a.step, block, row_end - row, width, n, k0 == 0 ? bias : c, k0 == 0 ? 0 : kPanel, c, ahead);
-  }
+  });
 }
 
 }  // namespace layerwise

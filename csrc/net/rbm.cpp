@@ -24,6 +24,7 @@ void check(const Network<T>& machine, const Recipe& recipe, const GibbsSpec& gib
           "a Boltzmann machine has no noise, dropout, frozen layers, rate_scale or missing_targets");
   require(p.l1 == 0 && p.max_norm == 0 && !p.clips() && !p.of_activations(),
           "a Boltzmann machine has no penalties: alpha and a sparsity target are what it can have");
+  require(!recipe.bfloat16, "a Boltzmann machine is not trained in bfloat16");
   check_steps<T>(recipe);
   const auto rounded = [](double x) { return static_cast<double>(static_cast<T>(x)); };
   require(gibbs.k >= 1 && gibbs.k <= 1000000, "k must be between 1 and 1000000");

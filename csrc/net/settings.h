@@ -70,6 +70,7 @@ struct Recipe {
   bool shuffle = true;
   bool missing_targets = false;
   int threads = 0;
+  bool bfloat16 = false;  // products of batches of two rows and more; float32 networks only
 };
 
 // The cross-entropies are computed from the output layer's logits, so its activation is left to the loss.

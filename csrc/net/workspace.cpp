@@ -14,6 +14,7 @@ Workspace<T>::Workspace(const Network<T>& network, const Recipe* recipe, index_t
       row_loss(static_cast<std::size_t>(capacity)) {
   // An odd number of rows between panels: with a power of two all panels of a row would compete for the same cache sets.
   const index_t row_step = (capacity | 1) * kPanel;
+  const index_t pair_step = ((capacity + 1) / 2 | 1) * kPanel;
   index_t end = 0;
   const auto reserve = [&](index_t features) {
     const index_t begin = end;
@@ -52,12 +53,26 @@ Workspace<T>::Workspace(const Network<T>& network, const Recipe* recipe, index_t
       const bool drops = !recipe->dropout.empty() && recipe->dropout[static_cast<std::size_t>(l)] > 0;
       if (drops) layer.output = room(spec.n_out), layer.scale = room(spec.n_out);
       layer.delta = room(spec.n_out);
+      if (recipe->bfloat16) {
+        const auto pairs = [&](index_t features) {
+          const index_t begin = end;
+          end += panels(features) * pair_step;
+          return Panels<T>{base == nullptr ? nullptr : base + begin, pair_step};
+        };
+        layer.x_pairs = pairs(spec.n_in), layer.delta_pairs = pairs(spec.n_out);
+      }
       if (spec.learn != Learn::fixed) layer.by_parameter = room(spec.n_out);
     }
   };
   place(nullptr);
   memory_ = Buffer<T>(end, 1);
   place(memory_.data());
+  if (recipe != nullptr && recipe->bfloat16) {
+    index_t most = network.inputs();
+    for (int l = first; l < last; ++l) most = std::max(most, network.layer(l).n_out);
+    rounded_ = Buffer<std::uint16_t>(panels(most) * row_step, 6);
+    rounded = {rounded_.data(), row_step};
+  }
   const bool curved = recipe != nullptr && !recipe->penalties.contraction.empty();
   scratch_step_ = kScratch + (curved ? (3 * capacity + 8) * kPanel : 0);
   scratch_ = Buffer<T>(scratch_step_ * threads, 2);

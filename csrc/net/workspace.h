@@ -19,12 +19,13 @@ constexpr index_t panel_groups(index_t features) { return (panels(features) + kG
 
 template <class T>
 struct LayerRoom {
-  Panels<T> z;             // product + bias; the same memory as value when the slope is written with the value
-  Panels<T> value;         // activation of z
-  Panels<T> output;        // what the next layer reads: value, after dropout
-  Panels<T> scale;         // dropout's 0 or 1 / (1 - rate)
-  Panels<T> delta;         // d loss / d z
-  Panels<T> by_parameter;  // each row's d loss / d activation parameter
+  Panels<T> z;                     // product + bias; the same memory as value when the slope is written with the value
+  Panels<T> value;                 // activation of z
+  Panels<T> output;                // what the next layer reads: value, after dropout
+  Panels<T> scale;                 // dropout's 0 or 1 / (1 - rate)
+  Panels<T> delta;                 // d loss / d z
+  Panels<T> x_pairs, delta_pairs;  // with bfloat16: what the layer reads and its delta, in pairs of rows
+  Panels<T> by_parameter;          // each row's d loss / d activation parameter
 };
 
 // Of a layer whose activations have a penalty, a number for each unit, padded: see penalties.h.
@@ -48,6 +49,7 @@ class Workspace {
   Panels<T> target;        // the same memory as input when nothing is corrupted and the input is the target
   Panels<T> cell_weights;  // of the loss's cells, where the recipe's noise emphasises some
   std::vector<LayerRoom<T>> layers;
+  Panels<std::uint16_t> rounded;          // with bfloat16: what the product of the moment reads
   Panels<T> partial;                      // of a single row: each group of panels' part of an input gradient, a plain row of numbers
   std::vector<PenaltyRoom<T>> penalties;  // one a layer, or none at all
   std::vector<double> squares;            // of the parts of a gradient that is clipped by its norm
@@ -65,6 +67,7 @@ class Workspace {
   void reserve_penalties(const Network<T>& network, const PenaltySpec& penalties);
 
   Buffer<T> memory_;
+  Buffer<std::uint16_t> rounded_;
   Buffer<T> scratch_;
   index_t scratch_step_;
 };

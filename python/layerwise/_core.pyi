@@ -19,6 +19,7 @@ NOISES: tuple[str, ...]  # none masking gaussian salt_and_pepper swap dropout
 
 def isa() -> str: ...  # the instruction set in use: "x86-64-v3"
 def supported_isas() -> tuple[str, ...]: ...  # what this processor can run, slowest first
+def has_bfloat16() -> bool: ...  # whether the instruction set in use has products in bfloat16
 def default_threads() -> int: ...  # cores allowed by affinity, cgroup quota and OMP_NUM_THREADS / threadpoolctl
 def random_words(seed: int, stream: int, n: int) -> NDArray[np.uint32]: ...  # Philox4x32-10 words of one stream
 def random_uniform(seed: int, stream: int, n: int) -> NDArray[np.float64]: ...  # in [0, 1), 53 bits
@@ -100,6 +101,7 @@ class Recipe:
         missing_targets: bool = False,  # NaN targets count nothing
         threads: int = 0,  # 0: by the cost model, at most default_threads()
         penalties: Penalties = ...,
+        bfloat16: bool = False,  # products of batches of two rows and more; needs has_bfloat16() and a float32 network
     ) -> None: ...
 
 class RunStats:
