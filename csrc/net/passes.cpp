@@ -130,6 +130,13 @@ void forward(Team& team, const Batch<T>& batch) {
                      room.z.step);
         for (index_t panel = first; panel < first + n; ++panel) epilogue(panel, 0, 1);
       });
+    } else if (batch.rows == 1 && batch.train) {
+      multiply_row_transposed(team, batch, batch.network.layer(spec.tied_to), numbers + window.weights, x);
+      const Range share = team.share(panels(spec.n_out));
+      for (index_t panel = share.begin; panel < share.end; ++panel) {
+        add_groups(batch, spec.n_in, panel, width_of(spec.n_out, panel), numbers + window.bias + panel * kPanel, room.z.at(panel, 0));
+        epilogue(panel, 0, 1);
+      }
     } else {
       for_each_piece(team, batch, panels(spec.n_out), [&](index_t panel, index_t row, index_t row_end) {
         product_with_weights(team, batch, l, !batch.network.owns_weights(l), x, spec.n_in, room.z, panel, width_of(spec.n_out, panel), row,

@@ -28,6 +28,25 @@ void share_groups(Team& team, index_t features, Piece piece) {
   for (index_t g = share.begin; g < share.end; ++g) piece(g * kGroupPanels, std::min(kGroupPanels, panels(features) - g * kGroupPanels));
 }
 
+// A single row times the transpose of `owner`'s weights: a thread's groups of panels, each into a row of `partial`, and then the sum of all
+// groups, in order, for one panel of the result.
+template <class T>
+void multiply_row_transposed(Team& team, const Batch<T>& batch, const LayerSpec& owner, const T* w, const Panels<T>& x) {
+  const index_t w_step = owner.n_in * kPanel;
+  share_groups(team, owner.n_out, [&](index_t first, index_t n) {
+    batch.k.gemv_t(w + first * w_step, w_step, n, owner.n_in, x.at(first, 0), x.step, batch.room.partial.at(first / kGroupPanels, 0));
+  });
+  team.barrier();
+}
+template <class T>
+void add_groups(const Batch<T>& batch, index_t depth, index_t panel, index_t width, const T* init, T* out) {
+  std::copy_n(init, kPanel, out);
+  for (index_t group = 0; group < panel_groups(depth); ++group) {
+    const T* part = batch.room.partial.at(group, 0) + panel * kPanel;
+    for (index_t c = 0; c < width; ++c) out[c] += part[c];
+  }
+}
+
 // Calls product(first row, rows, whether it is the first) for even blocks of the depth, in whole panels: a short last one would cost a
 // reading and a writing of all sums for little.
 template <class Product>

@@ -6,23 +6,20 @@
 namespace layerwise {
 namespace {
 
-// A thread's parts of the gradient by layer l's input: a row of `partial` for each group of panels.
+// The product with layer l's weights for the gradient by its input, and the step of those weights, which are read once for both.
 template <class T>
-void multiply_groups(Team& team, const Batch<T>& batch, int l, Network<T>& network, const Update<T>* update) {
+void multiply_and_update(Team& team, const Batch<T>& batch, int l, Network<T>& network, const Update<T>& update) {
   const LayerSpec& spec = network.layer(l);
   const Panels<T>&delta = batch.room.layers[at(l)].delta, &x = input_of(batch, l);
   const index_t w_step = spec.n_in * kPanel;
+  const UpdateScalars<T> s = scalars_for(update, *batch.recipe, l, true);
   share_groups(team, spec.n_out, [&](index_t first, index_t n) {
-    T* out = batch.room.partial.at(first / kGroupPanels, 0);
     const index_t begin = network.window(l).weights + first * w_step;
-    if (update == nullptr || !updates_on_the_way(batch, l)) {
-      batch.k.gemv_t(network.data() + begin, w_step, n, spec.n_in, delta.at(first, 0), delta.step, out);
-    } else {
-      batch.k.gemv_t_update[static_cast<int>(update->kind)](network.data() + begin, part(update->first, begin), part(update->second, begin),
-                                                            w_step, n, spec.n_in, x.at(0, 0), x.step, delta.at(first, 0), delta.step, out,
-                                                            scalars_for(*update, *batch.recipe, l, true));
-    }
+    batch.k.gemv_t_update[static_cast<int>(update.kind)](network.data() + begin, part(update.first, begin), part(update.second, begin),
+                                                         w_step, n, spec.n_in, x.at(0, 0), x.step, delta.at(first, 0), delta.step,
+                                                         batch.room.partial.at(first / kGroupPanels, 0), s);
   });
+  team.barrier();
 }
 
 }  // namespace
@@ -41,16 +38,14 @@ void backward_single_row(Team& team, const Batch<T>& batch, Network<T>& network,
       input_gradient(team, batch, l);
       continue;
     }
-    multiply_groups(team, batch, l, network, update);
-    team.barrier();
+    if (update != nullptr && updates_on_the_way(batch, l)) {
+      multiply_and_update(team, batch, l, network, *update);
+    } else {
+      multiply_row_transposed(team, batch, network.layer(l), network.data() + network.window(l).weights, batch.room.layers[at(l)].delta);
+    }
     const Range share = team.share(panels(n_in));
     for (index_t panel = share.begin; panel < share.end; ++panel) {
-      T* g = batch.room.layers[at(l - 1)].delta.at(panel, 0);
-      std::fill_n(g, kPanel, T{0});
-      for (index_t group = 0; group < panel_groups(network.layer(l).n_out); ++group) {
-        const T* some = batch.room.partial.at(group, 0) + panel * kPanel;
-        for (index_t c = 0; c < width_of(n_in, panel); ++c) g[c] += some[c];
-      }
+      add_groups(batch, network.layer(l).n_out, panel, width_of(n_in, panel), kZeros<T>, batch.room.layers[at(l - 1)].delta.at(panel, 0));
       finish_delta(team, batch, l - 1, panel, 0, 1);
     }
     team.barrier();

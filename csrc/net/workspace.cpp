@@ -38,8 +38,10 @@ Workspace<T>::Workspace(const Network<T>& network, const Recipe* recipe, index_t
     if (recipe != nullptr) {
       index_t groups = 0, longest = 0;
       for (int l = first + 1; l < last; ++l) {
-        groups = std::max(groups, panel_groups(network.layer(l).n_out));
-        longest = std::max(longest, panels(network.layer(l).n_in) * kPanel);
+        // Of the weights as they are stored: a tied layer's are its owner's.
+        const LayerSpec& owner = network.layer(network.owns_weights(l) ? l : network.layer(l).tied_to);
+        groups = std::max(groups, panel_groups(owner.n_out));
+        longest = std::max(longest, panels(owner.n_in) * kPanel);
       }
       partial = {base == nullptr ? nullptr : base + end, longest};
       end += groups * longest;

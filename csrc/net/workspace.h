@@ -50,7 +50,7 @@ class Workspace {
   Panels<T> cell_weights;  // of the loss's cells, where the recipe's noise emphasises some
   std::vector<LayerRoom<T>> layers;
   Panels<std::uint16_t> rounded;          // with bfloat16: what the product of the moment reads
-  Panels<T> partial;                      // of a single row: each group of panels' part of an input gradient, a plain row of numbers
+  Panels<T> partial;                      // of a single row: each group of panels' part of a product with transposed weights, a plain row
   std::vector<PenaltyRoom<T>> penalties;  // one a layer, or none at all
   std::vector<double> squares;            // of the parts of a gradient that is clipped by its norm
   std::vector<T> row_scale;               // weight of a row divided by the sum of weights
