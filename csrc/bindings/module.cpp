@@ -27,12 +27,13 @@ Array<T> numbers(std::uint64_t seed, std::uint32_t stream, index_t n,
 void bind_settings(py::module_& m) {
   py::class_<LayerSpec>(m, "Layer")
       .def(py::init([](index_t n_in, index_t n_out, const std::string& f, std::optional<double> parameter, const std::string& learn,
-                       int tied_to) {
+                       int tied_to, const GroupPairs& groups) {
              const Activation kind = activation_named(f);
-             return LayerSpec{n_in, n_out, kind, parameter.value_or(default_parameter(kind)), learn_named(learn), tied_to};
+             return LayerSpec{
+                 n_in, n_out, kind, parameter.value_or(default_parameter(kind)), learn_named(learn), tied_to, groups_of(groups)};
            }),
            py::arg("n_in"), py::arg("n_out"), py::arg("activation"), py::arg("parameter") = py::none(), py::arg("learn") = "fixed",
-           py::arg("tied_to") = -1)
+           py::arg("tied_to") = -1, py::arg("groups") = GroupPairs{})
       .def_readonly("n_in", &LayerSpec::n_in)
       .def_readonly("n_out", &LayerSpec::n_out)
       .def_property_readonly("activation", [](const LayerSpec& s) { return kActivationNames[static_cast<int>(s.activation)]; })

@@ -4,6 +4,7 @@
 #include "kernels/activations.h"
 #include "kernels/gemm.h"
 #include "kernels/losses.h"
+#include "kernels/mixed.h"
 #include "kernels/noise.h"
 #include "kernels/optimizers.h"
 #include "kernels/penalties.h"
@@ -20,6 +21,7 @@ constexpr Kernels<T> table() {
   fill_products(k);
   fill_activations(k);
   fill_losses(k);
+  fill_mixed(k);
   fill_optimizers(k);
   fill_random(k);
   fill_noises(k);

@@ -17,6 +17,8 @@ struct LayerSpec {
   double parameter = 0;  // the value, or the start when it is learned
   Learn learn = Learn::fixed;
   int tied_to = -1;  // uses the transposed weights of that earlier layer
+  // Not empty: the outputs are columns of several kinds (the last layer's, of activation identity); the loss is then `mixed`.
+  std::vector<ColumnGroup> groups;
 };
 
 struct OptimizerSpec {
