@@ -38,8 +38,8 @@ class ColumnGroups(Settings):
     """The reconstruction loss of a table's columns by their kind, for the `loss` of an autoencoder.
 
     The loss of a row is the sum of the squared errors of numbers, of the sigmoid cross-entropies of flags, and of the
-    softmax cross-entropy of each category over its levels: the likelihoods that fit the kinds (Nazabal et al. 2020,
-    section 3.1). Reconstructions are numbers as they are, the probability that a flag is 1, and the probability of each
+    softmax cross-entropy of each category over its levels: the likelihoods that fit the kinds (Nazábal et al.
+    2020). Reconstructions are numbers as they are, the probability that a flag is 1, and the probability of each
     level. It holds for the first layer; a single value in the settings leaves the others as "auto". Its decoder is
     linear in the logits, tied or not.
 

@@ -2,8 +2,8 @@
 
 A table's columns are cut into groups, one after another: ``("number", n)`` are n columns of numbers, ``("flag", n)`` n
 columns that are each 0 or 1, ``("category", n)`` the n levels of one category, of which one is 1 (none, if the level is
-not known). Each kind has the likelihood that fits it, given the logits z of a linear layer (Nazabal et al. 2020,
-"Handling incomplete heterogeneous data using VAEs", section 3.1):
+not known). Each kind has the likelihood that fits it, given the logits z of a linear layer (Nazábal et al. 2020,
+"Handling incomplete heterogeneous data using VAEs"):
 
 - numbers: normal with mean z and a fixed variance; the squared error, as elsewhere without the factor 1/2;
 - flags: Bernoulli with probability sigmoid(z); the sigmoid cross-entropy;
