@@ -3,7 +3,7 @@
     python benchmarks/adult.py [--data FOLDER] [--labels 500] [--seeds 0 1 2 ...]
 
 A quarter of the 32,561 rows are test rows, drawn anew for each seed as are the labelled ones; all other rows pretrain.
-Each finished seed is a line of ``results/adult.jsonl`` and is not run again for the same settings. The settings were chosen on
+Each finished seed is a line of ``results/adult.jsonl`` and is not run again for the same settings. These were chosen on
 seeds from 100 on, which are not among those that the table has.
 """
 

@@ -54,6 +54,7 @@ NOISES = {
     "gaussian": {"kind": "gaussian", "level": 0.3},
     "gaussian by column": {"kind": "gaussian", "levels": [0.0, 0.5, 1.0, 0.2]},
     "swap": {"kind": "swap", "level": 0.5},
+    "emphasised swap of categories": {"kind": "swap", "level": 0.5, "groups": GROUPS, "clean_weight": 0.3},
     "input dropout": {"kind": "dropout", "level": 0.4},
     "fully emphasised swap": {"kind": "swap", "level": 0.5, "clean_weight": 0.0},
 }
@@ -98,8 +99,12 @@ class Case:
         return 4 if self.loss == "mixed" else 3
 
     def noise_settings(self):
-        settings = dict(NOISES[self.noise])
-        return settings | ({"levels": settings["levels"][: self.inputs]} if "levels" in settings else {})
+        fitted, settings = {}, NOISES[self.noise]
+        if "levels" in settings:
+            fitted["levels"] = settings["levels"][: self.inputs]
+        if "groups" in settings:
+            fitted["groups"] = GROUPS[-2:] if self.inputs == 3 else GROUPS
+        return settings | fitted
 
     def engine_noise(self):
         return _core.Noise(**self.noise_settings())
@@ -148,11 +153,12 @@ class Case:
     def reference_options(self, layers):
         """The keyword arguments of reference.loss_and_gradients."""
         options = {key: value for key, value in REGULARIZERS[self.regularizer].items() if key != "dropout"}
-        noise = NOISES[self.noise]
+        noise = self.noise_settings()
         if "corrupted_weight" in noise or "clean_weight" in noise:
             chosen = reference_random.chosen(
-                self.inputs, noise["level"], seed=SEED, rows=np.arange(ROWS), step=STEP, exact=noise.get("exact", False)
-            )
+                self.inputs, noise["level"], seed=SEED, rows=np.arange(ROWS), step=STEP,
+                exact=noise.get("exact", False), groups=noise.get("groups", ()),
+            )  # fmt: skip
             weights = noise.get("corrupted_weight", 1.0), noise.get("clean_weight", 1.0)
             options["cell_weights"] = np.where(chosen, *weights)
         options |= {"dropout": self.dropout(layers), "row_weights": self.row_weights(), "missing_targets": self.missing}

@@ -15,6 +15,7 @@ import pytest
 from scipy.special import log_softmax, logsumexp
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
+from test_persistence import altered, assign
 
 from layerwise import (
     AnomalyDetector,
@@ -22,6 +23,7 @@ from layerwise import (
     ColumnGroups,
     DenoisingAutoencoder,
     FineTuning,
+    FormatError,
     InvalidParameterError,
     Masking,
     PretrainedClassifier,
@@ -410,3 +412,32 @@ def test_files_keep_the_groups(tmp_path: Path) -> None:
     assert again.stages_[0].decoder.activation == model.stages_[0].decoder.activation
     np.testing.assert_array_equal(again.reconstruct(X), model.reconstruct(X))
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).reconstruct(X), model.reconstruct(X))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("fitted", "network_", -1, "activation", "groups"), [["number", 7]]),
+        (("fitted", "network_", -1, "activation", "groups"), [["number", 9]]),
+        (("fitted", "network_", -1, "activation", "groups"), [["number", 8]]),
+        (("fitted", "network_", -1, "activation", "groups"), [["word", 8]]),
+        (("fitted", "network_", -1, "activation", "groups"), []),
+        (("fitted", "network_", -1, "activation", "groups"), "number"),
+        (("fitted", "network_", -1, "activation", "name"), "identity"),
+        (("fitted", "network_", 0, "activation", "groups"), [["number", 5]]),
+        (("fitted", "stages_", 0, "loss"), "squared_error"),
+        (("fitted", "stages_", 0, "settings", "values", "loss"), "auto"),
+        (("fitted", "stages_", 0, "settings", "values", "loss", "values", "groups"), {"tuple": []}),
+        (("fitted", "stages_", 0, "settings", "values", "loss", "values", "names"), {"tuple": ["a"]}),
+    ],
+)
+def test_crafted_groups_are_refused(path: tuple[Any, ...], value: Any, tmp_path: Path) -> None:
+    file = tmp_path / "detector.layerwise"
+    AnomalyDetector((5,), pretraining=QUICK.replace(loss=GROUPS), finetuning=None).fit(table()).save(file)
+    original = file.read_bytes()
+    for change in (lambda config, tensors: None, assign(*path, value)):
+        file.write_bytes(altered(original, change))
+        if change.__name__ == "<lambda>":
+            load(file)
+    with pytest.raises(FormatError):
+        load(file)

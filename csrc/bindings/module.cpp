@@ -48,11 +48,12 @@ void bind_settings(py::module_& m) {
            py::arg("bias_correction") = true, py::arg("epsilon_inside_sqrt") = false);
   py::class_<NoiseSpec>(m, "Noise")
       .def(py::init([](const std::string& kind, double level, double low, double high, const std::vector<double>& levels, bool exact,
-                       double corrupted,
-                       double clean) { return NoiseSpec{noise_named(kind), level, low, high, levels, exact, corrupted, clean}; }),
+                       double corrupted, double clean, const GroupPairs& groups) {
+             return NoiseSpec{noise_named(kind), level, low, high, levels, exact, groups_of(groups), corrupted, clean};
+           }),
            py::arg("kind") = "none", py::arg("level") = 0.0, py::arg("low") = 0.0, py::arg("high") = 1.0,
            py::arg("levels") = std::vector<double>{}, py::arg("exact") = false, py::arg("corrupted_weight") = 1.0,
-           py::arg("clean_weight") = 1.0);
+           py::arg("clean_weight") = 1.0, py::arg("groups") = GroupPairs{});
   using Doubles = std::vector<double>;
   py::class_<PenaltySpec>(m, "Penalties")
       .def(py::init<double, Doubles, Doubles, Doubles, double, double, double, double>(), py::arg("l1") = 0.0,

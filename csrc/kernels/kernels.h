@@ -59,6 +59,7 @@ struct NoiseScalars {
   T low, high;                      // salt-and-pepper values
   const std::uint64_t* thresholds;  // not null: instead of threshold
   const T* levels;                  // not null: instead of level
+  const index_t* leaders;           // not null, swap: for each column the one (itself, or before it) whose random words it shares
   index_t count;                    // not negative: so many columns of each row are chosen, whatever the threshold
   T corrupted_weight, clean_weight;
   T keep_scale;  // dropout: what the inputs it leaves are multiplied by
@@ -116,7 +117,7 @@ struct Kernels {
                         const T* row_scale, double* row_loss, bool masked, const T* weights, index_t weights_step);
   // Of columns cut into groups (loss has no entry for it): the sum of the squared errors of numbers, the sigmoid cross-entropies of flags
   // and the softmax cross-entropy of each category, in logits. A weight multiplies its cell's loss; of a category, its cell's target. A
-  // category with a NaN target counts nothing as a whole.
+  // category with a NaN target counts nothing as a whole. The padding of delta is left as it is.
   void (*mixed_loss)(const T* z, index_t z_step, const T* t, index_t t_step, T* delta, index_t delta_step, index_t rows, index_t cols,
                      const T* row_scale, double* row_loss, bool masked, const T* weights, index_t weights_step, const ColumnGroup* groups,
                      index_t n_groups);

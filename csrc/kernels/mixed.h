@@ -125,17 +125,14 @@ inline void category_of_group(MixedRow<T>& row, const ColumnGroup& group) {
 }
 
 template <class T>
-void mixed_loss(const T* z, index_t z_step, const T* t, index_t t_step, T* delta, index_t delta_step, index_t rows, index_t cols,
+void mixed_loss(const T* z, index_t z_step, const T* t, index_t t_step, T* delta, index_t delta_step, index_t rows, index_t,
                 const T* row_scale, double* row_loss, bool masked, const T* weights, index_t weights_step, const ColumnGroup* groups,
                 index_t n_groups) {
   for (index_t r = 0; r < rows; ++r) {
     const auto of_row = [r](const T* p) { return p == nullptr ? p : p + r * kPanel; };
     T* out = delta == nullptr ? nullptr : delta + r * kPanel;
     MixedRow<T> row{of_row(z), of_row(t), of_row(weights), out, z_step, t_step, weights_step, delta_step, T(0), masked, {}};
-    if (out != nullptr) {
-      row.scale = row_scale[r];
-      each(out + (panels(cols) - 1) * delta_step, kPanel, [](auto) { return Vec<T>{}; });  // the padding, and columns written below
-    }
+    if (out != nullptr) row.scale = row_scale[r];
     for (index_t g = 0; g < n_groups; ++g) {
       switch (groups[g].kind) {
         case GroupKind::number:

@@ -66,6 +66,7 @@ class Noise:
         exact: bool = False,  # masking: level * columns of each row's columns, rounded (halves up)
         corrupted_weight: float = 1.0,  # of the loss's cells (Vincent 2010: alpha)
         clean_weight: float = 1.0,  # beta
+        groups: Sequence[tuple[str, int]] = (),  # swap: as a Layer's; a category is replaced whole, by the first column's level
     ) -> None: ...
 
 class Penalties:

@@ -160,7 +160,8 @@ class DenoisingAutoencoder(Autoencoder):
         """Return the engine's noise for a layer's inputs, which can take values from `low` to `high`."""
         if not isinstance(self.corruption, Corruption):
             return _core.Noise()
-        return self.corruption.noise(low, high, self.emphasis if isinstance(self.emphasis, Emphasis) else None)
+        emphasis = self.emphasis if isinstance(self.emphasis, Emphasis) else None
+        return self.corruption.noise(low, high, emphasis, self.loss if isinstance(self.loss, ColumnGroups) else None)
 
     def _checks(self) -> dict[str, Callable[[Parameter, Any], Any]]:
         return super()._checks() | {"corruption": corruption.resolve, "emphasis": corruption.resolve_emphasis}

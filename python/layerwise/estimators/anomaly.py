@@ -342,6 +342,10 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
             raise ValueError("mean_ or scale_ does not have one value a column")
         if not (np.isfinite(self.mean_).all() and np.isfinite(self.scale_).all() and (self.scale_ > 0).all()):
             raise ValueError("a column's mean or scale is not a finite number, or the scale is not positive")
+        groups = self._groups()
+        own = () if groups is None else groups.check(self._where("pretraining__loss")).groups
+        if own != self.network_.layers[-1].activation.groups:
+            raise ValueError("the network's column groups are not those of the first stage")
 
 
 def default_sizes(n_features: int) -> tuple[int, int]:

@@ -233,9 +233,8 @@ def _decode_layers(data: Any, store: "_Store") -> list[DenseLayer]:
         if type(tied_to) is not int or not -1 <= tied_to < len(layers) or (weights is None) != (tied_to >= 0):
             raise FormatError(f"a layer is tied to layer {tied_to!r}")
         name, value, learn, groups = _fields({"groups": None, **activation}, "name", "parameter", "learn", "groups")
-        kind = Activation(
-            name, value, learn, () if groups is None else tuple(check_groups(Parameter("a file"), groups))
-        )
+        pairs = () if groups is None else tuple(check_groups(Parameter("a file"), groups))
+        kind = Activation(name, value, learn, pairs)
         known = ("mixed",) if kind.groups else activations.NAMES
         if kind.name not in known or kind.learn not in ("fixed", "shared", "unit"):
             raise FormatError(f"unknown activation {activation!r}")
