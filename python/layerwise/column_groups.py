@@ -47,10 +47,10 @@ class ColumnGroups(Settings):
 
     Parameters
     ----------
-    groups : sequence of (kind, count) pairs
-        What the columns are, from the first on: ("number", n) and ("flag", n) are n columns of that kind, ("category",
-        n) is one category with n levels, each a column of 0 and 1 of which one is 1. A row with no 1 in a category is
-        one whose level is not known; the category then adds nothing.
+    groups : sequence of (kind, count) pairs, default=()
+        What the columns are, from the first on; fitting refuses the default. ("number", n) and ("flag", n) are n
+        columns of that kind, ("category", n) is one category with n levels, each a column of 0 and 1 of which one is 1.
+        A row with no 1 in a category is one whose level is not known; the category then adds nothing.
     names : sequence of str or None, default=None
         Names of the numbers, flags and categories, in their order (one for a category), for explanations.
     levels : sequence of sequences of str or None, default=None
@@ -63,7 +63,7 @@ class ColumnGroups(Settings):
     >>> settings = DenoisingAutoencoder(loss=loss)
     """
 
-    groups: Sequence[tuple[str, int]]
+    groups: Sequence[tuple[str, int]] = ()
     names: Sequence[str] | None = None
     levels: Sequence[Sequence[str]] | None = None
 
