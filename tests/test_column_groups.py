@@ -326,3 +326,20 @@ def test_crafted_groups_are_refused(path: tuple[Any, ...], value: Any, tmp_path:
             load(file)
     with pytest.raises(FormatError):
         load(file)
+
+
+def test_rare_levels_are_no_uneven_scale() -> None:
+    rng = np.random.default_rng(0)
+    levels = np.zeros((4000, 60))
+    levels[np.arange(4000), np.r_[np.arange(60), np.zeros(3940, int)]] = 1
+    X = np.hstack([100 * rng.normal(size=(4000, 2)), levels])
+    groups = ColumnGroups((("number", 2), ("category", 60)))
+
+    def warned(loss: Any) -> bool:
+        model = StackedAutoencoder((3,), pretraining=Autoencoder(epochs=1, loss=loss), random_state=0).fit(X)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return any("alone decides" in finding.message for finding in diagnose(model, X))
+
+    assert warned("squared_error")
+    assert not warned(groups)

@@ -31,11 +31,7 @@ inline T group_max(const T* z, index_t z_step, const ColumnGroup& group) {
     const Vec<T> x = load(z + panel * z_step + k * kLanes<T>);
     largest = (valid & (x > largest)) ? x : largest;
   });
-  T lane[kLanes<T>];
-  store(lane, largest);
-  T top = lane[0];
-  for (index_t c = 1; c < kLanes<T>; ++c) top = lane[c] > top ? lane[c] : top;
-  return top;
+  return largest_lane<T>(largest);
 }
 
 template <class T>
