@@ -36,6 +36,8 @@ class _Underlying(StackedAutoencoder):
     def _first_groups(self, X: Any) -> ColumnGroups | None:
         where = self._where("pretraining")
         settings = pretraining.resolve(where, self.pretraining)
+        if groups_of(X) is None and isinstance(getattr(settings, "loss", "auto"), str):
+            return None  # what the settings are otherwise is for the fit to check
         first: Any = settings.check(where, len(self._architecture().sizes))[0]
         groups = pretraining.groups_for(first, groups_of(X))
         if groups is not None:
