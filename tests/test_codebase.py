@@ -176,13 +176,14 @@ FLOORS = [
     {
         "_core",
         "reference_activations",
+        "reference_groups",
         "reference_penalties",
         "reference_random",
         "reference_rbm",
         "reference_schedules",
         "reference",
     },
-    {"checks", "settings", "kernels"},
+    {"checks", "settings", "column_groups", "kernels"},
     {"activations", "corruption", "initializers", "optimizers", "momentum_schedules", "penalties", "schedules"},
     {"network"},
     {"restarts", "training"},
@@ -223,6 +224,7 @@ def test_the_reference_is_for_reading_and_testing_alone() -> None:
     reference = {
         "reference",
         "reference_activations",
+        "reference_groups",
         "reference_penalties",
         "reference_random",
         "reference_rbm",

@@ -27,12 +27,13 @@ Array<T> numbers(std::uint64_t seed, std::uint32_t stream, index_t n,
 void bind_settings(py::module_& m) {
   py::class_<LayerSpec>(m, "Layer")
       .def(py::init([](index_t n_in, index_t n_out, const std::string& f, std::optional<double> parameter, const std::string& learn,
-                       int tied_to) {
+                       int tied_to, const GroupPairs& groups) {
              const Activation kind = activation_named(f);
-             return LayerSpec{n_in, n_out, kind, parameter.value_or(default_parameter(kind)), learn_named(learn), tied_to};
+             return LayerSpec{
+                 n_in, n_out, kind, parameter.value_or(default_parameter(kind)), learn_named(learn), tied_to, groups_of(groups)};
            }),
            py::arg("n_in"), py::arg("n_out"), py::arg("activation"), py::arg("parameter") = py::none(), py::arg("learn") = "fixed",
-           py::arg("tied_to") = -1)
+           py::arg("tied_to") = -1, py::arg("groups") = GroupPairs{})
       .def_readonly("n_in", &LayerSpec::n_in)
       .def_readonly("n_out", &LayerSpec::n_out)
       .def_property_readonly("activation", [](const LayerSpec& s) { return kActivationNames[static_cast<int>(s.activation)]; })
@@ -47,11 +48,12 @@ void bind_settings(py::module_& m) {
            py::arg("bias_correction") = true, py::arg("epsilon_inside_sqrt") = false);
   py::class_<NoiseSpec>(m, "Noise")
       .def(py::init([](const std::string& kind, double level, double low, double high, const std::vector<double>& levels, bool exact,
-                       double corrupted,
-                       double clean) { return NoiseSpec{noise_named(kind), level, low, high, levels, exact, corrupted, clean}; }),
+                       double corrupted, double clean, const GroupPairs& groups) {
+             return NoiseSpec{noise_named(kind), level, low, high, levels, exact, groups_of(groups), corrupted, clean};
+           }),
            py::arg("kind") = "none", py::arg("level") = 0.0, py::arg("low") = 0.0, py::arg("high") = 1.0,
            py::arg("levels") = std::vector<double>{}, py::arg("exact") = false, py::arg("corrupted_weight") = 1.0,
-           py::arg("clean_weight") = 1.0);
+           py::arg("clean_weight") = 1.0, py::arg("groups") = GroupPairs{});
   using Doubles = std::vector<double>;
   py::class_<PenaltySpec>(m, "Penalties")
       .def(py::init<double, Doubles, Doubles, Doubles, double, double, double, double>(), py::arg("l1") = 0.0,

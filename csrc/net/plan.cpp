@@ -54,6 +54,8 @@ void check(const Network<T>& network, const Recipe& recipe) {
           "sigmoid_cross_entropy needs the output activation sigmoid");
   require(recipe.loss != Loss::softmax_cross_entropy || output == Activation::softmax,
           "softmax_cross_entropy needs the output activation softmax");
+  require((recipe.loss == Loss::mixed) != network.layer(network.depth() - 1).groups.empty(),
+          "mixed needs an output layer with groups, and such a layer needs mixed");
 }
 
 template <class T>

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from layerwise.autoencoders import Autoencoder, ContractiveAutoencoder, DenoisingAutoencoder, SparseAutoencoder
     from layerwise.callbacks import BestModel, JSONLines
     from layerwise.checks import InvalidParameterError, ScaleWarning, TimeLimitWarning
+    from layerwise.column_groups import ColumnGroups
     from layerwise.comparison import Comparison, compare
     from layerwise.corruption import Emphasis, Gaussian, Masking, SaltAndPepper, Swap
     from layerwise.estimators import (
@@ -70,6 +71,7 @@ _HOMES = {
     "autoencoders": ("Autoencoder", "ContractiveAutoencoder", "DenoisingAutoencoder", "SparseAutoencoder"),
     "callbacks": ("BestModel", "JSONLines"),
     "checks": ("InvalidParameterError", "ScaleWarning", "TimeLimitWarning"),
+    "column_groups": ("ColumnGroups",),
     "comparison": ("Comparison", "compare"),
     "corruption": ("Emphasis", "Gaussian", "Masking", "SaltAndPepper", "Swap"),
     "estimators": (
@@ -122,6 +124,7 @@ __all__ = [
     "AnomalyDetector",
     "Autoencoder",
     "BestModel",
+    "ColumnGroups",
     "Comparison",
     "ConstantRate",
     "ContractiveAutoencoder",

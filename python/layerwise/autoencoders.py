@@ -6,6 +6,7 @@ from typing import Any
 
 from layerwise import _core, checks, corruption, optimizers, penalties, schedules, training
 from layerwise.checks import Parameter
+from layerwise.column_groups import ColumnGroups
 from layerwise.corruption import Corruption, Emphasis, Gaussian, Masking
 from layerwise.optimizers import Adam, Optimizer
 from layerwise.schedules import CONSTANT, Schedule
@@ -36,10 +37,11 @@ class Autoencoder(Settings):
         The decoder uses the transposed weights of the encoder.
     decoder : {"auto", "sigmoid", "identity", "tanh", "relu", "softplus"}, default="auto"
         Activation of the decoder. "auto": sigmoid for cross-entropy, identity for the squared error.
-    loss : {"auto", "squared_error", "cross_entropy"}, default="auto"
-        Mean over rows of the sum over inputs. "auto": cross-entropy where the targets lie in [0, 1] (the first layer if
-        all training values do, the others if the layer below is sigmoid or softmax), else squared error; a fixed
-        decoder decides by itself. Searches over settings should fix it, so that losses compare.
+    loss : {"auto", "squared_error", "cross_entropy"} or ColumnGroups, default="auto"
+        Mean over rows of the sum over inputs. `ColumnGroups` has a loss for each kind of column of a table and holds
+        for the first layer. "auto": those in a `tabular_pipeline`; else cross-entropy where the targets lie in [0, 1]
+        (the first layer if all training values do, the others if the layer below is sigmoid or softmax), else squared
+        error; a fixed decoder decides by itself. Searches over settings should fix it, so that losses compare.
     validation_fraction : float in [0, 1), default=0.0
         Share of rows (at least one, unless 0) kept out of the training, on which the validation loss of each epoch is
         measured.
@@ -59,7 +61,7 @@ class Autoencoder(Settings):
     max_norm: float | Sequence[float | None] | None = None
     tied: bool | Sequence[bool] = True
     decoder: str | Sequence[str] = "auto"
-    loss: str | Sequence[str] = "auto"
+    loss: str | ColumnGroups | Sequence[str | ColumnGroups] = "auto"
     validation_fraction: float = 0.0
     simultaneous: bool = False
 
@@ -71,6 +73,10 @@ class Autoencoder(Settings):
             name: checks.per_layer(where.child(name), getattr(self, name), n_layers, check)
             for name, check in self._checks().items()
         }
+        if isinstance(self.loss, ColumnGroups):
+            columns["loss"][1:] = ["auto"] * (n_layers - 1)
+        elif any(isinstance(loss, ColumnGroups) for loss in columns["loss"][1:]):
+            raise where.child("loss").error("ColumnGroups for the first layer alone", self.loss)
         layers = [self.replace(**{name: values[i] for name, values in columns.items()}) for i in range(n_layers)]
         for schedule, epochs in zip(columns["schedule"], columns["epochs"], strict=True):
             schedule.check_length(where.child("schedule"), epochs)
@@ -80,6 +86,8 @@ class Autoencoder(Settings):
 
     def check_inputs(self, where: Parameter, n_inputs: int) -> None:
         """Raise InvalidParameterError if a layer's settings do not fit its number of inputs."""
+        if isinstance(self.loss, ColumnGroups) and self.loss.n_columns != n_inputs:
+            raise where.child("loss").error(f"groups of {n_inputs} columns in all, as many as X has", self.loss)
 
     def check_activation(self, where: Parameter, activation: str) -> None:
         """Raise InvalidParameterError if a layer's settings do not fit its activation."""
@@ -94,6 +102,8 @@ class Autoencoder(Settings):
 
     def _check_together(self, where: Parameter) -> None:
         penalties.check_together(where, self)
+        if isinstance(self.loss, ColumnGroups) and self.decoder != "auto":
+            raise where.child("decoder").error('"auto" with ColumnGroups as loss', self.decoder)
         if self.loss == "cross_entropy" and self.decoder not in ("auto", "sigmoid"):
             raise where.child("decoder").error('"sigmoid" or "auto" with loss="cross_entropy"', self.decoder)
 
@@ -107,8 +117,16 @@ class Autoencoder(Settings):
             **penalties.CHECKS,
             "tied": checks.boolean,
             "decoder": lambda where, value: checks.choice(where, value, DECODERS),
-            "loss": lambda where, value: checks.choice(where, value, LOSSES),
+            "loss": _check_loss,
         }
+
+
+def _check_loss(where: Parameter, value: Any) -> str | ColumnGroups:
+    if isinstance(value, ColumnGroups):
+        return value.check(where)
+    if not isinstance(value, str) or value not in LOSSES:
+        raise where.error(f"one of {list(LOSSES)} or ColumnGroups", value)
+    return value
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -134,6 +152,7 @@ class DenoisingAutoencoder(Autoencoder):
 
     def check_inputs(self, where: Parameter, n_inputs: int) -> None:
         """Raise InvalidParameterError if a layer's settings do not fit its number of inputs."""
+        super().check_inputs(where, n_inputs)
         if isinstance(self.corruption, Corruption):
             self.corruption.check_inputs(where.child("corruption"), n_inputs)
 
@@ -141,7 +160,8 @@ class DenoisingAutoencoder(Autoencoder):
         """Return the engine's noise for a layer's inputs, which can take values from `low` to `high`."""
         if not isinstance(self.corruption, Corruption):
             return _core.Noise()
-        return self.corruption.noise(low, high, self.emphasis if isinstance(self.emphasis, Emphasis) else None)
+        emphasis = self.emphasis if isinstance(self.emphasis, Emphasis) else None
+        return self.corruption.noise(low, high, emphasis, self.loss if isinstance(self.loss, ColumnGroups) else None)
 
     def _checks(self) -> dict[str, Callable[[Parameter, Any], Any]]:
         return super()._checks() | {"corruption": corruption.resolve, "emphasis": corruption.resolve_emphasis}

@@ -14,6 +14,7 @@ from layerwise import _core, activations, boltzmann, checks, initializers, rbm, 
 from layerwise.activations import Activation
 from layerwise.autoencoders import Autoencoder, ContractiveAutoencoder, DenoisingAutoencoder, SparseAutoencoder
 from layerwise.checks import Parameter
+from layerwise.column_groups import ColumnGroups, groups_of, warn_of_shares
 from layerwise.network import Network, start_layer
 from layerwise.rbm import RestrictedBoltzmannMachine
 from layerwise.simultaneous import LayerTraining, in_turn
@@ -25,6 +26,7 @@ from layerwise.training import Callback
 Array = NDArray[Any]
 
 Pretraining = Autoencoder | RestrictedBoltzmannMachine  # the settings that `pretrain` takes
+MIXED = "mixed"  # decoder and loss of columns of several kinds
 BY_NAME: dict[str, type[Pretraining]] = {
     "auto": DenoisingAutoencoder,
     "autoencoder": Autoencoder,
@@ -56,6 +58,8 @@ def pretrain(
     Parameters
     ----------
     X : ndarray of shape (n_rows, n_inputs)
+        If it is a table that knows its `ColumnGroups`, as those of `tabular_pipeline` do, they are the first layer's
+        loss, unless the settings fix it or the decoder.
     hidden_layer_sizes : sequence of int
     settings : Autoencoder or a kind of it, RestrictedBoltzmannMachine, or a name, default=None
         None: `DenoisingAutoencoder` with its defaults.
@@ -101,7 +105,7 @@ def pretrain(
     (64, 100)
     """
     where = owner or Parameter("pretrain")
-    X = checks.as_matrix(X)
+    groups, X = groups_of(X), checks.as_matrix(X)
     sizes = checks.layer_sizes(where.child("hidden_layer_sizes"), hidden_layer_sizes)
     layer_settings: list[Any] = list(
         resolve(where.child("pretraining"), settings or "auto").check(where.child("pretraining"), len(sizes))
@@ -117,6 +121,9 @@ def pretrain(
     if isinstance(layer_settings[0], RestrictedBoltzmannMachine):
         layer_settings = list(rbm.fit_to_layers(where, X, layer_settings, kinds))
     else:
+        groups = groups_for(layer_settings[0], groups)
+        if groups is not None:
+            layer_settings[0] = layer_settings[0].replace(loss=groups)
         for layer, n_inputs, kind in zip(layer_settings, [X.shape[1], *sizes[:-1]], kinds, strict=True):
             layer.check_inputs(where.child("pretraining"), n_inputs)
             layer.check_activation(where.child("pretraining"), kind.name)
@@ -134,6 +141,14 @@ def resolve(where: Parameter, value: Any, also: str = "") -> Pretraining:
         allowed = f"{also}settings such as DenoisingAutoencoder() or RestrictedBoltzmannMachine()"
         raise where.error(f"{allowed}, or one of {list(BY_NAME)}", value)
     return value
+
+
+def groups_for(settings: Any, groups: ColumnGroups | None) -> ColumnGroups | None:
+    """Return the column groups whose losses the first layer takes: its settings', or else those that X knows."""
+    loss = getattr(settings, "loss", None)
+    if isinstance(loss, ColumnGroups):
+        return loss
+    return groups if isinstance(loss, str) and loss == settings.decoder == "auto" else None
 
 
 def usual_activation(settings: Any, usual: str) -> str:
@@ -172,6 +187,8 @@ def _stages(
         unit = (low >= 0 and high <= 1) if below is None else below.name in activations.IN_UNIT_INTERVAL
         machine = isinstance(settings, RestrictedBoltzmannMachine)
         decoder, loss = rbm.decoder_of(settings) if machine else choose_decoder(settings, unit)
+        if loss == MIXED:
+            warn_of_shares(layer, settings.loss, hidden)
         checks.warn_of_scale(layer, decoder, low, high)
         tied = ", tied" if settings.tied else ""
         report(
@@ -182,7 +199,8 @@ def _stages(
         if machine:
             network = rbm.start(hidden, size, activation, settings, start, key, weights)
         else:
-            network = _start(hidden.shape[1], size, activation, decoder, settings.tied, start, key, X.dtype)
+            back = Activation(decoder, groups=tuple(settings.loss.groups) if loss == MIXED else ())
+            network = _start(hidden.shape[1], size, activation, back, settings.tied, start, key, X.dtype)
         engine = network.engine()
         batch_size = training.batch_size_for(settings.batch_size, len(hidden))
         recipe = _core.Recipe(
@@ -235,7 +253,7 @@ def _stages(
 def _finished(
     layer: int, work: LayerTraining, loss: str, settings: Any, weights: Array | None, report: Callable[[str], object]
 ) -> Stage:
-    skill = measure(work.engine, work.recipe, work.X, weights, loss)
+    skill = measure(work.engine, work.recipe, work.X, weights, settings.loss if loss == MIXED else loss)
     reached = f"loss {work.records[-1].loss:.5g}" if work.records else "left at its random start"
     report(f"layer {layer}: {reached}, skill {skill:.3f}")
     encoder, decoder = work.network.trained(work.engine).layers
@@ -247,6 +265,8 @@ def choose_decoder(settings: Autoencoder, unit: bool) -> tuple[str, str]:
 
     `unit` says whether the targets lie in [0, 1].
     """
+    if isinstance(settings.loss, ColumnGroups):
+        return MIXED, MIXED
     decoder, loss = str(settings.decoder), str(settings.loss)
     if loss == "auto":
         loss = "cross_entropy" if unit and decoder in ("auto", "sigmoid") else "squared_error"
@@ -260,9 +280,16 @@ def _engine_loss(loss: str) -> str:
 
 
 def _start(
-    n_in: int, n_out: int, activation: Activation, decoder: str, tied: bool, start: Any, key: int, dtype: np.dtype[Any]
+    n_in: int,
+    n_out: int,
+    activation: Activation,
+    decoder: Activation,
+    tied: bool,
+    start: Any,
+    key: int,
+    dtype: np.dtype[Any],
 ) -> Network:
     weights = initializers.draw(start, activation.name, checks.subkey(key, 0), n_in, n_out)
     encoder = start_layer(weights, activation, dtype)
-    back = weights.T if tied else initializers.draw(start, decoder, checks.subkey(key, 1), n_out, n_in)
-    return Network([encoder, start_layer(back, Activation(decoder), dtype, tied_to=0 if tied else -1)])
+    back = weights.T if tied else initializers.draw(start, decoder.name, checks.subkey(key, 1), n_out, n_in)
+    return Network([encoder, start_layer(back, decoder, dtype, tied_to=0 if tied else -1)])

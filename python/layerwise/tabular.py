@@ -15,6 +15,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, QuantileTr
 
 from layerwise import checks
 from layerwise.checks import Parameter
+from layerwise.column_groups import ColumnGroups, groups_of, with_groups
 
 Array = NDArray[Any]
 
@@ -79,6 +80,86 @@ def _with_nan(X: Any) -> Any:
     return X.astype(object).where(X.notna(), np.nan) if hasattr(X, "notna") else X
 
 
+class TableColumns(ColumnTransformer):  # type: ignore[misc]
+    """scikit-learn's ColumnTransformer, whose tables know what their columns are (`layerwise.ColumnGroups`).
+
+    Its transformers are "numbers", "missing" and "categories", as `tabular_pipeline` makes them.
+    """
+
+    def fit_transform(self, X: Any, y: Any = None, **params: Any) -> Any:
+        """Fit all transformers and return the columns they make.
+
+        Parameters
+        ----------
+        X : array-like or dataframe of shape (n_samples, n_features)
+        y : ignored
+        **params : dict
+            As scikit-learn routes them.
+
+        Returns
+        -------
+        ndarray or dataframe of shape (n_samples, n_columns)
+        """
+        return with_groups(super().fit_transform(X, y, **params), self._groups())
+
+    def transform(self, X: Any, **params: Any) -> Any:
+        """Return the columns that the fitted transformers make.
+
+        Parameters
+        ----------
+        X : array-like or dataframe of shape (n_samples, n_features)
+        **params : dict
+            As scikit-learn routes them.
+
+        Returns
+        -------
+        ndarray or dataframe of shape (n_samples, n_columns)
+        """
+        return with_groups(super().transform(X, **params), self._groups())
+
+    def _groups(self) -> ColumnGroups | None:
+        given = {name: self._input_names(columns) for name, _, columns in self.transformers_}
+        groups = [("number", len(given["numbers"]))]
+        names, levels = list(given["numbers"]), []
+        if given["numbers"]:
+            holes = self.named_transformers_["missing"].features_
+            groups.append(("flag", len(holes)))
+            names += [f"{given['numbers'][number]} missing" for number in holes]
+        if given["categories"]:
+            encoder = self.named_transformers_["categories"]
+            levels = [_level_names(*found) for found in zip(encoder.categories_, _infrequent(encoder), strict=True)]
+            groups += [("category", len(own)) for own in levels]
+            names += given["categories"]
+        kept = [(kind, count) for kind, count in groups if count > 0]
+        return ColumnGroups(kept, names, levels).check(WHERE) if kept else None
+
+    def _input_names(self, columns: Any) -> list[str]:
+        of_table = getattr(self, "feature_names_in_", None)
+        return [str(number if of_table is None else of_table[number]) for number in columns]
+
+
+def _infrequent(encoder: OneHotEncoder) -> list[Any]:
+    """Return the levels of each category that count as one."""
+    if encoder.min_frequency is None:
+        return [None] * len(encoder.categories_)
+    return list(encoder.infrequent_categories_)
+
+
+def _level_names(levels: Array, infrequent: Array | None) -> list[str]:
+    rare = set() if infrequent is None else {str(level) for level in infrequent}
+    own = ["missing" if level is None or level != level else str(level) for level in levels if str(level) not in rare]
+    return own + (["infrequent"] if rare else [])
+
+
+def _as_float32(X: Any) -> Any:
+    """Return a table of float32 that knows the same groups."""
+    if hasattr(X, "astype"):  # NumPy, pandas
+        return with_groups(X.astype(np.float32), groups_of(X))
+    import polars
+
+    return with_groups(X.cast(polars.Float32), groups_of(X))
+
+
 class Columns:
     """Chooses a table's columns when a ColumnTransformer is fitted: the categories, or all others.
 
@@ -132,6 +213,10 @@ def tabular_pipeline(estimator: Any, *, categorical: Any = "auto", min_frequency
     a level too; a level that was not there in training is all zeros, or counts with the rare ones. All is fitted on the
     rows that `fit` gets, and comes out as float32.
 
+    The estimator learns what each column is: unless its settings say otherwise, its first autoencoder rebuilds numbers,
+    flags and categories each by the loss that fits them, and an `AnomalyDetector` judges and explains by them (see
+    `ColumnGroups`).
+
     Parameters
     ----------
     estimator : estimator
@@ -169,7 +254,7 @@ def tabular_pipeline(estimator: Any, *, categorical: Any = "auto", min_frequency
         categorical = list(categorical)
     _check_min_frequency(min_frequency)
     numbers = Columns(categorical, chosen=False)
-    columns = ColumnTransformer(
+    columns = TableColumns(
         [
             (
                 "numbers",
@@ -190,7 +275,7 @@ def tabular_pipeline(estimator: Any, *, categorical: Any = "auto", min_frequency
             ),
         ],
     )
-    cast = FunctionTransformer(np.asarray, kw_args={"dtype": np.float32}, feature_names_out="one-to-one")
+    cast = FunctionTransformer(_as_float32, feature_names_out="one-to-one")
     return Pipeline([("columns", columns), ("float32", cast), (type(estimator).__name__.lower(), estimator)])
 
 

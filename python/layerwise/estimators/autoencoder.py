@@ -214,6 +214,7 @@ class StackedAutoencoder(CallbackSupportMixin, LayerwiseEstimator):  # type: ign
         Returns
         -------
         ndarray of shape (n_samples, n_features)
+            Of a table with `ColumnGroups`: numbers, and the probabilities of flags and of each category's levels.
         """
         check_is_fitted(self)
         depth = self._n_hidden()
@@ -239,6 +240,7 @@ class StackedAutoencoder(CallbackSupportMixin, LayerwiseEstimator):  # type: ign
         Returns
         -------
         ndarray of shape (n_samples, n_features)
+            As of `inverse_transform`.
         """
         check_is_fitted(self)
         depth = self._n_hidden()

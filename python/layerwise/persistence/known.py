@@ -4,6 +4,7 @@ from typing import Any
 
 from layerwise import (
     activations,
+    column_groups,
     corruption,
     finetuning,
     initializers,
@@ -20,6 +21,7 @@ _SETTINGS: list[Any] = [
     *momentum_schedules.MOMENTUM_SCHEDULES,
     *corruption.BY_NAME.values(),
     corruption.Emphasis,
+    column_groups.ColumnGroups,
     activations.LeakyReLU,
     activations.PReLU,
     activations.ELU,
