@@ -68,7 +68,10 @@ void bind_settings(py::module_& m) {
            py::arg("loss"), py::arg("optimizer"), py::arg("batch_size"), py::arg("seed") = 0, py::arg("alpha") = 0.0,
            py::arg("noise") = NoiseSpec{}, py::arg("dropout") = std::vector<double>{}, py::arg("frozen") = std::vector<bool>{},
            py::arg("rate_scale") = std::vector<double>{}, py::arg("shuffle") = true, py::arg("missing_targets") = false,
-           py::arg("threads") = 0, py::arg("penalties") = PenaltySpec{});
+           py::arg("threads") = 0, py::arg("penalties") = PenaltySpec{})
+      .def_readonly("batch_size", &Recipe::batch_size)
+      .def_readonly("seed", &Recipe::seed)
+      .def_readonly("shuffle", &Recipe::shuffle);
   py::class_<RunStats>(m, "RunStats")
       .def_readonly("loss", &RunStats::loss)
       .def_readonly("rows", &RunStats::rows)

@@ -152,6 +152,7 @@ void bind_plan(py::module_& m, const char* name) {
             return py::make_tuple(objective, flat);
           },
           py::arg("X").noconvert(), py::arg("Y").noconvert(), py::arg("row_weights") = py::none(), py::arg("step") = 0)
+      .def_property_readonly("loss", [](const Shared& s) { return s.plan.last_loss(); })
       .def("moments",
            [](Shared& s) {
              const auto plain = [&](const T* moment) {

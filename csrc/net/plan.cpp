@@ -305,7 +305,8 @@ double Plan<T>::gradient(const Data<T>& data, std::uint32_t step, T* flat, const
     }
   }
   network_.flatten(gradient_.data(), flat);
-  return (total > 0 ? sum / total : 0) + 0.5 * recipe_.alpha * penalty + penalty_;
+  loss_ = total > 0 ? sum / total : 0;
+  return loss_ + 0.5 * recipe_.alpha * penalty + penalty_;
 }
 
 template <class T>

@@ -44,6 +44,8 @@ class Plan {
   // Objective (with alpha's term) and gradient over all rows, in blocks, with the noise and dropout of `step`.
   double gradient(const Data<T>& data, std::uint32_t step, T* flat, const Poll& poll);
 
+  // Of the rows that `gradient` saw last: their loss alone, without any penalty.
+  double last_loss() const { return loss_; }
   T* first_moment() { return first_.data(); }
   T* second_moment() { return second_.data(); }
   const Recipe& recipe() const { return recipe_; }
@@ -72,6 +74,7 @@ class Plan {
   index_t shuffled_epoch_ = -1;
   double polled_ = 0;
   bool interrupted_ = false;
+  double loss_ = 0;        // of the rows seen by `gradient`
   double penalty_ = 0;     // of the activations seen by `gradient`
   bool given_up_ = false;  // a batch of several row blocks, interrupted before its update
 };

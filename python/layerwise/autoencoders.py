@@ -94,6 +94,7 @@ class Autoencoder(Settings):
 
     def _check_together(self, where: Parameter) -> None:
         penalties.check_together(where, self)
+        optimizers.check_together(where, self)
         if self.loss == "cross_entropy" and self.decoder not in ("auto", "sigmoid"):
             raise where.child("decoder").error('"sigmoid" or "auto" with loss="cross_entropy"', self.decoder)
 

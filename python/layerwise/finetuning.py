@@ -154,7 +154,7 @@ def finetune(
         outcomes = Y.shape[1] if loss == "softmax_cross_entropy" else 2
         Y = ((1 - settings.label_smoothing) * Y + settings.label_smoothing / outcomes).astype(Y.dtype)
     engine = network.engine()
-    batch_size = training.batch_size_for(settings.batch_size, len(X))
+    batch_size = training.batch_size_for(settings.batch_size, len(X), settings.optimizer.auto_rows)
     others = len(network.layers) - n_hidden
 
     def recipe_of(phase: int, frozen: list[bool]) -> _core.Recipe:
@@ -177,9 +177,11 @@ def finetune(
     frozen_epochs = _frozen_epochs(settings, len(network.layers))
     stopper = EarlyStopping(engine, settings.n_iter_no_change, settings.tol) if settings.early_stopping else None
     history: list[EpochRecord] = []
+    recipe, plan_of = recipe_of(0, [epochs != 0 for epochs in frozen_epochs]), settings.optimizer.plan
+    thaws = any(frozen_epochs)
     records = training.run(
         engine,
-        recipe_of(0, [epochs != 0 for epochs in frozen_epochs]),
+        recipe,
         X,
         Y,
         stage="finetuning",
@@ -194,7 +196,9 @@ def finetune(
         memory=memory,
         out_of_time=out_of_time,
         callbacks=[*callbacks, stopper] if stopper else callbacks,
-        plan=ThawingPlan(engine, recipe_of, frozen_epochs, -(-len(X) // batch_size)) if any(frozen_epochs) else None,
+        plan=ThawingPlan(engine, recipe_of, frozen_epochs, -(-len(X) // batch_size), plan_of)
+        if thaws
+        else plan_of(engine, recipe),
     )
     if on_start is not None:
         on_start(lambda: network.trained(engine))

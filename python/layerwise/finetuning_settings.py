@@ -22,8 +22,11 @@ class FineTuning(Settings):
     epochs : int, default=50
         At most so many, with early stopping. 0 leaves the network as stacked.
     batch_size : int or "auto", default="auto"
-        "auto": rows / 32, but at least 10 and at most 100.
+        "auto": rows / 32, but at least 10 and at most 100; with `ConjugateGradient` 1,000, with `LBFGS` all rows.
     optimizer : optimizer or its name, default=Adam()
+        `SGD`, `Momentum`, `Nesterov`, `Adagrad`, `RMSProp`, `Adam`, `AdamW`; or `ConjugateGradient` or `LBFGS`, whose
+        line searches find the steps, so that schedule, clip_value, clip_norm, max_norm, rate_scale, layer_decay and
+        output_rate_scale must have their defaults.
     schedule : schedule or its name, default=ConstantRate()
         How the optimizer's learning rate changes from step to step: `ConstantRate`, `InverseTimeDecay`, `StepDecay`,
         `ExponentialDecay`, `LinearDecay`, `CosineDecay` or `ReduceOnPlateau`, each with a warm-up if wanted. The linear
@@ -110,7 +113,7 @@ class FineTuning(Settings):
             raise where.child("label_smoothing").error("0 where the targets are not classes", self.label_smoothing)
         of_weights = {name: check(where.child(name), getattr(self, name)) for name, check in penalties.CHECKS.items()}
         penalties.check_together(where, self)
-        return self.replace(
+        checked = self.replace(
             **of_weights,
             label_smoothing=smoothing,
             input_dropout=_share(where.child("input_dropout"), self.input_dropout),
@@ -132,6 +135,8 @@ class FineTuning(Settings):
             n_iter_no_change=checks.integer(where.child("n_iter_no_change"), self.n_iter_no_change, 1),
             tol=checks.real(where.child("tol"), self.tol, 0),
         )
+        optimizers.check_together(where, checked)
+        return checked
 
 
 def _frozen(where: Parameter, value: Any, n_hidden: int) -> tuple[int, ...]:

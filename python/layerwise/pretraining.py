@@ -184,7 +184,7 @@ def _stages(
         else:
             network = _start(hidden.shape[1], size, activation, decoder, settings.tied, start, key, X.dtype)
         engine = network.engine()
-        batch_size = training.batch_size_for(settings.batch_size, len(hidden))
+        batch_size = training.batch_size_for(settings.batch_size, len(hidden), settings.optimizer.auto_rows)
         recipe = _core.Recipe(
             _engine_loss(loss),
             settings.optimizer.engine(),
@@ -211,7 +211,7 @@ def _stages(
             validation=None if held_out is None else (held_out, None, held_out_weights),
             out_of_time=out_of_time,
             callbacks=callbacks,
-            plan=rbm.Plan(engine, recipe, settings) if machine else None,
+            plan=rbm.Plan(engine, recipe, settings) if machine else settings.optimizer.plan(engine, recipe),
             measure=boltzmann.monitor(network, engine, settings, hidden, held_out, checks.subkey(key, 3))
             if machine and settings.monitor
             else None,

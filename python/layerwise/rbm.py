@@ -18,7 +18,7 @@ from layerwise.activations import Activation
 from layerwise.checks import Parameter
 from layerwise.momentum_schedules import MomentumSwitch
 from layerwise.network import DenseLayer, Network
-from layerwise.optimizers import Momentum, Optimizer
+from layerwise.optimizers import LineSearches, Momentum, Optimizer
 from layerwise.schedules import CONSTANT, Schedule
 from layerwise.settings import Settings
 
@@ -130,7 +130,8 @@ def _is(value: Any, word: str) -> bool:
 def _optimizer(where: Parameter, value: Any) -> Any:
     if _is(value, "auto"):
         return value
-    if not isinstance(value, Optimizer) and not (isinstance(value, str) and value in optimizers.BY_NAME):
+    named = isinstance(value, str) and value in optimizers.BY_NAME
+    if isinstance(value, LineSearches) or not (named or isinstance(value, Optimizer)):  # there is no value to compare
         raise where.error(f'"auto", an optimizer such as Momentum() or one of {list(optimizers.BY_NAME)}', value)
     return optimizers.resolve(where, value)
 

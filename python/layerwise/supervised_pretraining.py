@@ -66,7 +66,10 @@ class SupervisedPretraining(Settings):
         }
         for schedule, epochs in zip(columns["schedule"], columns["epochs"], strict=True):
             schedule.check_length(where.child("schedule"), epochs)
-        return [self.replace(**{name: values[i] for name, values in columns.items()}) for i in range(n_layers)]
+        layers = [self.replace(**{name: values[i] for name, values in columns.items()}) for i in range(n_layers)]
+        for layer in layers:
+            optimizers.check_together(where, layer)
+        return layers
 
 
 def resolve(where: Parameter, value: Any) -> Pretraining | SupervisedPretraining:
@@ -172,7 +175,7 @@ def _stages(
         second = initializers.draw("glorot_uniform", output, checks.subkey(key, 1), size, n_out)
         network = Network([start_layer(first, activation, X.dtype), start_layer(second, Activation(output), X.dtype)])
         engine = network.engine()
-        batch_size = training.batch_size_for(settings.batch_size, len(hidden))
+        batch_size = training.batch_size_for(settings.batch_size, len(hidden), settings.optimizer.auto_rows)
         recipe = _core.Recipe(
             loss,
             settings.optimizer.engine(),
@@ -198,6 +201,7 @@ def _stages(
                 row_weights=row_weights,
                 out_of_time=out_of_time,
                 callbacks=callbacks,
+                plan=settings.optimizer.plan(engine, recipe),
             )
         )
         trained = network.trained(engine)
