@@ -185,7 +185,7 @@ FLOORS = [
     {"checks", "settings", "kernels"},
     {"activations", "corruption", "initializers", "optimizers", "momentum_schedules", "penalties", "schedules"},
     {"network"},
-    {"restarts", "training"},
+    {"line_search", "restarts", "training"},
     {"autoencoders", "finetuning_settings", "stage", "rbm", "boltzmann", "simultaneous", "skill", "thawing"},
     {"callbacks", "pretraining", "finetuning", "progress", "supervised_pretraining"},
     {"persistence"},

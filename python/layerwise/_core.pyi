@@ -101,6 +101,9 @@ class Recipe:
         threads: int = 0,  # 0: by the cost model, at most default_threads()
         penalties: Penalties = ...,
     ) -> None: ...
+    batch_size: int
+    seed: int
+    shuffle: bool
 
 class RunStats:
     loss: float  # mean over the rows seen (weighted) of the loss summed over outputs; without the alpha term
@@ -148,6 +151,7 @@ class Plan(Generic[Float]):  # Plan_float32, Plan_float64
     def gradient(
         self, X: NDArray[Float], Y: NDArray[Float] | None, row_weights: NDArray[Float] | None = None, step: int = 0
     ) -> tuple[float, NDArray[Float]]: ...
+    loss: float  # of the rows that `gradient` saw last, without any penalty
     def moments(self) -> tuple[NDArray[Float], NDArray[Float]]: ...  # flat, zeros where the optimiser has none
     def set_moments(self, first: NDArray[Float], second: NDArray[Float]) -> None: ...
 

@@ -25,7 +25,7 @@ class Autoencoder(Settings):
     epochs : int, default=15
         0 leaves a layer at its random start: ``[15, 15, 0]`` pretrains the two lowest of three.
     batch_size : int or "auto", default="auto"
-        "auto": rows / 32, but at least 10 and at most 100.
+        As in `FineTuning`.
     optimizer, schedule : settings or their names, default=Adam() and ConstantRate()
         As in `FineTuning`.
     alpha : float >= 0, default=0.0

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from layerwise import _core, checks, initializers, penalties, training
+from layerwise import _core, checks, initializers, line_search, penalties, training
 from layerwise.activations import Activation
 from layerwise.finetuning_settings import FineTuning as FineTuning
 from layerwise.finetuning_settings import resolve as resolve
@@ -177,7 +178,8 @@ def finetune(
     frozen_epochs = _frozen_epochs(settings, len(network.layers))
     stopper = EarlyStopping(engine, settings.n_iter_no_change, settings.tol) if settings.early_stopping else None
     history: list[EpochRecord] = []
-    recipe, plan_of = recipe_of(0, [epochs != 0 for epochs in frozen_epochs]), settings.optimizer.plan
+    recipe = recipe_of(0, [epochs != 0 for epochs in frozen_epochs])
+    plan_of = partial(line_search.plan_for, settings.optimizer)
     thaws = any(frozen_epochs)
     records = training.run(
         engine,

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise import _core, checks, training
+from layerwise.optimizers import LBFGS, LineSearches, Optimizer
 
 Array = NDArray[Any]
 Objective = Callable[[Array], tuple[float, Array]]  # parameters -> value, gradient
@@ -68,7 +69,10 @@ class Method(ABC):
 
 
 class PolakRibiere(Method):
-    """Conjugate gradients: p = -g + max(0, beta) p_before, beta = g.(g - g_before) / g_before.g_before (Polak & Ribiere 1969)."""
+    """Conjugate gradients (Polak & Ribiere 1969).
+
+    p = -g + max(0, beta) p_before, beta = g.(g - g_before) / g_before.g_before.
+    """
 
     decrease, curvature = 0.05, 0.1  # as in the code of 2006
 
@@ -268,6 +272,11 @@ def descend(objective: Objective, w: Array, method: Method, searches: int) -> It
             fresh = True
 
 
+def method_of(optimizer: LineSearches) -> Method:
+    """Return the method that settings mean."""
+    return LimitedMemory(int(optimizer.memory)) if isinstance(optimizer, LBFGS) else PolakRibiere()
+
+
 @dataclass(frozen=True)
 class Stats:
     """What some steps did, as the engine's RunStats; `rate` is the length of the last search's step."""
@@ -286,13 +295,12 @@ class Plan:
         Changed in place.
     recipe : Recipe of the engine
         Its optimiser is not used.
-    method : Method
-    searches : int
-        Line searches a step.
+    optimizer : ConjugateGradient or LBFGS
     """
 
-    def __init__(self, engine: Any, recipe: _core.Recipe, method: Method, searches: int) -> None:
-        self._engine, self._recipe, self._method, self._searches = engine, recipe, method, searches
+    def __init__(self, engine: Any, recipe: _core.Recipe, optimizer: LineSearches) -> None:
+        self._engine, self._recipe = engine, recipe
+        self._method, self._searches = method_of(optimizer), int(optimizer.searches)
         self._plan = training.plan_for(engine, recipe)
         self._order: tuple[int, Array] | None = None  # of the rows, in the epoch of that number
 
@@ -306,7 +314,7 @@ class Plan:
         momenta: Array | None = None,  # noqa: ARG002
         row_weights: Array | None = None,
     ) -> Stats:
-        """Do the steps `first_step` to `first_step` + `steps` - 1; the parameters are always those of a finished search."""
+        """Do the steps `first_step` to `first_step` + `steps` - 1; what is left is where a search ended."""
         loss_sum = weight_sum = rate = 0.0
         for step in range(first_step, first_step + steps):
             batch, targets, weights = self._rows(step, X, Y, row_weights)
@@ -358,7 +366,18 @@ class Plan:
         epoch, place = divmod(step, -(-len(X) // size))
         if self._order is None or self._order[0] != epoch:
             shuffles = self._recipe.shuffle
-            order = _core.random_permutation(checks.subkey(self._recipe.seed, epoch), 0, len(X)) if shuffles else np.arange(len(X))
+            order = (
+                _core.random_permutation(checks.subkey(self._recipe.seed, epoch), 0, len(X))
+                if shuffles
+                else np.arange(len(X))
+            )
             self._order = epoch, order
         rows = self._order[1][place * size : (place + 1) * size]
         return X[rows], None if Y is None else Y[rows], None if row_weights is None else row_weights[rows]
+
+
+def plan_for(optimizer: Optimizer, engine: Any, recipe: _core.Recipe) -> Any:
+    """Return what trains `engine` as `recipe` and `optimizer` say: the engine's plan, or one that searches."""
+    if isinstance(optimizer, LineSearches):
+        return Plan(engine, recipe, optimizer)
+    return training.plan_for(engine, recipe)

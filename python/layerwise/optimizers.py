@@ -9,7 +9,7 @@ where lecture notes and other libraries differ.
 from dataclasses import dataclass
 from typing import Any
 
-from layerwise import _core, checks, line_search, training
+from layerwise import _core, checks
 from layerwise.checks import Parameter
 from layerwise.momentum_schedules import MomentumSchedule
 from layerwise.schedules import CONSTANT
@@ -31,10 +31,6 @@ class Optimizer(Settings):
     def engine(self) -> _core.Optimizer:
         """Return the engine's form; the learning rate is given to the engine step by step."""
         return _core.Optimizer(self.kind, **self._constants(Parameter(type(self).__name__)))
-
-    def plan(self, engine: Any, recipe: _core.Recipe) -> Any:
-        """Return what trains `engine` as `recipe` says, with `run` and `evaluate`."""
-        return training.plan_for(engine, recipe)
 
     @property
     def momentum_schedule(self) -> MomentumSchedule | None:
@@ -233,13 +229,6 @@ class LineSearches(Optimizer):
         """Return an optimiser for the engine's recipe, of which these need the objective alone."""
         return _core.Optimizer("sgd")
 
-    def plan(self, engine: Any, recipe: _core.Recipe) -> Any:
-        """Return what trains `engine` as `recipe` says, with `run` and `evaluate`."""
-        return line_search.Plan(engine, recipe, self._method(), int(self.searches))
-
-    def _method(self) -> line_search.Method:
-        raise NotImplementedError
-
 
 @dataclass(frozen=True, repr=False)
 class ConjugateGradient(LineSearches):
@@ -260,9 +249,6 @@ class ConjugateGradient(LineSearches):
     searches: int = 3
     kind = "conjugate_gradient"
     auto_rows = 1000
-
-    def _method(self) -> line_search.Method:
-        return line_search.PolakRibiere()
 
 
 @dataclass(frozen=True, repr=False)
@@ -290,9 +276,6 @@ class LBFGS(LineSearches):
         """Raise InvalidParameterError if a setting is not allowed."""
         super().check(where)
         checks.integer(where.child("memory"), self.memory, 1)
-
-    def _method(self) -> line_search.Method:
-        return line_search.LimitedMemory(int(self.memory))
 
 
 def _epsilon(where: Parameter, epsilon: Any, inside: Any) -> dict[str, Any]:

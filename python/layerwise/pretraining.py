@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from layerwise import _core, activations, boltzmann, checks, initializers, rbm, training
+from layerwise import _core, activations, boltzmann, checks, initializers, line_search, rbm, training
 from layerwise.activations import Activation
 from layerwise.autoencoders import Autoencoder, ContractiveAutoencoder, DenoisingAutoencoder, SparseAutoencoder
 from layerwise.checks import Parameter
@@ -211,7 +211,9 @@ def _stages(
             validation=None if held_out is None else (held_out, None, held_out_weights),
             out_of_time=out_of_time,
             callbacks=callbacks,
-            plan=rbm.Plan(engine, recipe, settings) if machine else settings.optimizer.plan(engine, recipe),
+            plan=rbm.Plan(engine, recipe, settings)
+            if machine
+            else line_search.plan_for(settings.optimizer, engine, recipe),
             measure=boltzmann.monitor(network, engine, settings, hidden, held_out, checks.subkey(key, 3))
             if machine and settings.monitor
             else None,

@@ -11,7 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from layerwise import _core, activations, checks, initializers, optimizers, pretraining, schedules, skill, training
+from layerwise import (
+    _core,
+    activations,
+    checks,
+    initializers,
+    line_search,
+    optimizers,
+    pretraining,
+    schedules,
+    skill,
+    training,
+)
 from layerwise.activations import Activation
 from layerwise.checks import Parameter
 from layerwise.network import Network, start_layer
@@ -201,7 +212,7 @@ def _stages(
                 row_weights=row_weights,
                 out_of_time=out_of_time,
                 callbacks=callbacks,
-                plan=settings.optimizer.plan(engine, recipe),
+                plan=line_search.plan_for(settings.optimizer, engine, recipe),
             )
         )
         trained = network.trained(engine)
