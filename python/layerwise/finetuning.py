@@ -79,6 +79,13 @@ def unroll(stages: Sequence[Stage]) -> Network:
     return Network([*(stage.encoder for stage in stages), *decoders])
 
 
+def untied(network: Network) -> Network:
+    """Return the network with weights of their own, still the same, for the layers that share an earlier one's."""
+    return Network(
+        [replace(layer, weights=np.ascontiguousarray(layer.weights), tied_to=-1) for layer in network.layers]
+    )
+
+
 def finetune(
     network: Network,
     X: Array,

@@ -66,6 +66,10 @@ class FineTuning(Settings):
         Where a pretrained layer starts: where pretraining left it; at random draws, with replacement, from the layer's
         own pretrained weights (of its biases for the biases), which keeps their distribution alone; or as without
         pretraining. The controls of Erhan et al. 2009 and 2010; not for unrolled autoencoders.
+    untie : bool, default=False
+        For unrolled autoencoders: each decoder that is tied to its encoder starts from the encoder's transposed weights
+        and has weights of its own from then on (Hinton & Salakhutdinov 2006). A network untied by a fit before stays so
+        under warm_start.
     early_stopping : bool, default=False
         Keep a part of the labelled rows out of the training, end when the loss there has not fallen by `tol` for
         `n_iter_no_change` epochs, and take the weights that were best there.
@@ -93,17 +97,21 @@ class FineTuning(Settings):
     layer_decay: float = 1.0
     output_rate_scale: float = 1.0
     start: str | Sequence[str] = "pretrained"
+    untie: bool = False
     early_stopping: bool = False
     validation_fraction: float = 0.1
     n_iter_no_change: int = 10
     tol: float = 1e-4
 
-    def check(self, where: Parameter, n_hidden: int, *, classes: bool = True) -> "FineTuning":
+    def check(self, where: Parameter, n_hidden: int, *, classes: bool = True, unrolled: bool = False) -> "FineTuning":
         """Check all settings; return them with one value a layer where that may differ, frozen layers by number.
 
-        `classes` says whether the targets are classes, whose labels can be smoothed.
+        `classes` says whether the targets are classes, whose labels can be smoothed; `unrolled` whether the network is
+        an unrolled autoencoder.
         """
         checks.boolean(where.child("early_stopping"), self.early_stopping)
+        if checks.boolean(where.child("untie"), self.untie) and not unrolled:
+            raise where.child("untie").error("False where no autoencoder is unrolled", self.untie)
         epochs = checks.integer(where.child("epochs"), self.epochs, 0)
         schedule = schedules.resolve(where.child("schedule"), self.schedule)
         schedule.check_length(where.child("schedule"), epochs)
