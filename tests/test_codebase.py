@@ -186,7 +186,7 @@ FLOORS = [
     {"activations", "corruption", "initializers", "optimizers", "momentum_schedules", "penalties", "schedules"},
     {"network"},
     {"line_search", "restarts", "training"},
-    {"autoencoders", "finetuning_settings", "stage", "rbm", "boltzmann", "simultaneous", "skill", "thawing"},
+    {"autoencoders", "codes", "finetuning_settings", "stage", "rbm", "boltzmann", "simultaneous", "skill", "thawing"},
     {"callbacks", "pretraining", "finetuning", "progress", "supervised_pretraining"},
     {"persistence"},
     {"estimators"},

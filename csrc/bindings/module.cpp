@@ -114,13 +114,14 @@ PYBIND11_MODULE(_core, m) {
       py::arg("seed"), py::arg("stream"), py::arg("n"));
   m.def(
       "random_permutation",
-      [](std::uint64_t seed, std::uint32_t stream, index_t n) {
-        return numbers<index_t>(seed, stream, n, [](std::uint64_t s, std::uint32_t step, std::uint32_t words, index_t* out, index_t count) {
-          for (index_t i = 0; i < count; ++i) out[i] = i;
-          random_shuffle(s, step, words, out, count);
-        });
+      [](std::uint64_t seed, std::uint32_t stream, index_t n, std::uint32_t step) {
+        require(n >= 0, "n must not be negative");
+        Array<index_t> out = empty<index_t>({n});
+        for (index_t i = 0; i < n; ++i) out.mutable_data()[i] = i;
+        random_shuffle(seed, step, stream, out.mutable_data(), n);
+        return out;
       },
-      py::arg("seed"), py::arg("stream"), py::arg("n"));
+      py::arg("seed"), py::arg("stream"), py::arg("n"), py::arg("step") = 0);
   bind_settings(m);
   bind_networks(m);
   bind_rbm(m);

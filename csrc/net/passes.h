@@ -27,7 +27,11 @@ struct Batch {
   bool input_is_target = false;
   const Corruption<T>* corruption = nullptr;  // null: the input stays clean
 
+  const index_t* whole = nullptr;  // Data::ids
+
   index_t id(index_t row) const { return ids != nullptr ? ids[row] : first_row + row; }
+  // The row's position in the whole data set: what its random numbers depend on.
+  index_t random_id(index_t row) const { return whole != nullptr ? whole[id(row)] : id(row); }
 };
 
 constexpr std::size_t at(int l) { return static_cast<std::size_t>(l); }

@@ -28,6 +28,8 @@ template <class T>
 void check_steps(const Recipe& recipe);
 template <class T>
 void check_rates(const Rates& rates, index_t steps);
+template <class T>
+void check_part(const Data<T>& data, const Recipe& recipe, index_t steps);
 
 // Asked now and then (at most every 20 ms) by the calling thread; true stops the run after the current step, or inside a step of
 // several row blocks, which is then given up whole.
@@ -39,7 +41,8 @@ class Plan {
   Plan(Network<T>& network, const Recipe& recipe);
 
   // Steps first_step .. first_step + steps - 1. A step is one batch; which rows, what noise and what dropout it sees depends on its
-  // number alone, so that a run may be cut anywhere. Allocates only when the data has more rows than ever before.
+  // number alone, so that a run may be cut anywhere. Of a part (Data::ids) each step takes the next rows, in the order they have.
+  // Allocates only when the data has more rows than ever before.
   RunStats run(const Data<T>& data, index_t first_step, index_t steps, const Rates& rates, const Poll& poll);
   // Objective (with alpha's term) and gradient over all rows, in blocks, with the noise and dropout of `step`.
   double gradient(const Data<T>& data, std::uint32_t step, T* flat, const Poll& poll);

@@ -23,7 +23,7 @@ def default_threads() -> int: ...  # cores allowed by affinity, cgroup quota and
 def random_words(seed: int, stream: int, n: int) -> NDArray[np.uint32]: ...  # Philox4x32-10 words of one stream
 def random_uniform(seed: int, stream: int, n: int) -> NDArray[np.float64]: ...  # in [0, 1), 53 bits
 def random_normal(seed: int, stream: int, n: int) -> NDArray[np.float64]: ...
-def random_permutation(seed: int, stream: int, n: int) -> NDArray[np.int64]: ...
+def random_permutation(seed: int, stream: int, n: int, step: int = 0) -> NDArray[np.int64]: ...
 
 class Layer:
     def __init__(
@@ -144,6 +144,7 @@ class Plan(Generic[Float]):  # Plan_float32, Plan_float64
         rates: NDArray[np.float64],
         momenta: NDArray[np.float64] | None = None,
         row_weights: NDArray[Float] | None = None,
+        ids: NDArray[np.int64] | None = None,  # X has the rows of these steps, one after the other: their positions
     ) -> RunStats: ...
     # Loss without noise, dropout or alpha.
     def evaluate(self, X: NDArray[Float], Y: NDArray[Float] | None, row_weights: NDArray[Float] | None = None) -> float: ...
@@ -184,6 +185,7 @@ class RbmPlan(Generic[Float]):  # RbmPlan_float32, RbmPlan_float64
         rates: NDArray[np.float64],
         momenta: NDArray[np.float64] | None = None,
         row_weights: NDArray[Float] | None = None,
+        ids: NDArray[np.int64] | None = None,  # X has the rows of these steps, one after the other: their positions
     ) -> RunStats: ...
 
 RbmPlan_float32: type[RbmPlan[np.float32]]

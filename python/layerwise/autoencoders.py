@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from layerwise import _core, checks, corruption, optimizers, penalties, schedules, training
+from layerwise import _core, checks, codes, corruption, optimizers, penalties, schedules, training
 from layerwise.checks import Parameter
 from layerwise.corruption import Corruption, Emphasis, Gaussian, Masking
 from layerwise.optimizers import Adam, Optimizer
@@ -46,6 +46,16 @@ class Autoencoder(Settings):
     simultaneous : bool, default=False
         Train all layers at the same time: in each epoch every layer for an epoch, from the lowest up, on the codes that
         the layers below give then, instead of one layer to its end before the next. Stages come when all are trained.
+    code_cache : {"auto", "memory", "float16", "file", "recompute"}, default="auto"
+        Where the codes lie that the layers above the first learn from: in memory; in memory as float16, half as large,
+        each code rounded by a 2,048th of itself at most (below 6e-5 by 3e-8) and none above 65,504; in a file in the
+        system's folder for temporary files, which goes when training is over; or nowhere, so that they are computed
+        from X whenever they are needed, which takes a forward pass of all lower layers an epoch. Only "float16"
+        changes the results. "auto": "memory" up to the limit, then "file" if there is room for twice as much, else
+        "recompute". With `simultaneous`, `Swap` noise or line searches "float16" and "recompute" are not allowed.
+        Codes of held-out rows (`validation_fraction`) stay in memory.
+    code_cache_limit : float >= 0, default=1024.0
+        Megabytes of codes that "auto" keeps in memory.
     """
 
     epochs: int | Sequence[int] = 15
@@ -62,6 +72,8 @@ class Autoencoder(Settings):
     loss: str | Sequence[str] = "auto"
     validation_fraction: float = 0.0
     simultaneous: bool = False
+    code_cache: str = "auto"
+    code_cache_limit: float = 1024.0
 
     def check(self, where: Parameter, n_layers: int) -> list["Autoencoder"]:
         """Check all settings; return one settings object a layer, each with single values."""
@@ -76,6 +88,7 @@ class Autoencoder(Settings):
             schedule.check_length(where.child("schedule"), epochs)
         for layer in layers:
             layer._check_together(where)
+        codes.check(where, self, layers)
         return layers
 
     def check_inputs(self, where: Parameter, n_inputs: int) -> None:
@@ -126,7 +139,7 @@ class DenoisingAutoencoder(Autoencoder):
         Weights of the corrupted and the untouched inputs in the training loss: one, or a list with one a layer. Not
         with Gaussian noise, which falls on every input. Validation losses and skill, whose inputs are clean, have none.
     epochs, batch_size, optimizer, schedule, alpha, l1, clip_value, clip_norm, max_norm, tied, decoder, loss,
-    validation_fraction, simultaneous
+    validation_fraction, simultaneous, code_cache, code_cache_limit
         As in `Autoencoder`.
     """
 
@@ -173,7 +186,7 @@ class SparseAutoencoder(DenoisingAutoencoder):
     corruption : corruption, its name, or None, default=None
         As in `DenoisingAutoencoder`, which has one by default.
     emphasis, epochs, batch_size, optimizer, schedule, alpha, l1, clip_value, clip_norm, max_norm, tied, decoder, loss,
-    validation_fraction, simultaneous
+    validation_fraction, simultaneous, code_cache, code_cache_limit
         As in `DenoisingAutoencoder`.
     """
 
@@ -218,7 +231,7 @@ class ContractiveAutoencoder(DenoisingAutoencoder):
     corruption : corruption, its name, or None, default=None
         As in `DenoisingAutoencoder`, which has one by default.
     emphasis, epochs, batch_size, optimizer, schedule, alpha, l1, clip_value, clip_norm, max_norm, tied, decoder, loss,
-    validation_fraction, simultaneous
+    validation_fraction, simultaneous, code_cache, code_cache_limit
         As in `DenoisingAutoencoder`.
     """
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from layerwise import _core, checks, training
 from layerwise.optimizers import LBFGS, LineSearches, Optimizer
+from layerwise.training import Stats
 
 Array = NDArray[Any]
 Objective = Callable[[Array], tuple[float, Array]]  # parameters -> value, gradient
@@ -275,15 +276,6 @@ def descend(objective: Objective, w: Array, method: Method, searches: int) -> It
 def method_of(optimizer: LineSearches) -> Method:
     """Return the method that settings mean."""
     return LimitedMemory(int(optimizer.memory)) if isinstance(optimizer, LBFGS) else PolakRibiere()
-
-
-@dataclass(frozen=True)
-class Stats:
-    """What some steps did, as the engine's RunStats; `rate` is the length of the last search's step."""
-
-    loss: float
-    finite: bool
-    rate: float
 
 
 class Plan:

@@ -5,16 +5,17 @@ and the codes of the clean inputs are what the next layer learns from.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from layerwise import _core, activations, boltzmann, checks, initializers, line_search, rbm, training
+from layerwise import _core, activations, boltzmann, checks, codes, initializers, line_search, rbm, training
 from layerwise.activations import Activation
 from layerwise.autoencoders import Autoencoder, ContractiveAutoencoder, DenoisingAutoencoder, SparseAutoencoder
 from layerwise.checks import Parameter
-from layerwise.network import Network, start_layer
+from layerwise.network import DenseLayer, Network, start_layer
 from layerwise.rbm import RestrictedBoltzmannMachine
 from layerwise.simultaneous import LayerTraining, in_turn
 from layerwise.skill import measure
@@ -156,19 +157,32 @@ def _stages(
     out_of_time: Callable[[], bool] | None,
     report: Callable[[str], object],
 ) -> Iterator[Stage]:
-    train, apart = training.split(len(X), layer_settings[0].validation_fraction, checks.subkey(seed, 0))
+    first = layer_settings[0]
+    train, apart = training.split(len(X), first.validation_fraction, checks.subkey(seed, 0))
     hidden, held_out = X[train], None if apart is None else X[apart]
     weights, held_out_weights = (None if row_weights is None else row_weights[rows] for rows in (train, apart))
+    data, encoders, begun = hidden, list[DenseLayer](), list[tuple[int, LayerTraining, str, Any]]()
+
+    def codes_of(encoder: DenseLayer, encode: Callable[[Array], Array]) -> Any:
+        """Keep what the next layer learns from: the codes of the clean inputs."""
+        encoders.append(encoder)
+        above = layer_settings[len(encoders)] if len(encoders) < len(sizes) else first
+        n_bytes = len(hidden) * encoder.n_out * hidden.dtype.itemsize
+        kind = codes.choose(first.code_cache, first.code_cache_limit, n_bytes, codes.needs_all_rows(above))
+        if kind != "memory":
+            report(f"layer {len(encoders)}: {n_bytes / 1e6:.0f} MB of codes, cache {kind}")
+        return codes.keep(kind, encode, hidden, encoder.n_out, list(encoders), data)
+
     below: Activation | None = None
     for stage in done:
-        hidden = stage.network().apply(hidden, 0, 1, threads=threads)
-        held_out = None if held_out is None else stage.network().apply(held_out, 0, 1, threads=threads)
+        encode = partial(stage.network().apply, first=0, last=1, threads=threads)
+        hidden = codes_of(stage.encoder, encode)
+        held_out = None if held_out is None else encode(held_out)
         below = stage.encoder.activation
-    begun: list[tuple[int, LayerTraining, str, Any]] = []  # where all layers are trained at the same time
     layers = list(enumerate(zip(sizes, layer_settings, kinds, starts, strict=True)))
     for depth, (size, settings, activation, start) in layers[len(done) :]:
         layer, key = depth + 1, checks.subkey(seed, depth + 1)
-        low, high = float(hidden.min()), float(hidden.max())
+        low, high = codes.extremes(hidden)
         unit = (low >= 0 and high <= 1) if below is None else below.name in activations.IN_UNIT_INTERVAL
         machine = isinstance(settings, RestrictedBoltzmannMachine)
         decoder, loss = rbm.decoder_of(settings) if machine else choose_decoder(settings, unit)
@@ -211,9 +225,7 @@ def _stages(
             validation=None if held_out is None else (held_out, None, held_out_weights),
             out_of_time=out_of_time,
             callbacks=callbacks,
-            plan=rbm.Plan(engine, recipe, settings)
-            if machine
-            else line_search.plan_for(settings.optimizer, engine, recipe),
+            plan=_plan(engine, recipe, settings, hidden),
             measure=boltzmann.monitor(network, engine, settings, hidden, held_out, checks.subkey(key, 3))
             if machine and settings.monitor
             else None,
@@ -221,17 +233,29 @@ def _stages(
         work = LayerTraining(network, engine, recipe, hidden, held_out, history)
         if not machine and settings.simultaneous:
             begun.append((layer, work, loss, settings))
+            encoder = network.layers[0]
         else:
             work.to_the_end()
-            yield _finished(layer, work, loss, settings, weights, report)
+            stage = _finished(layer, work, loss, settings, weights, report)
+            encoder = stage.encoder
+            yield stage
 
         if layer < len(sizes):  # the next layer learns from the codes of the clean inputs
-            hidden = work.encode(hidden, threads)
+            hidden = codes_of(encoder, partial(work.encode, threads=threads))
             held_out = None if held_out is None else work.encode(held_out, threads)
             below = activation
     in_turn([work for _, work, *_ in begun], threads)
     for layer, work, loss, settings in begun:
         yield _finished(layer, work, loss, settings, weights, report)
+
+
+def _plan(engine: Any, recipe: _core.Recipe, settings: Any, X: Any) -> Any:
+    """Return what trains a layer on X."""
+    if isinstance(settings, RestrictedBoltzmannMachine):
+        plan: Any = rbm.Plan(engine, recipe, settings)
+    else:
+        plan = line_search.plan_for(settings.optimizer, engine, recipe)
+    return plan if isinstance(X, np.ndarray) else codes.Plan(plan, recipe)
 
 
 def _finished(

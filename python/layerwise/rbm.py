@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from layerwise import _core, checks, initializers, optimizers, schedules, training
+from layerwise import _core, checks, codes, initializers, optimizers, schedules, training
 from layerwise.activations import Activation
 from layerwise.checks import Parameter
 from layerwise.momentum_schedules import MomentumSwitch
@@ -83,6 +83,8 @@ class RestrictedBoltzmannMachine(Settings):
         of as many held-out ones (a growing gap means overfitting), and the mean pseudo-likelihood of the former if the
         visible units are binary (see `layerwise.boltzmann`). They stand in the epochs' records; row weights do not
         count in them.
+    code_cache, code_cache_limit
+        As in `Autoencoder`.
 
     Examples
     --------
@@ -104,6 +106,8 @@ class RestrictedBoltzmannMachine(Settings):
     sparsity_decay: float | Sequence[float] = 0.9
     validation_fraction: float = 0.0
     monitor: bool | Sequence[bool] = False
+    code_cache: str = "auto"
+    code_cache_limit: float = 1024.0
 
     tied: ClassVar[bool] = True  # both directions share the weights
 
@@ -117,6 +121,7 @@ class RestrictedBoltzmannMachine(Settings):
         layers = [self.replace(**{name: values[i] for name, values in columns.items()}) for i in range(n_layers)]
         for schedule, epochs in zip(columns["schedule"], columns["epochs"], strict=True):
             schedule.check_length(where.child("schedule"), epochs)
+        codes.check(where, self, layers)
         return layers
 
 
@@ -251,11 +256,7 @@ def start(
     """
     rule = START if _is(initializer, "auto") else initializer
     weights = initializers.draw(rule, activation.name, checks.subkey(key, 0), X.shape[1], n_hidden).astype(X.dtype)
-    if row_weights is None:
-        visible = X.mean(axis=0, dtype=np.float64)
-    else:
-        share = row_weights.astype(np.float64)
-        visible = np.einsum("i,ij->j", share / share.sum(), X)
+    visible = codes.column_means(X, row_weights)
     decoder = Activation(decoder_of(settings)[0])
     if settings.visible == "binary":
         p = (len(X) * visible + 0.5) / (len(X) + 1)
@@ -297,9 +298,10 @@ class Plan:
         rates: Array,
         momenta: Array | None = None,
         row_weights: Array | None = None,
+        ids: Array | None = None,
     ) -> _core.RunStats:
-        """Do the steps `first_step` to `first_step` + `steps` - 1."""
-        stats: _core.RunStats = self._plan.run(X, first_step, steps, rates, momenta, row_weights)
+        """Do the steps `first_step` to `first_step` + `steps` - 1; with `ids`, X has their rows alone."""
+        stats: _core.RunStats = self._plan.run(X, first_step, steps, rates, momenta, row_weights, ids)
         return stats
 
     def evaluate(self, X: Array, Y: None = None, row_weights: Array | None = None) -> float:

@@ -77,6 +77,15 @@ class Memory:
     moments: tuple[Array, Array] | None = None
 
 
+@dataclass(frozen=True)
+class Stats:
+    """What some steps did, where the engine's RunStats does not tell: mean loss, and the last step of a line search."""
+
+    loss: float
+    finite: bool = True
+    rate: float = 0.0
+
+
 class TrainingDiverged(ValueError):  # noqa: N818 (named for what happened, like KeyboardInterrupt)
     """The loss or a weight stopped being a finite number.
 
