@@ -75,6 +75,7 @@ void bind_settings(py::module_& m) {
   py::class_<RunStats>(m, "RunStats")
       .def_readonly("loss", &RunStats::loss)
       .def_readonly("rows", &RunStats::rows)
+      .def_readonly("weight", &RunStats::weight)
       .def_readonly("steps", &RunStats::steps)
       .def_readonly("finite", &RunStats::finite)
       .def_readonly("seconds", &RunStats::seconds);

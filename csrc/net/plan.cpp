@@ -280,6 +280,7 @@ RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, co
   }
   stats.interrupted = interrupted_;
   stats.loss = weight_sum > 0 ? loss_sum / weight_sum : 0;
+  stats.weight = weight_sum;
   stats.seconds = now() - start;
   return stats;
 }

@@ -11,6 +11,7 @@ namespace layerwise {
 struct RunStats {
   double loss = 0;  // mean over the rows seen, weighted; without the alpha term
   index_t rows = 0;
+  double weight = 0;  // of those rows
   index_t steps = 0;
   bool finite = true;
   bool interrupted = false;

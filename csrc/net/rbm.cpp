@@ -304,6 +304,7 @@ RunStats RbmPlan<T>::run(const Data<T>& data, index_t first_step, index_t steps,
   }
   stats.interrupted = interrupted_;
   stats.loss = weight_sum > 0 ? loss_sum / weight_sum : 0;
+  stats.weight = weight_sum;
   stats.seconds = Patience::now() - start;
   return stats;
 }

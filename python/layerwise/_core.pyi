@@ -108,6 +108,7 @@ class Recipe:
 class RunStats:
     loss: float  # mean over the rows seen (weighted) of the loss summed over outputs; without the alpha term
     rows: int
+    weight: float  # of those rows
     steps: int  # finished steps; fewer than asked when the loss was not finite
     finite: bool
     seconds: float

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from layerwise import _core, checks, codes, corruption, optimizers, penalties, schedules, training
+from layerwise import _core, checks, codes, corruption, optimizers, penalties, schedules, supervision, training
 from layerwise.checks import Parameter
 from layerwise.corruption import Corruption, Emphasis, Gaussian, Masking
 from layerwise.optimizers import Adam, Optimizer
@@ -46,6 +46,11 @@ class Autoencoder(Settings):
     simultaneous : bool, default=False
         Train all layers at the same time: in each epoch every layer for an epoch, from the lowest up, on the codes that
         the layers below give then, instead of one layer to its end before the next. Stages come when all are trained.
+    supervised_optimizer : optimizer, its name, or None, default=None
+        Not None: the first layer is pretrained partially supervised (Bengio et al. 2007). Its own steps and as many
+        steps on the labelled rows, with this optimizer, take turns of 10; the latter train the layer and an output
+        layer that is dropped at the end. Only where there are labels: in `PretrainedClassifier` and
+        `PretrainedRegressor`. An optimizer with a learning rate, to which `schedule` does not apply.
     code_cache : {"auto", "memory", "float16", "file", "recompute"}, default="auto"
         Where the codes lie that the layers above the first learn from: in memory; in memory as float16, half as large,
         each code rounded by a 2,048th of itself at most (below 6e-5 by 3e-8) and none above 65,504; in a file in the
@@ -72,6 +77,7 @@ class Autoencoder(Settings):
     loss: str | Sequence[str] = "auto"
     validation_fraction: float = 0.0
     simultaneous: bool = False
+    supervised_optimizer: Optimizer | str | None = None
     code_cache: str = "auto"
     code_cache_limit: float = 1024.0
 
@@ -83,6 +89,8 @@ class Autoencoder(Settings):
             name: checks.per_layer(where.child(name), getattr(self, name), n_layers, check)
             for name, check in self._checks().items()
         }
+        supervised = supervision.check_optimizer(where.child("supervised_optimizer"), self.supervised_optimizer)
+        columns["supervised_optimizer"] = [supervised] * n_layers
         layers = [self.replace(**{name: values[i] for name, values in columns.items()}) for i in range(n_layers)]
         for schedule, epochs in zip(columns["schedule"], columns["epochs"], strict=True):
             schedule.check_length(where.child("schedule"), epochs)
@@ -139,7 +147,7 @@ class DenoisingAutoencoder(Autoencoder):
         Weights of the corrupted and the untouched inputs in the training loss: one, or a list with one a layer. Not
         with Gaussian noise, which falls on every input. Validation losses and skill, whose inputs are clean, have none.
     epochs, batch_size, optimizer, schedule, alpha, l1, clip_value, clip_norm, max_norm, tied, decoder, loss,
-    validation_fraction, simultaneous, code_cache, code_cache_limit
+    validation_fraction, simultaneous, supervised_optimizer, code_cache, code_cache_limit
         As in `Autoencoder`.
     """
 
@@ -186,7 +194,7 @@ class SparseAutoencoder(DenoisingAutoencoder):
     corruption : corruption, its name, or None, default=None
         As in `DenoisingAutoencoder`, which has one by default.
     emphasis, epochs, batch_size, optimizer, schedule, alpha, l1, clip_value, clip_norm, max_norm, tied, decoder, loss,
-    validation_fraction, simultaneous, code_cache, code_cache_limit
+    validation_fraction, simultaneous, supervised_optimizer, code_cache, code_cache_limit
         As in `DenoisingAutoencoder`.
     """
 
@@ -231,7 +239,7 @@ class ContractiveAutoencoder(DenoisingAutoencoder):
     corruption : corruption, its name, or None, default=None
         As in `DenoisingAutoencoder`, which has one by default.
     emphasis, epochs, batch_size, optimizer, schedule, alpha, l1, clip_value, clip_norm, max_norm, tied, decoder, loss,
-    validation_fraction, simultaneous, code_cache, code_cache_limit
+    validation_fraction, simultaneous, supervised_optimizer, code_cache, code_cache_limit
         As in `DenoisingAutoencoder`.
     """
 

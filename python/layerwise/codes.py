@@ -214,12 +214,11 @@ class Plan:
             stats = self._plan.run(
                 X[ids], Y, step, count, rates[own], None if momenta is None else momenta[own], weights, ids
             )
-            weight = float(len(ids)) if weights is None else float(weights.sum(dtype=np.float64))
             if not stats.finite:
                 return Stats(float(stats.loss), finite=False)
-            loss_sum, weight_sum = loss_sum + weight * stats.loss, weight_sum + weight
+            loss_sum, weight_sum = loss_sum + stats.weight * stats.loss, weight_sum + stats.weight
             step += count
-        return Stats(loss_sum / weight_sum if weight_sum > 0 else 0.0)
+        return Stats(loss_sum / weight_sum if weight_sum > 0 else 0.0, weight=weight_sum)
 
     def evaluate(self, X: Array, Y: Array | None = None, row_weights: Array | None = None) -> float:
         """Return the loss without noise."""

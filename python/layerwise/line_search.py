@@ -333,7 +333,7 @@ class Plan:
                 return Stats(losses[0], finite=False, rate=rate)
             weight = float(len(batch)) if weights is None else float(weights.sum(dtype=np.float64))
             loss_sum, weight_sum = loss_sum + weight * losses[0], weight_sum + weight
-        return Stats(loss_sum / weight_sum if weight_sum > 0 else 0.0, finite=True, rate=rate)
+        return Stats(loss_sum / weight_sum if weight_sum > 0 else 0.0, rate=rate, weight=weight_sum)
 
     def evaluate(self, X: Array, Y: Array | None = None, row_weights: Array | None = None) -> float:
         """Return the loss without noise and dropout."""

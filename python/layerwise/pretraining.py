@@ -11,7 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from layerwise import _core, activations, boltzmann, checks, codes, initializers, line_search, rbm, training
+from layerwise import (
+    _core,
+    activations,
+    boltzmann,
+    checks,
+    codes,
+    initializers,
+    line_search,
+    rbm,
+    supervision,
+    training,
+)
 from layerwise.activations import Activation
 from layerwise.autoencoders import Autoencoder, ContractiveAutoencoder, DenoisingAutoencoder, SparseAutoencoder
 from layerwise.checks import Parameter
@@ -21,6 +32,7 @@ from layerwise.simultaneous import LayerTraining, in_turn
 from layerwise.skill import measure
 from layerwise.stage import Stage as Stage
 from layerwise.stage import check_done
+from layerwise.supervision import Labels
 from layerwise.training import Callback
 
 Array = NDArray[Any]
@@ -44,6 +56,7 @@ def pretrain(
     activation: Any = "sigmoid",
     initializer: Any = "auto",
     row_weights: Array | None = None,
+    labels: Labels | None = None,
     done: Sequence[Stage] = (),
     seed: int = 0,
     threads: int = 0,
@@ -64,6 +77,8 @@ def pretrain(
     row_weights : array-like of shape (n_rows,), default=None
         Not negative, not all 0. Losses and skill are means weighted so; rows of weight 0 are left out, as if they were
         not there. None: all rows weigh the same.
+    labels : Labels, default=None
+        What a `supervised_optimizer` learns from.
     done : sequence of Stage, default=()
         The lowest layers, if pretrained already: the others are pretrained on them, with the bits of one call for all.
     seed : int, default=0
@@ -111,6 +126,10 @@ def pretrain(
     starts = checks.per_layer(where.child("initializer"), initializer, len(sizes), initializers.resolve)
     weights = checks.row_weights(where.child("row_weights"), row_weights, len(X), X.dtype)
     check_done(done, X, sizes, kinds)
+    supervised = layer_settings[0].supervised_optimizer
+    if supervised is not None and labels is None:
+        own = where.child("pretraining").child("supervised_optimizer")
+        raise own.error("None where there are no labels to learn from", supervised)
     if weights is not None and not weights.all():
         X, weights = X[weights > 0], weights[weights > 0]
     seed = checks.seed_key(seed)
@@ -123,7 +142,7 @@ def pretrain(
             layer.check_activation(where.child("pretraining"), kind.name)
     report = report or (lambda _: None)
     return _stages(
-        X, weights, done, sizes, layer_settings, kinds, starts, seed, threads, callbacks, out_of_time, report
+        X, weights, labels, done, sizes, layer_settings, kinds, starts, seed, threads, callbacks, out_of_time, report
     )
 
 
@@ -146,6 +165,7 @@ def usual_activation(settings: Any, usual: str) -> str:
 def _stages(
     X: Array,
     row_weights: Array | None,
+    labels: Labels | None,
     done: Sequence[Stage],
     sizes: Sequence[int],
     layer_settings: Sequence[Any],  # checked: one settings object a layer, each setting a single value
@@ -225,7 +245,18 @@ def _stages(
             validation=None if held_out is None else (held_out, None, held_out_weights),
             out_of_time=out_of_time,
             callbacks=callbacks,
-            plan=_plan(engine, recipe, settings, hidden),
+            plan=_plan(engine, recipe, settings, hidden)
+            if depth or labels is None or settings.supervised_optimizer is None
+            else supervision.Plan(
+                _plan(engine, recipe, settings, hidden),
+                engine,
+                network,
+                labels,
+                settings.supervised_optimizer,
+                batch_size=settings.batch_size,
+                seed=checks.subkey(key, 4),
+                threads=threads,
+            ),
             measure=boltzmann.monitor(network, engine, settings, hidden, held_out, checks.subkey(key, 3))
             if machine and settings.monitor
             else None,

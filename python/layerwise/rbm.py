@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from layerwise import _core, checks, codes, initializers, optimizers, schedules, training
+from layerwise import _core, checks, codes, initializers, optimizers, schedules, supervision, training
 from layerwise.activations import Activation
 from layerwise.checks import Parameter
 from layerwise.momentum_schedules import MomentumSwitch
@@ -83,7 +83,7 @@ class RestrictedBoltzmannMachine(Settings):
         of as many held-out ones (a growing gap means overfitting), and the mean pseudo-likelihood of the former if the
         visible units are binary (see `layerwise.boltzmann`). They stand in the epochs' records; row weights do not
         count in them.
-    code_cache, code_cache_limit
+    supervised_optimizer, code_cache, code_cache_limit
         As in `Autoencoder`.
 
     Examples
@@ -106,6 +106,7 @@ class RestrictedBoltzmannMachine(Settings):
     sparsity_decay: float | Sequence[float] = 0.9
     validation_fraction: float = 0.0
     monitor: bool | Sequence[bool] = False
+    supervised_optimizer: Optimizer | str | None = None
     code_cache: str = "auto"
     code_cache_limit: float = 1024.0
 
@@ -118,6 +119,8 @@ class RestrictedBoltzmannMachine(Settings):
             name: checks.per_layer(where.child(name), getattr(self, name), n_layers, check)
             for name, check in _CHECKS.items()
         }
+        supervised = supervision.check_optimizer(where.child("supervised_optimizer"), self.supervised_optimizer)
+        columns["supervised_optimizer"] = [supervised] * n_layers
         layers = [self.replace(**{name: values[i] for name, values in columns.items()}) for i in range(n_layers)]
         for schedule, epochs in zip(columns["schedule"], columns["epochs"], strict=True):
             schedule.check_length(where.child("schedule"), epochs)

@@ -31,13 +31,13 @@ from layerwise.pretraining import Pretraining, Stage
 from layerwise.schedules import CONSTANT, Schedule
 from layerwise.settings import Settings
 from layerwise.stage import check_done
+from layerwise.supervision import LOSSES
 from layerwise.training import Callback
 
 Array = NDArray[Any]
 
 ADAM = Adam()
 NAME = "supervised"
-LOSSES = {"softmax": "softmax_cross_entropy", "sigmoid": "sigmoid_cross_entropy", "identity": "squared_error"}
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)

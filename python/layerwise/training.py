@@ -79,11 +79,12 @@ class Memory:
 
 @dataclass(frozen=True)
 class Stats:
-    """What some steps did, where the engine's RunStats does not tell: mean loss, and the last step of a line search."""
+    """What some steps did, as the engine's RunStats; `rate` is the length of a line search's last step."""
 
     loss: float
     finite: bool = True
     rate: float = 0.0
+    weight: float = 0.0
 
 
 class TrainingDiverged(ValueError):  # noqa: N818 (named for what happened, like KeyboardInterrupt)
