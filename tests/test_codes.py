@@ -141,6 +141,30 @@ def test_what_needs_all_rows_is_refused() -> None:
                 StackedAutoencoder((5, 4), pretraining=kind(**{name: value})).fit(X)
 
 
+def test_parts_have_the_bits_of_the_whole() -> None:
+    """The engine's steps on rows that it is given with their positions: noise, dropout, weights, ragged batches."""
+    recipe = _core.Recipe(
+        "squared_error", _core.Optimizer("momentum"), 20, seed=4, noise=_core.Noise("gaussian", 0.2), dropout=[0.3, 0.0]
+    )
+    weights = WEIGHTS.astype(np.float32)
+    rates, found = np.full(34, 0.05), []
+    for parts in ((34,), (17, 17), (3, 14, 10, 7)):  # an epoch has 17 steps, the last of 13 rows
+        engine = _core.Network_float32([_core.Layer(20, 40, "tanh"), _core.Layer(40, 20, "identity", tied_to=0)])
+        engine.set_weights(0, np.random.default_rng(1).normal(0, 0.1, (20, 40)).astype(np.float32))
+        plan, step = _core.Plan_float32(engine, recipe), 0
+        for count in parts:
+            if count == 34:
+                plan.run(X, None, 0, 34, rates, None, weights)
+            else:
+                epoch, place = divmod(step, 17)
+                ids = _core.random_permutation(4, 0, len(X), epoch)[20 * place : 20 * (place + count)]
+                plan.run(X[ids], None, step, count, rates[:count], None, weights[ids], ids)
+            step += count
+        found.append(engine.parameters())
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+
+
 def test_the_engine_refuses_parts_that_do_not_fit() -> None:
     engine = _core.Network_float32([_core.Layer(20, 4, "tanh"), _core.Layer(4, 20, "identity", tied_to=0)])
     rates, ids = np.full(2, 0.1), np.arange(20)

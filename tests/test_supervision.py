@@ -60,7 +60,9 @@ def test_the_codes_hold_what_the_labels_say() -> None:
 
 def test_turns_are_steps_of_each_in_turn() -> None:
     """The engine's two plans, by hand: 10 steps of the autoencoder, 10 on labels, with the encoder handed over."""
-    network = _start(30, 4, Activation("tanh"), "identity", True, "glorot_uniform", 7, np.dtype("float32"))
+    network = _start(
+        30, 4, Activation("prelu", 0.25, "unit"), "identity", True, "glorot_uniform", 7, np.dtype("float32")
+    )
     labels = Labels(X[:60], np.eye(2, dtype=np.float32)[hint[:60]], "softmax", None)
     recipe = _core.Recipe("squared_error", _core.Optimizer("sgd"), 20, seed=1)
     rates = np.linspace(0.1, 0.05, 20)
@@ -79,10 +81,12 @@ def test_turns_are_steps_of_each_in_turn() -> None:
         losses.append(other._plan.run(X, None, first, 10, rates[first : first + 10]).loss)
         other._pupil.set_weights(0, by_hand.weights(0))
         other._pupil.set_bias(0, by_hand.bias(0))
+        other._pupil.set_parameter(0, by_hand.parameter(0))
         before = by_hand.weights(0)
         other._teacher.run(labels.X, labels.Y, first, 10, np.full(10, 0.2))
         by_hand.set_weights(0, other._pupil.weights(0))
         by_hand.set_bias(0, other._pupil.bias(0))
+        by_hand.set_parameter(0, other._pupil.parameter(0))
         assert not np.array_equal(before, by_hand.weights(0))
     np.testing.assert_array_equal(engine.parameters(), by_hand.parameters())
     assert stats.loss == pytest.approx(np.mean(losses), rel=1e-12)
