@@ -9,7 +9,8 @@ image (in [0, 1]), averaged over the 10,000 test images. The rows of the table:
   and cross-entropy, trained by Adam without hidden layers.
 - machines: four Boltzmann machines by the rules of the paper's code (weights from N(0, 0.1^2), CD-1, batches of 100,
   rate 0.1, 0.001 for the linear code, momentum 0.5 and then 0.9, weight cost 0.0002), unrolled, untied, fine-tuned.
-- none: the same network from the same random start, fine-tuned in the same way: no more than the mean image.
+- none: the same network from the same random start, fine-tuned in the same way. The paper's never got beyond the mean
+  image by conjugate gradients; how far it comes depends on the optimiser, so that ``--optimizer`` belongs to the row.
 - modern: sparse random start (Martens 2010) and Nesterov's momentum rising to 0.99 (Sutskever et al. 2013), no
   pretraining; as many epochs as the pretraining of a layer and the fine-tuning have together.
 

@@ -77,7 +77,7 @@ def pretrain(
     row_weights : array-like of shape (n_rows,), default=None
         Not negative, not all 0. Losses and skill are means weighted so; rows of weight 0 are left out, as if they were
         not there. None: all rows weigh the same.
-    labels : Labels, default=None
+    labels : layerwise.supervision.Labels, default=None
         What a `supervised_optimizer` learns from.
     done : sequence of Stage, default=()
         The lowest layers, if pretrained already: the others are pretrained on them, with the bits of one call for all.

@@ -49,7 +49,7 @@ class SupervisedPretraining(Settings):
     epochs : int, default=15
         0 leaves a layer at its random start.
     batch_size : int or "auto", default="auto"
-        "auto": labelled rows / 32, but at least 10 and at most 100.
+        As in `FineTuning`, of the labelled rows.
     optimizer, schedule : settings or their names, default=Adam() and ConstantRate()
         As in `FineTuning`.
     alpha : float >= 0, default=0.0
