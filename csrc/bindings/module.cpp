@@ -81,10 +81,14 @@ void bind_settings(py::module_& m) {
            py::arg("loss"), py::arg("optimizer"), py::arg("batch_size"), py::arg("seed") = 0, py::arg("alpha") = 0.0,
            py::arg("noise") = NoiseSpec{}, py::arg("dropout") = std::vector<double>{}, py::arg("frozen") = std::vector<bool>{},
            py::arg("rate_scale") = std::vector<double>{}, py::arg("shuffle") = true, py::arg("missing_targets") = false,
-           py::arg("threads") = 0, py::arg("penalties") = PenaltySpec{}, py::arg("bfloat16") = false);
+           py::arg("threads") = 0, py::arg("penalties") = PenaltySpec{}, py::arg("bfloat16") = false)
+      .def_readonly("batch_size", &Recipe::batch_size)
+      .def_readonly("seed", &Recipe::seed)
+      .def_readonly("shuffle", &Recipe::shuffle);
   py::class_<RunStats>(m, "RunStats")
       .def_readonly("loss", &RunStats::loss)
       .def_readonly("rows", &RunStats::rows)
+      .def_readonly("weight", &RunStats::weight)
       .def_readonly("steps", &RunStats::steps)
       .def_readonly("finite", &RunStats::finite)
       .def_readonly("seconds", &RunStats::seconds);
@@ -125,13 +129,14 @@ PYBIND11_MODULE(_core, m) {
       py::arg("seed"), py::arg("stream"), py::arg("n"));
   m.def(
       "random_permutation",
-      [](std::uint64_t seed, std::uint32_t stream, index_t n) {
-        return numbers<index_t>(seed, stream, n, [](std::uint64_t s, std::uint32_t step, std::uint32_t words, index_t* out, index_t count) {
-          for (index_t i = 0; i < count; ++i) out[i] = i;
-          random_shuffle(s, step, words, out, count);
-        });
+      [](std::uint64_t seed, std::uint32_t stream, index_t n, std::uint32_t step) {
+        require(n >= 0, "n must not be negative");
+        Array<index_t> out = empty<index_t>({n});
+        for (index_t i = 0; i < n; ++i) out.mutable_data()[i] = i;
+        random_shuffle(seed, step, stream, out.mutable_data(), n);
+        return out;
       },
-      py::arg("seed"), py::arg("stream"), py::arg("n"));
+      py::arg("seed"), py::arg("stream"), py::arg("n"), py::arg("step") = 0);
   bind_settings(m);
   bind_networks(m);
   bind_rbm(m);

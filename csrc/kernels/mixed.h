@@ -44,7 +44,7 @@ inline void softmax_of_group(T* a, index_t step, const ColumnGroup& group) {
     sum.chain[k] += valid ? e : Vec<T>{};
     store_valid(place, e, valid);
   });
-  const T total = static_cast<T>(sum.total());
+  const T total = static_cast<T>(sum.total(group.end));
   each_of_group<T>(group, [&](index_t panel, index_t k, IntVec<T> valid) {
     T* place = a + panel * step + k * kLanes<T>;
     store_valid(place, load(static_cast<const T*>(place)) / total, valid);
@@ -105,12 +105,12 @@ inline void category_of_group(MixedRow<T>& row, const ColumnGroup& group) {
     exponentials.chain[k] += valid ? exp_of_difference<T>(row.logit(panel, k), top) : Vec<T>{};
     targets.chain[k] += valid ? row.target(panel, k) * row.weight(panel, k) : Vec<T>{};
   });
-  const T target_sum = static_cast<T>(targets.total());
+  const T target_sum = static_cast<T>(targets.total(group.end));
   if (row.masked && target_sum != target_sum) {
     each_of_group<T>(group, [&](index_t panel, index_t k, IntVec<T> valid) { row.write(panel, k, Vec<T>{}, valid); });
     return;
   }
-  const T sum = static_cast<T>(exponentials.total());
+  const T sum = static_cast<T>(exponentials.total(group.end));
   const Vec<T> log_sum = log<T>(set(sum));
   const Vec<T> share = set(target_sum / sum);
   each_of_group<T>(group, [&](index_t panel, index_t k, IntVec<T> valid) {
@@ -121,7 +121,7 @@ inline void category_of_group(MixedRow<T>& row, const ColumnGroup& group) {
 }
 
 template <class T>
-void mixed_loss(const T* z, index_t z_step, const T* t, index_t t_step, T* delta, index_t delta_step, index_t rows, index_t,
+void mixed_loss(const T* z, index_t z_step, const T* t, index_t t_step, T* delta, index_t delta_step, index_t rows, index_t cols,
                 const T* row_scale, double* row_loss, bool masked, const T* weights, index_t weights_step, const ColumnGroup* groups,
                 index_t n_groups) {
   for (index_t r = 0; r < rows; ++r) {
@@ -142,7 +142,7 @@ void mixed_loss(const T* z, index_t z_step, const T* t, index_t t_step, T* delta
           break;
       }
     }
-    row_loss[r] += row.loss.total();
+    row_loss[r] += row.loss.total(cols);
   }
 }
 

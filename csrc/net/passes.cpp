@@ -40,7 +40,7 @@ void drop_out(const Batch<T>& batch, int l, index_t panel, index_t row, index_t 
   const auto threshold = static_cast<std::uint64_t>(rate * 4294967296.0);
   const T keep = static_cast<T>(1 / (1 - rate));
   for (index_t r = row; r < row_end; ++r) {
-    const auto group = static_cast<std::uint64_t>(batch.id(r) * panels(batch.network.layer(l).n_out) + panel);
+    const auto group = static_cast<std::uint64_t>(batch.random_id(r) * panels(batch.network.layer(l).n_out) + panel);
     const RandomPlace place{batch.recipe->seed, group, batch.step, kDropoutStream + static_cast<std::uint32_t>(l)};
     batch.k.dropout(room.scale.at(panel, r), place, threshold, keep);
   }
@@ -101,7 +101,8 @@ void gather(Team& team, const Batch<T>& batch, const Data<T>& data) {
         copy_row(data.x + id * n_in, n_in, room.target, r);
       }
     }
-    if (batch.corruption != nullptr) batch.corruption->apply(batch.k, room.input, r, room.cell_weights, data, id, batch.step);
+    if (batch.corruption != nullptr)
+      batch.corruption->apply(batch.k, room.input, r, room.cell_weights, data, batch.random_id(r), batch.step);
   }
 }
 

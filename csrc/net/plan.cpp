@@ -120,6 +120,14 @@ void check_rates(const Rates& rates, index_t steps) {
 }
 
 template <class T>
+void check_part(const Data<T>& data, const Recipe& recipe, index_t steps) {
+  if (data.ids == nullptr) return;
+  require(steps > 0 && (data.rows + recipe.batch_size - 1) / recipe.batch_size == steps, "with ids, X must have the rows of the steps");
+  require(std::all_of(data.ids, data.ids + data.rows, [](index_t id) { return id >= 0; }), "ids must not be negative");
+  require(recipe.noise.kind != NoiseKind::swap, "swap noise needs the whole data, not the rows of some steps");
+}
+
+template <class T>
 Plan<T>::Plan(Network<T>& network, const Recipe& recipe)
     : network_(network),
       recipe_((check(network, recipe), recipe)),
@@ -140,6 +148,7 @@ Batch<T> Plan<T>::batch_of(const Data<T>& data) {
   batch.train = true;
   batch.corruption = corruption_.any() ? &corruption_ : nullptr;
   batch.input_is_target = data.y == nullptr && batch.corruption == nullptr;
+  batch.whole = data.ids;
   return batch;
 }
 
@@ -149,7 +158,7 @@ void Plan<T>::shuffle(index_t rows, index_t epoch) {
   if (shuffled_epoch_ == epoch) return;
   std::iota(order_.begin(), order_.end(), index_t{0});
   shuffled_epoch_ = epoch;
-  if (!recipe_.shuffle) return;
+  if (!recipe_.shuffle || epoch == kPart) return;
   random_shuffle(recipe_.seed, static_cast<std::uint32_t>(epoch), kShuffleStream, order_.data(), rows);
 }
 
@@ -240,6 +249,7 @@ void Plan<T>::complete(Team& team, const Batch<T>& batch, const Update<T>* updat
 template <class T>
 RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, const Rates& rates, const Poll& poll) {
   check_rates<T>(rates, steps);
+  check_part(data, recipe_, steps);
   const double start = now();
   const index_t batch_size = std::min(recipe_.batch_size, data.rows), steps_per_epoch = (data.rows + batch_size - 1) / batch_size;
   if (static_cast<index_t>(order_.size()) != data.rows) {
@@ -259,10 +269,10 @@ RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, co
     parallel(pace_.threads(), [&](Team& team) {
       Batch<T> batch = batch_of(data);
       for (index_t s = done; s < stretch_end && !stop; ++s) {
-        const index_t step = first_step + s, place = step % steps_per_epoch;
+        const index_t step = first_step + s, place = data.ids != nullptr ? s : step % steps_per_epoch;
         const index_t begin = place * batch_size, end = std::min(data.rows, begin + batch_size);
         if (place == 0 || s == done) {
-          if (team.leads()) shuffle(data.rows, step / steps_per_epoch);
+          if (team.leads()) shuffle(data.rows, data.ids != nullptr ? kPart : step / steps_per_epoch);
           team.barrier();
         }
         batch.ids = order_.data();
@@ -285,6 +295,7 @@ RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, co
   }
   stats.interrupted = interrupted_;
   stats.loss = weight_sum > 0 ? loss_sum / weight_sum : 0;
+  stats.weight = weight_sum;
   stats.seconds = now() - start;
   return stats;
 }
@@ -320,7 +331,8 @@ double Plan<T>::gradient(const Data<T>& data, std::uint32_t step, T* flat, const
     }
   }
   network_.flatten(gradient_.data(), flat);
-  return (total > 0 ? sum / total : 0) + 0.5 * recipe_.alpha * penalty + penalty_;
+  loss_ = total > 0 ? sum / total : 0;
+  return loss_ + 0.5 * recipe_.alpha * penalty + penalty_;
 }
 
 template <class T>
@@ -387,6 +399,7 @@ double evaluate(const Network<T>& network, const Recipe& recipe, const Data<T>& 
 #define LAYERWISE_INSTANTIATE(T)                                                         \
   template void check_steps<T>(const Recipe&);                                           \
   template void check_rates<T>(const Rates&, index_t);                                   \
+  template void check_part<T>(const Data<T>&, const Recipe&, index_t);                   \
   template class Plan<T>;                                                                \
   template void apply<T>(const Network<T>&, const T*, index_t, int, int, bool, int, T*); \
   template double evaluate<T>(const Network<T>&, const Recipe&, const Data<T>&);

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     )
     from layerwise.initializers import Normal, Sparse
     from layerwise.momentum_schedules import MomentumRamp, MomentumSwitch
-    from layerwise.optimizers import SGD, Adagrad, Adam, AdamW, Momentum, Nesterov, RMSProp
+    from layerwise.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, ConjugateGradient, Momentum, Nesterov, RMSProp
     from layerwise.persistence import FormatError
     from layerwise.pretraining import Stage, pretrain
     from layerwise.rbm import RestrictedBoltzmannMachine
@@ -95,7 +95,7 @@ _HOMES = {
     ),
     "initializers": ("Normal", "Sparse"),
     "momentum_schedules": ("MomentumRamp", "MomentumSwitch"),
-    "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Momentum", "Nesterov", "RMSProp"),
+    "optimizers": ("LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "ConjugateGradient", "Momentum", "Nesterov", "RMSProp"),
     "persistence": ("FormatError",),
     "pretraining": ("Stage", "pretrain"),
     "rbm": ("RestrictedBoltzmannMachine",),
@@ -117,6 +117,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "ELU",
     "GELU",
+    "LBFGS",
     "SGD",
     "Adagrad",
     "Adam",
@@ -126,6 +127,7 @@ __all__ = [
     "BestModel",
     "ColumnGroups",
     "Comparison",
+    "ConjugateGradient",
     "ConstantRate",
     "ContractiveAutoencoder",
     "CosineDecay",

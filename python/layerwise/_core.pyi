@@ -24,7 +24,7 @@ def default_threads() -> int: ...  # cores allowed by affinity, cgroup quota and
 def random_words(seed: int, stream: int, n: int) -> NDArray[np.uint32]: ...  # Philox4x32-10 words of one stream
 def random_uniform(seed: int, stream: int, n: int) -> NDArray[np.float64]: ...  # in [0, 1), 53 bits
 def random_normal(seed: int, stream: int, n: int) -> NDArray[np.float64]: ...
-def random_permutation(seed: int, stream: int, n: int) -> NDArray[np.int64]: ...
+def random_permutation(seed: int, stream: int, n: int, step: int = 0) -> NDArray[np.int64]: ...
 
 class Layer:
     def __init__(
@@ -105,10 +105,14 @@ class Recipe:
         penalties: Penalties = ...,
         bfloat16: bool = False,  # products of batches of two rows and more; needs has_bfloat16() and a float32 network
     ) -> None: ...
+    batch_size: int
+    seed: int
+    shuffle: bool
 
 class RunStats:
     loss: float  # mean over the rows seen (weighted) of the loss summed over outputs; without the alpha term
     rows: int
+    weight: float  # of those rows
     steps: int  # finished steps; fewer than asked when the loss was not finite
     finite: bool
     seconds: float
@@ -145,6 +149,7 @@ class Plan(Generic[Float]):  # Plan_float32, Plan_float64
         rates: NDArray[np.float64],
         momenta: NDArray[np.float64] | None = None,
         row_weights: NDArray[Float] | None = None,
+        ids: NDArray[np.int64] | None = None,  # X has the rows of these steps, one after the other: their positions
     ) -> RunStats: ...
     # Loss without noise, dropout or alpha.
     def evaluate(self, X: NDArray[Float], Y: NDArray[Float] | None, row_weights: NDArray[Float] | None = None) -> float: ...
@@ -152,6 +157,7 @@ class Plan(Generic[Float]):  # Plan_float32, Plan_float64
     def gradient(
         self, X: NDArray[Float], Y: NDArray[Float] | None, row_weights: NDArray[Float] | None = None, step: int = 0
     ) -> tuple[float, NDArray[Float]]: ...
+    loss: float  # of the rows that `gradient` saw last, without any penalty
     def moments(self) -> tuple[NDArray[Float], NDArray[Float]]: ...  # flat, zeros where the optimiser has none
     def set_moments(self, first: NDArray[Float], second: NDArray[Float]) -> None: ...
 
@@ -184,6 +190,7 @@ class RbmPlan(Generic[Float]):  # RbmPlan_float32, RbmPlan_float64
         rates: NDArray[np.float64],
         momenta: NDArray[np.float64] | None = None,
         row_weights: NDArray[Float] | None = None,
+        ids: NDArray[np.int64] | None = None,  # X has the rows of these steps, one after the other: their positions
     ) -> RunStats: ...
 
 RbmPlan_float32: type[RbmPlan[np.float32]]

@@ -17,6 +17,7 @@ from layerwise import (
 
 _SETTINGS: list[Any] = [
     *optimizers.BY_NAME.values(),
+    *optimizers.SEARCHING.values(),
     *schedules.BY_NAME.values(),
     *momentum_schedules.MOMENTUM_SCHEDULES,
     *corruption.BY_NAME.values(),
