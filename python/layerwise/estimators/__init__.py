@@ -1,11 +1,11 @@
 """The scikit-learn estimators."""
 
+from layerwise import tabular_files
 from layerwise.estimators.anomaly import AnomalyDetector
 from layerwise.estimators.autoencoder import StackedAutoencoder
 from layerwise.estimators.classifier import PretrainedClassifier
 from layerwise.estimators.regressor import PretrainedRegressor
 from layerwise.estimators.splits import LabeledSplit
-from layerwise import tabular_files
 from layerwise.persistence import load, register_pipeline
 from layerwise.persistence.schema import register
 from layerwise.tabular import TabularPipeline
