@@ -121,7 +121,7 @@ def test_failures_take_one_line_and_code_1(capsys, tmp_path, monkeypatch, words,
         ["demo", "--hidden", "10,0"],
         ["demo", "--corruption", "1.5"],
         ["demo", "--corruption", "much"],
-        ["info", "more"],
+        ["info", "a file", "more"],
     ],
 )
 def test_wrong_words_end_with_code_2(capsys, words):

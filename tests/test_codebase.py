@@ -192,9 +192,10 @@ FLOORS = [
     {"tabular"},
     {"tabular_files"},
     {"estimators"},
-    {"datasets", "measurements", "paired", "plots"},
+    {"datasets", "measurements", "paired", "plots", "terminal"},
     {"comparison", "health", "rivals"},
     {"demo"},
+    {"commands"},
     {"cli"},
     {"__init__", "__main__"},
 ]
