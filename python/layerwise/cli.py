@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from layerwise.commands import compare, demonstrate, info, predict, train
+from layerwise.commands import compare, demonstrate, info, options, predict, train
 
 EXAMPLES = """\
 examples:
@@ -38,13 +38,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         The exit code.
     """
-    options = _parser().parse_args(argv)
+    given = _parser().parse_args(argv)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.showwarning = _warn
             _show_own_warnings()
-            return int(options.command(options))
+            return int(given.command(given))
     except KeyboardInterrupt as stopped:
         _complain(str(stopped) or "interrupted")
         return 130
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (ValueError, TypeError, OSError, MemoryError, ImportError) as error:
-        _complain(str(error) or type(error).__name__)
+        _complain(options.in_flags(str(error)) or type(error).__name__)
         return 1
 
 

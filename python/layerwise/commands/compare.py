@@ -16,20 +16,14 @@ logistic regression, gradient boosting and, where labels are missing, self-train
 table and a sentence that says whether pretraining helped here. Nothing sees a test row in training."""
 
 EXAMPLES = """\
-examples:
-  layerwise compare people.csv --target income --labels 500
-  layerwise compare people.csv --target income --labels 500 --scoring roc_auc --layers 200,100 --json found.json"""
+people.csv --target income --labels 500
+people.csv --target income --labels 500 --scoring roc_auc --layers 200,100 --json found.json"""
 
 
 def add(commands: Any) -> None:
     """Add the command to the parser."""
-    parser = commands.add_parser(
-        "compare",
-        help="whether pretraining helps on a table, beside other methods",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    brief = "whether pretraining helps on a table, beside other methods"
+    parser = words.command(commands, "compare", "FILE --target COL [options]", brief, DESCRIPTION, EXAMPLES)
     options.add_data(parser, target="what to predict: a column; of an .npy file its number, of .npz an array")
     options.add_columns(parser)
     options.add_network(parser, pretraining=tuple(kind for kind in options.PRETRAINING if kind != "none"))
@@ -39,7 +33,7 @@ def add(commands: Any) -> None:
     run.add_argument("--test", type=words.fraction, default=0.25, metavar="SHARE", help="of the labelled rows (0.25)")
     run.add_argument("--scoring", metavar="NAME", help="a scorer of scikit-learn's (accuracy; r2 for numbers)")
     run.add_argument("--json", type=Path, metavar="FILE", help="also write everything found to this file")
-    parser.set_defaults(command=run_compare, parser=parser)
+    parser.set_defaults(command=run_compare)
 
 
 def run_compare(given: argparse.Namespace) -> int:

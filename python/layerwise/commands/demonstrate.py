@@ -24,11 +24,8 @@ scikit-learn's small digits."""
 
 def add(commands: Any) -> None:
     """Add the command to the parser."""
-    shown = commands.add_parser(
-        "demo",
-        help="pretraining against a random start, with few labels",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    shown = words.command(
+        commands, "demo", "[options]", "pretraining against a random start, with few labels", DESCRIPTION
     )
     whole = words.number(1)
     shown.add_argument("--data", metavar="PATH", help="folder with MNIST's IDX files (gzip-compressed or not)")

@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from layerwise import _core
-from layerwise.commands import targets
+from layerwise.commands import targets, words
 
 
 def add(commands: Any) -> None:
     """Add the command to the parser."""
-    parser = commands.add_parser(
+    parser = words.command(
+        commands,
         "info",
-        help="version, instruction set, threads; or what a model file holds",
-        description="Tell about this installation or, with MODEL, what that file holds.",
+        "[MODEL]",
+        "version, instruction set, threads; or what a model file holds",
+        "Tell about this installation or, with MODEL, what that file holds.",
     )
     parser.add_argument("model", type=Path, nargs="?", metavar="MODEL", help="a model file")
     parser.set_defaults(command=run_info)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,18 @@ NOISES = {"masking": "rate", "gaussian": "scale", "salt_and_pepper": "rate", "sw
 SCALES = ("rank_gauss", "range", "standard")
 
 
-def add_data(parser: argparse.ArgumentParser, *, target: str) -> None:
+def add_data(parser: argparse.ArgumentParser, *, target: str, unlabeled: bool = True) -> None:
     """Add the words that say where the rows are."""
     parser.add_argument("file", type=Path, metavar="FILE", help="CSV or TSV with a header, Parquet, .npy or .npz")
     data = parser.add_argument_group("data")
     data.add_argument("--target", metavar="COL", help=target)
     data.add_argument("--features", metavar="NAME", help="of an .npz file: the array with the columns (X)")
-    data.add_argument(
-        "--unlabeled",
-        metavar="VALUE",
-        help="this value of the target means that the label is unknown, as an empty cell does",
-    )
+    if unlabeled:
+        data.add_argument(
+            "--unlabeled",
+            metavar="VALUE",
+            help="this value of the target means that the label is unknown, as an empty cell does",
+        )
 
 
 def add_columns(parser: argparse.ArgumentParser) -> None:
@@ -75,6 +77,28 @@ def add_network(parser: argparse.ArgumentParser, *, pretraining: tuple[str, ...]
         "--early-stopping", action="store_true", help="end fine-tuning when a tenth of the labelled rows says so"
     )
     network.add_argument("--threads", type=words.number(1), metavar="N", help="the result does not depend on it")
+
+
+# What the package calls the settings that a flag sets.
+FLAGS = {
+    "activation": "--activation",
+    "pretraining__corruption__rate": "--noise",
+    "pretraining__corruption__scale": "--noise",
+    "labels": "--labels",
+    "scoring": "--scoring",
+    "test_size": "--test",
+    "seeds": "--seeds",
+    "layer": "--layer",
+}
+
+
+def in_flags(message: str) -> str:
+    """Return the message of a refused parameter with the name of the flag that set it."""
+
+    def flag(found: re.Match[str]) -> str:
+        return FLAGS.get(found[1], found[0])
+
+    return re.sub(r"The '(\w+)' parameter of \w+", flag, message)
 
 
 def check(given: argparse.Namespace) -> None:

@@ -19,45 +19,57 @@ from layerwise.commands.files import check_writable, write
 Array = NDArray[Any]
 
 PREDICT_EXAMPLES = """\
-examples:
-  layerwise predict people.layerwise new.csv
-  layerwise predict people.layerwise new.csv --probabilities -o predicted.csv
-  layerwise predict people.layerwise test.csv --target income -o predicted.npy   # also says how many are right"""
+people.layerwise new.csv
+people.layerwise new.csv --probabilities -o predicted.csv
+people.layerwise test.csv --target income -o predicted.npy"""
 
 TRANSFORM_EXAMPLES = """\
-examples:
-  layerwise transform people.layerwise new.csv -o codes.csv
-  layerwise transform people.layerwise new.csv --layer 1 -o codes.npy"""
+people.layerwise new.csv -o codes.csv
+people.layerwise new.csv --layer 1 -o codes.npy"""
 
 
 def add(commands: Any) -> None:
     """Add both commands to the parser."""
-    parser = _parser(
+    parser = words.command(
         commands,
         "predict",
+        "MODEL FILE [options]",
         "predictions of a model, as CSV or .npy",
         "Write a prediction for each row, in the order of the file. Columns are found by name; others are ignored.",
         PREDICT_EXAMPLES,
     )
+    _add_files(parser, "the target's column, if FILE has it: how well it is predicted is said on standard error", True)
     parser.add_argument(
         "--probabilities", action="store_true", help="of a classifier: also a column for each class (.npy: only these)"
     )
-    parser.set_defaults(command=run_predict, parser=parser)
-    parser = _parser(
+    parser.set_defaults(command=run_predict)
+    parser = words.command(
         commands,
         "transform",
+        "MODEL FILE [options]",
         "codes of a hidden layer, as CSV or .npy",
         "Write what a hidden layer makes of each row, in the order of the file.",
         TRANSFORM_EXAMPLES,
     )
+    _add_files(parser, "the target's column, if FILE has it: it is left out", False)
     parser.add_argument(
         "--layer", type=words.number(0), metavar="L", help="1 is the lowest, 0 the network's input (the last one)"
     )
-    parser.set_defaults(command=run_transform, parser=parser)
+    parser.set_defaults(command=run_transform)
+
+
+def _add_files(parser: argparse.ArgumentParser, target: str, unlabeled: bool) -> None:
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a model file")
+    options.add_data(parser, target=target, unlabeled=unlabeled)
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="OUT", help=".csv or .npy file (otherwise CSV on standard output)"
+    )
 
 
 def run_predict(given: argparse.Namespace) -> int:
     """Write predictions."""
+    if given.unlabeled is not None and given.target is None:
+        given.parser.error("--unlabeled needs a --target")
     model, X, y = _ready(given)
     final = _final(model)
     if not hasattr(final, "predict"):
@@ -87,22 +99,6 @@ def run_transform(given: argparse.Namespace) -> int:
     header = [f"unit{number}" for number in range(1, codes.shape[1] + 1)]
     _deliver(given, codes, header, ([str(value) for value in row] for row in codes))
     return 0
-
-
-def _parser(commands: Any, name: str, brief: str, description: str, examples: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=brief,
-        description=description,
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a model file")
-    options.add_data(parser, target="the target's column, if FILE has it: it is left out, and predictions are scored")
-    parser.add_argument(
-        "-o", "--output", type=Path, metavar="OUT", help=".csv or .npy file (otherwise CSV on standard output)"
-    )
-    return parser
 
 
 def _ready(given: argparse.Namespace) -> tuple[Any, Any, Any]:

@@ -53,7 +53,12 @@ def read(path: Path, as_text: Collection[str] = ()) -> Any:
     except Exception as error:  # what pandas and NumPy raise for damaged files is of many kinds
         if str(error).startswith(str(path)):
             raise
-        raise ValueError(f"cannot read {path}: {error}") from error
+        why = str(error)
+        if isinstance(error, UnicodeDecodeError):
+            why = "it is not UTF-8 text"
+        elif "allow_pickle" in why:
+            why = "it is not a NumPy file, or holds Python objects, which are not read"
+        raise ValueError(f"cannot read {path}: {why}") from error
     raise ValueError(f"cannot tell what {path} is: its name must end in {FORMATS}")
 
 

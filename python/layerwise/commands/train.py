@@ -25,22 +25,22 @@ in the model file, which can be read without running code of it. A part of the l
 at the end. Each epoch is written to a file of JSON lines."""
 
 EXAMPLES = """\
-examples:
-  layerwise train people.csv --target income
-  layerwise train people.csv --target income --drop id --layers 200,100 --noise 0.3 --epochs 30
-  layerwise train sensors.parquet --target quality --task regression --early-stopping
-  layerwise train digits.npz --target y --labels 200 --pretraining rbm
-  layerwise train readings.csv --layers 50,5 -o codes.layerwise"""
+people.csv --target income
+people.csv --target income --drop id --layers 200,100 --noise 0.3 --epochs 30
+sensors.parquet --target quality --task regression --early-stopping
+digits.npz --target y --labels 200 --pretraining rbm
+readings.csv --layers 50,5 -o codes.layerwise"""
 
 
 def add(commands: Any) -> None:
     """Add the command to the parser."""
-    parser = commands.add_parser(
+    parser = words.command(
+        commands,
         "train",
-        help="pretrain and fine-tune a network on a table, and save it",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "FILE [--target COL] [options]",
+        "pretrain and fine-tune a network on a table, and save it",
+        DESCRIPTION,
+        EXAMPLES,
     )
     options.add_data(
         parser,
@@ -59,9 +59,11 @@ def add(commands: Any) -> None:
         metavar="SHARE",
         help="of the labelled rows, kept apart for a test (0.2; 0: none)",
     )
-    run.add_argument("--seed", type=words.number(0), default=0, metavar="N", help="the same gives the same model (0)")
+    run.add_argument(
+        "--seed", type=words.number(0, 2**32 - 1), default=0, metavar="N", help="the same gives the same model (0)"
+    )
     run.add_argument("--max-seconds", type=words.positive, metavar="S", help="end training after so long")
-    parser.set_defaults(command=run_train, parser=parser)
+    parser.set_defaults(command=run_train)
 
 
 def run_train(given: argparse.Namespace) -> int:
@@ -73,6 +75,8 @@ def run_train(given: argparse.Namespace) -> int:
         check_writable(file)
         if file.resolve() == given.file.resolve():
             raise ValueError(f"{file} is the table itself: choose another name with --output or --history")
+    if model_file.resolve() == history.resolve():
+        raise ValueError(f"{history} cannot hold both the model and the epochs: choose another name with --history")
 
     X, y = tables.split(given.file, tables.read(given.file), given.target, given.features)
     X = options.chosen_columns(given, X)
@@ -103,6 +107,7 @@ def run_train(given: argparse.Namespace) -> int:
     except KeyboardInterrupt as stopped:
         _clear(progress)
         if not hasattr(network, "network_"):
+            stopped.args = ("interrupted before fine-tuning: no model is written",)
             raise
         model.save(model_file)
         stopped.args = (f"interrupted; {model_file} holds the model as it was in fine-tuning",)
@@ -158,11 +163,18 @@ def _divide(given: argparse.Namespace, n_rows: int, target: Target | None) -> tu
     from sklearn.model_selection import train_test_split
 
     known = np.flatnonzero(target.known)
+    groups = [str(label) for label in target.values[known]] if target.is_classes else None
+    if groups is not None:
+        classes, counts = np.unique(groups, return_counts=True)
+        if counts.min() < 2:
+            rare = classes[counts.argmin()]
+            raise ValueError(f"class {rare!r} has one labelled row: no test row can be kept apart; use --test 0")
     try:
-        groups = [str(label) for label in target.values[known]] if target.is_classes else None
         _, test = train_test_split(known, test_size=share, stratify=groups, random_state=given.seed)
-    except ValueError as error:
-        raise ValueError(f"no test rows can be kept apart ({error}) Use --test 0 for none.") from None
+    except ValueError:
+        raise ValueError(
+            f"--test {share:g} of {len(known)} labelled rows are too few to test on; use --test 0"
+        ) from None
     return np.setdiff1d(np.arange(n_rows), test), np.sort(test)
 
 
