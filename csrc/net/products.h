@@ -1,6 +1,8 @@
 // Products of panels, and how a team divides them.
 #pragma once
 
+#include <algorithm>
+
 #include "net/passes.h"
 
 namespace layerwise {
@@ -17,6 +19,13 @@ void share_pieces(Team& team, index_t tile_rows, index_t rows, index_t n_panels,
   }
 }
 
+// With a single row: calls piece(first panel, panels) for a thread's groups: the same for each phase, so that a core meets its own part of the weights again.
+template <class Piece>
+void share_groups(Team& team, index_t features, Piece piece) {
+  const Range share = team.share(panel_groups(features));
+  for (index_t g = share.begin; g < share.end; ++g) piece(g * kGroupPanels, std::min(kGroupPanels, panels(features) - g * kGroupPanels));
+}
+
 // Rows row .. row_end - 1 of one panel of out = bias + a w, or bias + a wᵀ with `transposed`: w lies in panels [columns / 32][rows of
 // w][32] and has w_rows rows. `scratch` takes a transposed block of kDepthBlock x 32 numbers.
 template <class T>
@@ -28,11 +37,14 @@ void multiply_panel(const Kernels<T>& k, const Panels<T>& a, index_t depth, cons
   for (index_t k0 = 0; k0 < depth; k0 += step) {
     const index_t n = std::min(step, depth - k0);
     const T* block = w + (panel * w_rows + k0) * kPanel;
+    Ahead<T> ahead{block + n * kPanel, kPanel * kPanel};
     if (transposed) {
+      const index_t next = k0 + n < depth ? (k0 + n) / kPanel * w_rows + panel * kPanel : (panel + 1) * kPanel;
+      ahead = {w + next * kPanel, w_rows * kPanel};
       k.transpose(w + (k0 / kPanel * w_rows + panel * kPanel) * kPanel, w_rows * kPanel, width, n, scratch);
       block = scratch;
     }
-    k.gemm(a.at(k0 / kPanel, row), a.step, block, row_end - row, width, n, k0 == 0 ? bias : c, k0 == 0 ? 0 : kPanel, c);
+    k.gemm(a.at(k0 / kPanel, row), a.step, block, row_end - row, width, n, k0 == 0 ? bias : c, k0 == 0 ? 0 : kPanel, c, ahead);
   }
 }
 
