@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 from command_lines import ROWS, complaint_of, people, run, train, write_tables
 
-from layerwise import cli, load
-from layerwise.commands import targets
+from layerwise import cli, corruption, load, tabular
+from layerwise.commands import options, targets
 
 
 @pytest.fixture(autouse=True)
@@ -189,6 +189,11 @@ def test_wrong_words_end_with_code_2(capsys: pytest.CaptureFixture[str], words: 
         cli.main(words)
     assert ended.value.code == 2
     assert "usage: layerwise" in capsys.readouterr().err
+
+
+def test_the_flags_offer_what_the_package_has() -> None:
+    assert options.SCALES == tabular.SCALES
+    assert set(options.NOISES) == set(corruption.BY_NAME)
 
 
 @pytest.mark.parametrize("command", ["train", "predict", "transform", "compare"])

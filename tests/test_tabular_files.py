@@ -13,11 +13,11 @@ import polars as pl
 import pytest
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import NotFittedError
+from test_tabular import QUICK, ROWS, Y
+from test_tabular import frame as a_frame
 
 from layerwise import (
     AnomalyDetector,
-    DenoisingAutoencoder,
-    FineTuning,
     FormatError,
     PretrainedClassifier,
     PretrainedRegressor,
@@ -27,27 +27,9 @@ from layerwise import (
     tabular_pipeline,
 )
 
-QUICK: dict[str, Any] = {
-    "pretraining": DenoisingAutoencoder(epochs=1), "finetuning": FineTuning(epochs=2), "random_state": 0
-}  # fmt: skip
-ROWS = 60
-Y = np.arange(ROWS) % 2
-
 
 def frame() -> pd.DataFrame:
-    rng = np.random.default_rng(0)
-    return pd.DataFrame(
-        {
-            "age": rng.integers(18, 90, ROWS),
-            "income": np.where(np.arange(ROWS) % 7 == 0, np.nan, np.exp(rng.normal(10, 2, ROWS))),
-            "zip": rng.integers(0, 3, ROWS) * 1000,
-            "job": np.array(["cook", "clerk", None, "smith"], object)[np.arange(ROWS) % 4],
-            "owner": np.arange(ROWS) % 3 == 0,
-            "size": pd.Categorical(np.array(["S", "L"])[np.arange(ROWS) % 2]),
-            "one": pd.array([1, None, 3] * (ROWS // 3), dtype="Int64"),
-            "empty": np.nan,
-        }
-    )
+    return a_frame().assign(empty=np.nan)
 
 
 def other_rows() -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Files that a command writes: whole or not at all."""
+"""Files that a command writes, whole or not at all, and the model files that it reads."""
 
 from __future__ import annotations
 
@@ -19,6 +19,16 @@ def check_writable(file: Path) -> None:
             pass
     except OSError as error:
         raise OSError(f"cannot write {file}: {error.strerror}") from error
+
+
+def load_model(file: Path) -> Any:
+    """Return the model that a file holds."""
+    from layerwise import load
+
+    try:
+        return load(file)
+    except OSError as error:
+        raise OSError(f"cannot read {file}: {error.strerror}") from error
 
 
 def write(file: Path, content: bytes) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from layerwise import _core
 from layerwise.commands import targets, words
+from layerwise.commands.files import load_model
 
 
 def add(commands: Any) -> None:
@@ -53,12 +54,7 @@ def _tell_installation() -> None:
 
 
 def _tell_model(file: Path) -> None:
-    from layerwise import load
-
-    try:
-        model = load(file)
-    except OSError as error:
-        raise OSError(f"cannot read {file}: {error.strerror}") from error
+    model = load_model(file)
     network = model.steps[-1][1] if hasattr(model, "steps") else model
     names = getattr(model, "feature_names_in_", None)
     sizes = [network.network_.layers[0].n_in, *(layer.n_out for layer in network.network_.layers)]

@@ -13,7 +13,7 @@ from layerwise.commands import words
 from layerwise.commands.tables import check_names
 
 PRETRAINING = ("denoising", "autoencoder", "sparse", "contractive", "rbm", "supervised", "none")
-NOISES = {"masking": "rate", "gaussian": "scale", "salt_and_pepper": "rate", "swap": "rate"}
+NOISES = ("masking", "gaussian", "salt_and_pepper", "swap")
 SCALES = ("rank_gauss", "range", "standard")
 
 
@@ -66,7 +66,7 @@ def add_network(parser: argparse.ArgumentParser, *, pretraining: tuple[str, ...]
         "--pretraining", choices=pretraining, default="denoising", help="how the layers are pretrained (denoising)"
     )
     network.add_argument("--noise", type=words.positive, metavar="RATE", help="of denoising: how much (masking: 0.25)")
-    network.add_argument("--noise-kind", choices=tuple(NOISES), help="of denoising: which (masking)")
+    network.add_argument("--noise-kind", choices=NOISES, help="of denoising: which (masking)")
     network.add_argument("--epochs", type=words.number(0), metavar="E", help="of pretraining, a layer (15)")
     network.add_argument("--finetuning-epochs", type=words.number(0), metavar="E", help="on the labelled rows (50)")
     network.add_argument(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.commands import options, tables, targets, words
-from layerwise.commands.files import check_writable, write
+from layerwise.commands.files import check_writable, load_model, write
 
 Array = NDArray[Any]
 
@@ -103,16 +103,11 @@ def run_transform(given: argparse.Namespace) -> int:
 
 def _ready(given: argparse.Namespace) -> tuple[Any, Any, Any]:
     """Return the model, the columns that it takes, and the target."""
-    from layerwise import load
-
     if given.output is not None:
         if given.output.suffix.lower() not in (".csv", ".npy"):
             given.parser.error(f"--output must end in .csv or .npy, got {given.output}")
         check_writable(given.output)
-    try:
-        model = load(given.model)
-    except OSError as error:
-        raise OSError(f"cannot read {given.model}: {error.strerror}") from error
+    model = load_model(given.model)
     table = tables.read(given.file, _columns_of_text(model))
     X, y = tables.split(given.file, table, given.target, given.features)
     return model, _columns_for(given, model, X), y
