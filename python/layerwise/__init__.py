@@ -5,6 +5,7 @@ The public names are imported on first use, so that ``import layerwise`` needs N
 
 import importlib
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -16,6 +17,11 @@ if _quieten:
     os.environ["GOMP_SPINCOUNT"] = "2000"
 try:
     from layerwise import _core as _core
+except ImportError as _error:
+    # As a command (python -m: the word "-m" stands there until the package is imported), the reason alone will do.
+    if os.path.basename(sys.argv[0] if sys.argv else "") in ("layerwise", "-m") and "LAYERWISE_ISA" in str(_error):
+        raise SystemExit(f"layerwise: {_error}") from None
+    raise
 finally:
     if _quieten:
         del os.environ["GOMP_SPINCOUNT"]
