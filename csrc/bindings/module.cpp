@@ -71,6 +71,7 @@ void bind_settings(py::module_& m) {
            py::arg("threads") = 0, py::arg("penalties") = PenaltySpec{});
   py::class_<RunStats>(m, "RunStats")
       .def_readonly("loss", &RunStats::loss)
+      .def_property_readonly("sums", [](const RunStats& s) { return std::pair(s.sums.loss, s.sums.weight); })
       .def_readonly("rows", &RunStats::rows)
       .def_readonly("steps", &RunStats::steps)
       .def_readonly("finite", &RunStats::finite)

@@ -223,7 +223,7 @@ void Plan<T>::complete(Team& team, const Batch<T>& batch, const Update<T>* updat
 }
 
 template <class T>
-RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, const Rates& rates, const Poll& poll) {
+RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, const Rates& rates, const Poll& poll, const Sums& so_far) {
   check_rates<T>(rates, steps);
   const double start = now();
   const index_t batch_size = std::min(recipe_.batch_size, data.rows), steps_per_epoch = (data.rows + batch_size - 1) / batch_size;
@@ -234,7 +234,7 @@ RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, co
   if ((batch_size > room_.rows || recipe_.penalties.clips()) && gradient_.size() == 0) gradient_ = Buffer<T>(network_.size(), 5);
 
   RunStats stats;
-  double loss_sum = 0, weight_sum = 0;
+  double loss_sum = so_far.loss, weight_sum = so_far.weight;
   bool stop = false;
   interrupted_ = given_up_ = false;
   polled_ = start;
@@ -269,6 +269,7 @@ RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, co
     done = stretch_end;
   }
   stats.interrupted = interrupted_;
+  stats.sums = {loss_sum, weight_sum};
   stats.loss = weight_sum > 0 ? loss_sum / weight_sum : 0;
   stats.seconds = now() - start;
   return stats;
