@@ -14,6 +14,7 @@ from layerwise import _core, activations, boltzmann, checks, initializers, rbm, 
 from layerwise.activations import Activation
 from layerwise.autoencoders import Autoencoder, ContractiveAutoencoder, DenoisingAutoencoder, SparseAutoencoder
 from layerwise.checks import Parameter
+from layerwise.keeping import NOTHING_KEPT, Keeper
 from layerwise.network import Network, start_layer
 from layerwise.rbm import RestrictedBoltzmannMachine
 from layerwise.simultaneous import LayerTraining, in_turn
@@ -50,6 +51,7 @@ def pretrain(
     out_of_time: Callable[[], bool] | None = None,
     report: Callable[[str], object] | None = None,
     owner: Parameter | None = None,
+    keeper: Keeper = NOTHING_KEPT,
 ) -> Iterator[Stage]:
     """Pretrain hidden layers one at a time, without labels.
 
@@ -77,6 +79,8 @@ def pretrain(
         Is told what was chosen for each layer and how well it went.
     owner : Parameter, default=None
         Whose settings these are, for messages.
+    keeper : Keeper
+        Knows where each layer's training stands, and lets it go on from there. Usually keeps nothing.
 
     Yields
     ------
@@ -122,7 +126,7 @@ def pretrain(
             layer.check_activation(where.child("pretraining"), kind.name)
     report = report or (lambda _: None)
     return _stages(
-        X, weights, done, sizes, layer_settings, kinds, starts, seed, threads, callbacks, out_of_time, report
+        X, weights, done, sizes, layer_settings, kinds, starts, seed, threads, callbacks, out_of_time, report, keeper
     )
 
 
@@ -155,6 +159,7 @@ def _stages(
     callbacks: Sequence[Callback],
     out_of_time: Callable[[], bool] | None,
     report: Callable[[str], object],
+    keeper: Keeper,
 ) -> Iterator[Stage]:
     train, apart = training.split(len(X), layer_settings[0].validation_fraction, checks.subkey(seed, 0))
     hidden, held_out = X[train], None if apart is None else X[apart]
@@ -215,8 +220,10 @@ def _stages(
             measure=boltzmann.monitor(network, engine, settings, hidden, held_out, checks.subkey(key, 3))
             if machine and settings.monitor
             else None,
+            keeper=keeper,
         )
-        work = LayerTraining(network, engine, recipe, hidden, held_out, history)
+        before = list(keeper.position("pretraining", layer).records)
+        work = LayerTraining(network, engine, recipe, hidden, held_out, history, before)
         if not machine and settings.simultaneous:
             begun.append((layer, work, loss, settings))
         else:
