@@ -297,7 +297,7 @@ def altered(file: bytes, change: Any) -> bytes:
     text = json.loads(file[8 : 8 + length])["__metadata__"]["layerwise"]
     config, tensors = json.loads(text.split("\n", 2)[2]), dict(unpack(file))
     change(config, tensors)
-    return persistence._encode(json.dumps(config), tensors)
+    return persistence.files.pack(persistence.files.MODEL, json.dumps(config), tensors)
 
 
 def assign(*path: Any) -> Any:
