@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from layerwise.activations import ELU, GELU, LeakyReLU, PReLU, Swish
     from layerwise.autoencoders import Autoencoder, ContractiveAutoencoder, DenoisingAutoencoder, SparseAutoencoder
     from layerwise.callbacks import BestModel, JSONLines
-    from layerwise.checks import InvalidParameterError, ScaleWarning, TimeLimitWarning
+    from layerwise.checkpoints import Checkpoint
+    from layerwise.checks import InvalidParameterError, ScaleWarning, SeenRowsWarning, TimeLimitWarning
     from layerwise.comparison import Comparison, compare
     from layerwise.corruption import Emphasis, Gaussian, Masking, SaltAndPepper, Swap
     from layerwise.estimators import (
@@ -69,7 +70,8 @@ _HOMES = {
     "activations": ("ELU", "GELU", "LeakyReLU", "PReLU", "Swish"),
     "autoencoders": ("Autoencoder", "ContractiveAutoencoder", "DenoisingAutoencoder", "SparseAutoencoder"),
     "callbacks": ("BestModel", "JSONLines"),
-    "checks": ("InvalidParameterError", "ScaleWarning", "TimeLimitWarning"),
+    "checkpoints": ("Checkpoint",),
+    "checks": ("InvalidParameterError", "ScaleWarning", "SeenRowsWarning", "TimeLimitWarning"),
     "comparison": ("Comparison", "compare"),
     "corruption": ("Emphasis", "Gaussian", "Masking", "SaltAndPepper", "Swap"),
     "estimators": (
@@ -122,6 +124,7 @@ __all__ = [
     "AnomalyDetector",
     "Autoencoder",
     "BestModel",
+    "Checkpoint",
     "Comparison",
     "ConstantRate",
     "ContractiveAutoencoder",
@@ -159,6 +162,7 @@ __all__ = [
     "SaltAndPepper",
     "SaturatedUnitsWarning",
     "ScaleWarning",
+    "SeenRowsWarning",
     "Sparse",
     "SparseAutoencoder",
     "StackedAutoencoder",
