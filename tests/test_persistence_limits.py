@@ -68,7 +68,7 @@ def test_a_file_too_long_to_load_is_not_written(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(persistence.files, "LONGEST_HEADER", length)
     assert load(path)
     monkeypatch.setattr(persistence.files, "LONGEST_HEADER", length - 1)
-    with pytest.raises(ValueError, match=f"take {length} bytes; a file holds at most {length - 1}"):
+    with pytest.raises(ValueError, match=f"take {length} bytes; a model file holds at most {length - 1}"):
         model.save(path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

@@ -122,14 +122,12 @@ class FileKeeper(Keeper):
 
     def standing(self) -> str:
         """Return in words where the fit goes on."""
-        begun = [(place, position) for place, position in self._positions.items() if position.begun]
-        place = f"after {len(self.stages)} pretrained layers"
-        for (stage, layer), position in begun:
+        told = [f"after {len(self.stages)} pretrained layers"]
+        for (stage, layer), position in self._positions.items():
             place = stage if layer is None else f"{stage} of layer {layer}"
-            place += f", after epoch {len(position.records)}"
-            if position.step:
-                place += f" and {position.step} steps"
-        return place
+            steps = f" and {position.step} steps" if position.step else ""
+            told.append(f"{place}: {len(position.records)} epochs{steps}")
+        return ", ".join(told)
 
     def records(self) -> list[EpochRecord]:
         """Return the epochs done before."""

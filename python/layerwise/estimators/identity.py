@@ -39,6 +39,7 @@ def of_parameters(params: dict[str, Any]) -> dict[str, str]:
         if name in IRRELEVANT:
             continue
         if isinstance(value, Settings):
+            encode_value(value, {}, "", name)  # what no file can hold is refused here
             told[name] = type(value).__name__
             inner = value.get_params(deep=False)
             told |= {f"{name}__{key}": text for key, text in of_parameters(inner).items()}

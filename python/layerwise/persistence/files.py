@@ -57,7 +57,7 @@ def pack(kind: str, config: str, tensors: dict[str, Array]) -> bytes:
     length = int.from_bytes(data[:8], "little")
     if length > LONGEST_HEADER:  # load would refuse it
         raise ValueError(
-            f"Settings, labels and history take {length} bytes; a {WHAT[kind]} holds at most {LONGEST_HEADER}."
+            f"Its settings, labels and history take {length} bytes; a {WHAT[kind]} holds at most {LONGEST_HEADER}."
         )
     return data
 
