@@ -11,10 +11,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from layerwise import Checkpoint, _core
+from layerwise import Autoencoder, Checkpoint, FineTuning, PretrainedClassifier, _core
 from layerwise.persistence import checkpoint as files
 
 X = _core.random_uniform(5, 0, 60 * 6).reshape(60, 6).astype(np.float32)
+Y = np.where(np.arange(60) % 4 == 3, -1, np.arange(60) % 4)
+GIVEN: dict[str, Any] = {
+    "hidden_layer_sizes": (5, 4),
+    "pretraining": Autoencoder(epochs=2, batch_size=20),
+    "finetuning": FineTuning(epochs=3, batch_size=20),
+    "random_state": 2,
+}
+
+
+def make(**params: Any) -> PretrainedClassifier:
+    return PretrainedClassifier(**(GIVEN | params))
 
 
 def state(model: Any, rows: Any = X) -> dict[str, Any]:

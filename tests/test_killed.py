@@ -46,41 +46,44 @@ def fits(folder: Path) -> Iterator[Fits]:
         process.stdin.close()
 
 
-def kill(times: int, folder: Path, seed: int) -> tuple[int, int, int]:
-    """Kill that many fits, each at a moment of its own; return how many were killed, resumed midway, and the same."""
+def kill(times: int, folder: Path, seed: int) -> tuple[int, int]:
+    """Kill so many fits, each at a moment of its own, and begin each again.
+
+    Return how many then ended with the same result, and how many had a step to go on from.
+    """
     moments = random.Random(seed)
     killed = midway = same = 0
     with fits(folder) as fit:
         fit.run(KINDS[0], 1, "first")  # the process begins, which takes its time
         whole = {kind: fit.run(kind, 1, f"whole.{kind}") for kind in KINDS}
-        for number in range(times):
-            kind, name = KINDS[number % len(KINDS)], str(number)
+        for number in range(4 * times):
+            kind, path = KINDS[number % len(KINDS)], folder / str(number)
             _, expected, seconds = whole[kind]
-            code, _, _ = fit.run(kind, 1 + number % 2, name, kill_after=moments.uniform(0, 0.9 * seconds))
-            killed += code == -signal.SIGKILL
-            path = folder / name
-            if path.exists():
-                found = files.load(path)  # whole, whenever it was
-                midway += bool(found.stages or found.positions)
-            code, result, _ = fit.run(kind, 2 - number % 2, name)
-            same += code == 0 and result == expected != ""
-            path.unlink()
+            code, _, _ = fit.run(kind, 1, path.name, kill_after=moments.uniform(0, 0.9 * seconds))
+            if code == -signal.SIGKILL:  # not over before
+                killed += 1
+                if path.exists():
+                    found = files.load(path)  # it is whole, whenever that was
+                    midway += bool(found.stages or found.positions)
+                code, result, _ = fit.run(kind, 1, path.name)
+                same += code == 0 and result == expected != ""
+            path.unlink(missing_ok=True)
+            if killed == times:
+                break
+    assert killed == times
     assert not list(folder.glob(".*.tmp"))
-    return killed, midway, same
+    return same, midway
 
 
 def test_twenty_fits_killed(tmp_path: Path) -> None:
-    killed, midway, same = kill(20, tmp_path, seed=time.time_ns())
+    same, midway = kill(20, tmp_path, seed=time.time_ns())
     assert same == 20
-    assert killed >= 15, f"{killed} of 20 were killed before their end"
-    assert midway >= 12, f"{midway} of 20 had something to go on from"
+    assert midway >= 8, f"{midway} of 20 had a step to go on from"
 
 
 @pytest.mark.slow
 def test_two_hundred_fits_killed(tmp_path: Path) -> None:
-    killed, midway, same = kill(200, tmp_path, seed=time.time_ns())
-    print(
-        f"{same} of 200 the same; {killed} were killed before their end, {midway} of them with something to go on from"
-    )
+    same, midway = kill(200, tmp_path, seed=time.time_ns())
+    print(f"{same} of 200 killed fits gave the same; {midway} had a step to go on from")
     assert same == 200
-    assert killed >= 170
+    assert midway >= 100

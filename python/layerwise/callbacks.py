@@ -23,6 +23,7 @@ class JSONLines:
     ----------
     path : str or path-like
         Made if it does not exist. Each line is written whole and at once, so that others may read while training runs.
+        A fit that goes on from a checkpoint writes the epochs since that checkpoint again.
 
     Examples
     --------

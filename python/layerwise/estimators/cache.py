@@ -18,10 +18,10 @@ def resolve(where: Parameter, value: Any) -> Any:
     """Return the joblib.Memory meant by a path, or one that was given; None for None."""
     if value is None:
         return None
-    try:
-        return check_memory(os.fspath(value) if isinstance(value, os.PathLike) else value)
-    except ValueError:
-        raise where.error("None, the path of a folder, or a joblib.Memory", value) from None
+    given = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not (isinstance(given, str) and given) and not hasattr(given, "cache"):
+        raise where.error("None, the path of a folder, or a joblib.Memory", value)
+    return check_memory(given)
 
 
 class _Unfinished(Exception):  # noqa: N818 (nothing went wrong)

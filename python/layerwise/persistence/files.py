@@ -143,7 +143,8 @@ def write(path: str, data: bytes, prefix: str = ".layerwise-") -> None:
             os.chmod(temporary, stat.S_IMODE(mode))
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        with contextlib.suppress(FileNotFoundError):  # interrupted just after it had been renamed
+            os.unlink(temporary)
         raise
     with contextlib.suppress(OSError):  # the new file stands; not every file system can sync a folder
         _sync_folder(folder)

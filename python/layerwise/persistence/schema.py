@@ -302,13 +302,14 @@ _FIRST_FIELDS = 8  # what a record had at first; those that an older file lacks 
 
 def encode_record(record: EpochRecord) -> list[Any]:
     """Return the JSON of an epoch."""
-    return [getattr(record, name) for name in _RECORD]
+    return [encode_value(getattr(record, name), {}, "", name) for name in _RECORD]
 
 
 def decode_record(data: Any) -> EpochRecord:
     """Return the epoch."""
     if not isinstance(data, list) or not _FIRST_FIELDS <= len(data) <= len(_RECORD):
         raise FormatError("an epoch with unknown or missing fields")
+    data = [decode_value(value, {}) if isinstance(value, dict) else value for value in data]
     for value, kinds in zip(data, _RECORD.values(), strict=False):
         if type(value) not in kinds:
             raise FormatError(f"an epoch with {value!r} in the wrong place")
