@@ -131,7 +131,9 @@ def test_layers_between_found_ones(simultaneous: bool, tmp_path: Path) -> None:
 
 def test_labels_count_where_they_are_learned(tmp_path: Path) -> None:
     settings = SupervisedPretraining(epochs=2, batch_size=20)
-    for labels, hits in ((Y, False), (Y, True), (np.roll(Y, 1), False)):
+    others = Y.copy()
+    others[Y >= 0] = np.roll(Y[Y >= 0], 1)  # of the same rows
+    for labels, hits in ((Y, False), (Y, True), (others, False)):
         model = make(pretraining=settings, memory=tmp_path).fit(X, labels)
         assert found(model) == [hits] * 2
         assert state(model) == state(make(pretraining=settings).fit(X, labels))
@@ -179,6 +181,10 @@ def test_a_fit_that_goes_on_and_a_cache(tmp_path: Path) -> None:
         model = make(memory=tmp_path, hidden_layer_sizes=(5,), warm_start=True).fit(X, Y)
         assert state(model.set_params(hidden_layer_sizes=(5, 4)).fit(X, Y)) == bits
         assert found(model) == [True, hit]
+    longer = {"pretraining": Autoencoder(epochs=3, batch_size=20), "hidden_layer_sizes": (5,), "warm_start": True}
+    shorter = {"pretraining": GIVEN["pretraining"], "hidden_layer_sizes": (5, 4)}
+    on_another = [make(memory=memory, **longer).fit(X, Y) for memory in (None, tmp_path)]
+    assert state(on_another[0].set_params(**shorter).fit(X, Y)) == state(on_another[1].set_params(**shorter).fit(X, Y))
     with_both = [make(memory=tmp_path / "m", checkpoint=tmp_path / "c").fit(X, Y) for _ in range(2)]
     assert state(with_both[0]) == state(with_both[1]) == state(make().fit(X, Y))
     first = make().set_params(memory=tmp_path / "p").partial_fit(X, Y, classes=[0, 1, 2])
@@ -203,13 +209,18 @@ def test_a_fit_without_a_seed_is_warned() -> None:
     assert record[0].filename == __file__
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_a_search_pretrains_once_a_fold(n_jobs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("n_jobs", "backend"), [(1, "loky"), (2, "threading"), pytest.param(2, "loky", marks=pytest.mark.slow)]
+)
+def test_a_search_pretrains_once_a_fold(
+    n_jobs: int, backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     known = np.arange(60) % 3
     grid = {"finetuning__epochs": [1, 2], "finetuning__alpha": [0, 0.1], "hidden_layer_sizes": [(5,), (5, 4)]}
 
     def search(memory: Any, n_jobs: int = 1) -> Any:
-        return GridSearchCV(make(memory=memory), grid, cv=KFold(3), n_jobs=n_jobs).fit(X, known)
+        with joblib.parallel_config(backend):
+            return GridSearchCV(make(memory=memory), grid, cv=KFold(3), n_jobs=n_jobs).fit(X, known)
 
     with_cache, without = search(tmp_path, n_jobs), search(None)
     for name in ("mean_test_score", "split0_test_score", "split2_test_score"):

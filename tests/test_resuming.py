@@ -38,7 +38,12 @@ from layerwise import (
     SupervisedPretraining,
     Swish,
     _core,
+    activations,
+    keeping,
+    rbm,
+    training,
 )
+from layerwise.network import DenseLayer, Network
 from layerwise.persistence import checkpoint as files
 
 Y = np.where(np.arange(60) % 4 == 3, -1, np.arange(60) % 4)
@@ -139,7 +144,57 @@ def test_going_on_from_any_step_gives_the_same_bits(name: str, tmp_path: Path, m
     places = {tuple((key, at.step > 0) for key, at in files._decode(copy).positions.items()) for copy in copies}
     assert len(places) >= 3  # between epochs and within them, in each stage
     monkeypatch.setattr(os, "fsync", lambda _: None)
-    for copy in copies:
+    for copy in copies if len(copies) < 24 else copies[::2] + copies[-2::-5]:  # at each place of an epoch
         path.write_bytes(copy)
         assert state(fit(checkpoint=path, n_jobs=2)) == whole
     assert [entry.name for entry in tmp_path.iterdir()] == ["fit"]
+
+
+@pytest.mark.parametrize("batch_size", [7, 1500])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_loss_of_a_run_in_pieces_is_that_of_the_whole(batch_size: int, weighted: bool, dtype: Any) -> None:
+    rows = _core.random_uniform(1, 0, 3100 * 4).reshape(3100, 4).astype(dtype)
+    weights = _core.random_uniform(1, 1, 3100).astype(dtype) if weighted else None
+    steps = -(-len(rows) // batch_size)
+    network = machine_of(dtype)
+    recipe = _core.Recipe("sigmoid_cross_entropy", _core.Optimizer("momentum"), batch_size, seed=3)
+    plans: list[Any] = [
+        lambda engine: training.plan_for(engine, recipe),
+        lambda engine: rbm.Plan(engine, recipe, boltzmann(persistent=True, sample_visible=True)),
+    ]
+    for make in plans:
+        whole, pieces = network.engine(), network.engine()
+        stats = make(whole).run(rows, None, 0, steps, np.full(steps, 0.1), None, weights)
+        plan, done, sums = make(pieces), 0, (0.0, 0.0)
+        for count in (1, steps // 3, steps):
+            count = min(count, steps - done)
+            part = plan.run(rows, None, done, count, np.full(count, 0.1), None, weights, sums)
+            done, sums = done + count, part.sums
+            later = make(pieces)
+            keeping.set_memory(later, keeping.memory_of(plan))
+            plan = later
+        assert done == steps
+        assert (part.loss, part.sums) == (stats.loss, stats.sums)
+        assert part.loss == sums[0] / sums[1]
+        assert pieces.parameters().tobytes() == whole.parameters().tobytes()
+
+
+def test_the_memory_of_a_machine_has_its_size() -> None:
+    recipe = _core.Recipe("sigmoid_cross_entropy", _core.Optimizer("sgd"), 4)
+    for persistent, cost, size in ((False, 0.0, 0), (True, 0.0, 12), (False, 0.1, 4), (True, 0.1, 16)):
+        plan = _core.RbmPlan_float32(machine_of(np.float32).engine(), recipe, persistent=persistent, sparsity_cost=cost)
+        assert plan.memory().shape == (size,)
+        values = np.arange(size, dtype=np.float32) > 0
+        plan.set_memory(values.astype(np.float32))
+        assert plan.memory().tolist() == values.tolist()
+        with pytest.raises(ValueError, match=rf"values must have shape \({size},\)"):
+            plan.set_memory(np.zeros(size + 1, np.float32))
+
+
+def machine_of(dtype: Any) -> Network:
+    """A machine of 4 visible and 3 hidden units."""
+    weights = (_core.random_normal(1, 2, 12).reshape(4, 3) * 0.1).astype(dtype)
+    sigmoid = activations.Activation("sigmoid")
+    up = DenseLayer(weights, np.zeros(3, dtype), sigmoid)
+    return Network([up, DenseLayer(weights.T, np.zeros(4, dtype), sigmoid, tied_to=0)])
