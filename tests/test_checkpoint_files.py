@@ -15,10 +15,14 @@ from safetensors.numpy import load as unpack
 from standing import X, Y, make, state, written
 
 from layerwise import (
+    AnomalyDetector,
+    Autoencoder,
     Checkpoint,
+    FineTuning,
     FormatError,
     load,
     persistence,
+    training,
 )
 from layerwise.persistence import checkpoint as files
 
@@ -65,6 +69,25 @@ def test_a_full_disk_costs_nothing(number: int, function: str, tmp_path: Path, m
         assert model.stages_
     assert [entry.name for entry in tmp_path.iterdir()] == ["c"]
     assert state(make(checkpoint=path).fit(X, Y)) == WHOLE
+
+
+def test_a_full_disk_leaves_a_detector_that_can_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(record: Any, *_: Any) -> None:
+        if record.epoch == 3 and record.stage == "finetuning":
+            monkeypatch.setattr(persistence.files.os, "replace", fail)
+
+    def fail(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    given = {"pretraining": Autoencoder(epochs=1), "finetuning": FineTuning(epochs=5), "random_state": 0}
+    detector = AnomalyDetector((4, 2), checkpoint=Checkpoint(tmp_path / "c", 0), **given)
+    monkeypatch.setattr(training.EarlyStopping, "__call__", lambda self, record: full(record))
+    detector.set_params(finetuning__early_stopping=True, finetuning__n_iter_no_change=9)
+    with pytest.raises(OSError, match="could not be written") as info:
+        detector.fit(X)
+    assert len(info.value.__notes__) == 1
+    assert "interrupted after 2 epochs" in info.value.__notes__[0]
+    assert set(detector.predict(X)) <= {-1, 1}
 
 
 def test_leftovers_of_killed_processes_are_removed(tmp_path: Path) -> None:

@@ -56,6 +56,10 @@ def resolve(where: Parameter, value: Any) -> Checkpoint | None:
     return given
 
 
+class NotWrittenError(OSError):
+    """A checkpoint could not be written. What the fit has reached is kept, as after Ctrl-C."""
+
+
 class FileKeeper(Keeper):
     """Writes where a fit stands to a file, and lets a later one go on from there.
 
@@ -76,8 +80,6 @@ class FileKeeper(Keeper):
         The fit's key.
     found : bool
         Whether there was a checkpoint to go on from.
-    on_failure : callable on an exception
-        Called with an OSError before it is raised, where a checkpoint cannot be written.
 
     Raises
     ------
@@ -86,7 +88,7 @@ class FileKeeper(Keeper):
     FormatError
         If the file is no checkpoint, or is damaged.
     OSError
-        If it cannot be read or written.
+        If it cannot be read or, as `NotWrittenError`, written.
     """
 
     def __init__(self, settings: Checkpoint, identity: dict[str, str], seed: int, any_seed: bool) -> None:
@@ -95,7 +97,6 @@ class FileKeeper(Keeper):
         self._identity, self.seed = identity, seed
         self._positions: dict[tuple[str, int | None], Position] = {}
         self._captures: dict[tuple[str, int | None], Callable[[], Position]] = {}
-        self.on_failure: Callable[[Exception], object] = lambda _: None
         self._changed = True
         self.found = os.path.exists(self._path)
         if self.found and not os.path.isfile(self._path):
@@ -185,9 +186,7 @@ class FileKeeper(Keeper):
             file.save(snapshot, self._path)
         except OSError as error:
             told = f"The checkpoint could not be written ({error.strerror or error}); an older one is as it was"
-            failure = OSError(error.errno, told, self._path)
-            self.on_failure(failure)
-            raise failure from error
+            raise NotWrittenError(error.errno, told, self._path) from error
         self._due, self._changed = perf_counter() + self._every, False
 
 

@@ -13,6 +13,7 @@ from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
 from layerwise import checks
+from layerwise.checkpoints import NotWrittenError
 from layerwise.checks import Parameter
 from layerwise.estimators.autoencoder import StackedAutoencoder
 from layerwise.estimators.base import LayerwiseEstimator
@@ -157,7 +158,7 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
             inner = _Underlying(**self._inner_parameters(X.shape[1]))
             try:
                 inner.fit(Z, sample_weight=weights)
-            except KeyboardInterrupt as stop:
+            except (KeyboardInterrupt, NotWrittenError) as stop:
                 getattr(stop, "__notes__", []).clear()  # this estimator adds its own
                 raise
             finally:  # also what Ctrl-C left; nothing after an error

@@ -14,7 +14,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from layerwise import activations, checkpoints, checks, finetuning, initializers, pretraining
-from layerwise.checkpoints import FileKeeper
+from layerwise.checkpoints import FileKeeper, NotWrittenError
 from layerwise.checks import Parameter
 from layerwise.estimators import cache, identity
 from layerwise.estimators.continuing import Architecture, Continuing, Kept
@@ -173,8 +173,9 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
     def _fitting(self) -> Iterator[dict[str, Any]]:
         """Collect fitted attributes and set them together at the end.
 
-        After an error the estimator is as it was before. After Ctrl-C, or where a callback raised, it has what was
-        collected if that holds a finished stage or a network, and is as it was before otherwise.
+        After an error the estimator is as it was before. After Ctrl-C, or where a callback raised or a checkpoint could
+        not be written, it has what was collected if that holds a finished stage or a network, and is as it was before
+        otherwise.
         """
         attributes: dict[str, Any] = self.__dict__
         before, fitted = attributes.copy(), dict[str, Any]()
@@ -187,7 +188,8 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
             features = {name: value for name, value in attributes.items() if name.endswith("_in_")}
             attributes.clear()
             attributes.update(before)
-            stopped = isinstance(error, KeyboardInterrupt) or ("_watch" in fitted and fitted["_watch"].raised is error)
+            raised = fitted["_watch"].raised if "_watch" in fitted else None
+            stopped = isinstance(error, (KeyboardInterrupt, NotWrittenError)) or error is raised
             if stopped and (fitted.get("stages_") or "network_" in fitted):
                 self._install(fitted | features)
                 error.add_note(_what_was_kept(fitted))

@@ -27,7 +27,7 @@ class Watch:
     Attributes
     ----------
     raised : Exception or None
-        What a callback of the user's raised, or why no checkpoint could be written.
+        What a callback of the user's raised.
     keeper : Keeper
         Keeps where the fit stands.
     cut : bool
@@ -54,7 +54,6 @@ class Watch:
     def take_up(self, keeper: FileKeeper) -> None:
         """Go on from the checkpoint that a keeper has found, if it has, and say so."""
         self.keeper = keeper
-        keeper.on_failure = self._failed
         if not keeper.found:
             return
         self.report(f"going on from the checkpoint: {keeper.standing()}")
@@ -63,9 +62,6 @@ class Watch:
         for callback in self._callbacks:
             if hasattr(callback, "take_up"):
                 callback.take_up(records)
-
-    def _failed(self, error: Exception) -> None:
-        self.raised = error
 
     def attach(self, current: Callable[[], Any] | None) -> None:
         """Tell the callbacks that want to know that the fit begins (how to get the estimator) or is over (None)."""
