@@ -9,10 +9,11 @@ from typing import Any
 import joblib
 import numpy as np
 import pytest
+import standing
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV, KFold
-from standing import X, state
+from standing import X, Y, state
 
 import layerwise
 from layerwise import (
@@ -32,17 +33,12 @@ from layerwise import (
     load,
 )
 
-Y = np.where(np.arange(60) % 4 == 3, -1, np.arange(60) % 4)
-GIVEN: dict[str, Any] = {
-    "hidden_layer_sizes": (5, 4),
-    "pretraining": DenoisingAutoencoder(epochs=2, batch_size=20),
-    "finetuning": FineTuning(epochs=2, batch_size=20),
-    "random_state": 2,
-}
+DENOISING = DenoisingAutoencoder(epochs=2, batch_size=20)
+TUNING = FineTuning(epochs=2, batch_size=20)
 
 
 def make(**params: Any) -> PretrainedClassifier:
-    return PretrainedClassifier(**(GIVEN | params))
+    return standing.make(**({"pretraining": DENOISING, "finetuning": TUNING} | params))
 
 
 def found(model: Any) -> list[bool]:
@@ -114,7 +110,7 @@ def test_what_is_found(params: Any, data: Any, hits: list[int], tmp_path: Path) 
 @pytest.mark.parametrize("simultaneous", [False, True])
 def test_layers_between_found_ones(simultaneous: bool, tmp_path: Path) -> None:
     """A layer that is found after one that was not, and before one that is not."""
-    settings = GIVEN["pretraining"].replace(simultaneous=simultaneous)
+    settings = DENOISING.replace(simultaneous=simultaneous)
     make(pretraining=settings, memory=tmp_path, hidden_layer_sizes=(5, 4, 3)).fit(X, Y)
     entries = [path.parent for path in tmp_path.rglob("output.pkl")]
     if not simultaneous:
@@ -182,7 +178,7 @@ def test_a_fit_that_goes_on_and_a_cache(tmp_path: Path) -> None:
         assert state(model.set_params(hidden_layer_sizes=(5, 4)).fit(X, Y)) == bits
         assert found(model) == [True, hit]
     longer = {"pretraining": Autoencoder(epochs=3, batch_size=20), "hidden_layer_sizes": (5,), "warm_start": True}
-    shorter = {"pretraining": GIVEN["pretraining"], "hidden_layer_sizes": (5, 4)}
+    shorter = {"pretraining": DENOISING, "hidden_layer_sizes": (5, 4)}
     on_another = [make(memory=memory, **longer).fit(X, Y) for memory in (None, tmp_path)]
     assert state(on_another[0].set_params(**shorter).fit(X, Y)) == state(on_another[1].set_params(**shorter).fit(X, Y))
     with_both = [make(memory=tmp_path / "m", checkpoint=tmp_path / "c").fit(X, Y) for _ in range(2)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import load as unpack
+from altering import altered, assign
 from standing import X, Y, make, state, written
 
 from layerwise import (
@@ -137,23 +136,8 @@ def test_every_flipped_bit_and_every_truncation_is_refused(half: bytes, tmp_path
     assert not hasattr(model, "stages_")
 
 
-def altered(file: bytes, change: Any) -> bytes:
-    length = int.from_bytes(file[:8], "little")
-    text = json.loads(file[8 : 8 + length])["__metadata__"]["layerwise-checkpoint"]
-    config, tensors = json.loads(text.split("\n", 2)[2]), dict(unpack(file))
-    change(config, tensors)
-    return persistence.files.pack(persistence.files.CHECKPOINT, json.dumps(config), tensors)
-
-
-def assign(*path: Any) -> Any:
-    *keys, last, value = path
-
-    def change(config: Any, _: Any) -> None:
-        for key in keys:
-            config = config[key]
-        config[last] = value
-
-    return change
+def changed(file: bytes, change: Any) -> bytes:
+    return altered(file, change, persistence.files.CHECKPOINT)
 
 
 @pytest.mark.parametrize(
@@ -186,15 +170,15 @@ def assign(*path: Any) -> Any:
     ],
 )
 def test_other_content_is_refused(change: Any, half: bytes, tmp_path: Path) -> None:
-    assert not refused(altered(half, lambda *_: None), tmp_path / "c")
-    assert refused(altered(half, change), tmp_path / "c")
+    assert not refused(changed(half, lambda *_: None), tmp_path / "c")
+    assert refused(changed(half, change), tmp_path / "c")
 
 
 def test_arrays_of_other_sizes_are_refused(half: bytes, tmp_path: Path) -> None:
     path = tmp_path / "c"
     for name in ("parameters", "first"):
         small = {f"finetuning.None.{name}": np.ones(2, np.float32)}
-        path.write_bytes(altered(half, lambda _, tensors, small=small: tensors.update(small)))
+        path.write_bytes(changed(half, lambda _, tensors, small=small: tensors.update(small)))
         with pytest.raises(ValueError, match="must have"):
             make(checkpoint=path).fit(X, Y)
 

@@ -1,5 +1,6 @@
 """What a checkpoint's JSON holds, and nothing else: whose fit it is, its stages, and where its trainings stand."""
 
+import contextlib
 import glob
 import hashlib
 import json
@@ -63,7 +64,8 @@ def remove_leftovers(path: str | os.PathLike[str]) -> None:
     """Remove the temporary files of processes that ended while they wrote the checkpoint."""
     place = os.path.realpath(path)
     for leftover in glob.glob(glob.escape(os.path.join(os.path.dirname(place), _prefix(place))) + "*.tmp"):
-        os.unlink(leftover)
+        with contextlib.suppress(OSError):  # they do no harm
+            os.unlink(leftover)
 
 
 def _prefix(place: str) -> str:
