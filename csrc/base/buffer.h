@@ -1,6 +1,8 @@
 // The only owner of memory for numbers: aligned, zeroed, never resized.
 #pragma once
 
+#include <sys/mman.h>
+
 #include <cstdlib>
 #include <limits>
 #include <new>
@@ -25,6 +27,7 @@ class Buffer {
     const std::size_t bytes = static_cast<std::size_t>(size) * sizeof(T) + skew;
     memory_ = std::calloc(bytes + kAlignment, 1);
     if (memory_ == nullptr) throw std::bad_alloc();
+    use_large_pages(memory_, bytes);
     const auto address = reinterpret_cast<std::uintptr_t>(memory_);
     const std::uintptr_t aligned = (address + kAlignment - 1) / kAlignment * kAlignment;
     data_ = reinterpret_cast<T*>(aligned + skew);
@@ -44,6 +47,17 @@ class Buffer {
 
  private:
   static constexpr std::size_t kAlignment = 4096;
+
+  // A pass through tens of megabytes in pages of 4 KB spends 3 to 5 % of its time on looking up their addresses. A wish: the result
+  // does not matter.
+  static void use_large_pages([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t bytes) {
+#if defined(MADV_HUGEPAGE)
+    constexpr std::size_t kLarge = std::size_t{4} << 20;
+    if (bytes < kLarge) return;
+    const auto address = reinterpret_cast<std::uintptr_t>(memory);
+    madvise(reinterpret_cast<void*>((address + kAlignment - 1) / kAlignment * kAlignment), bytes / kAlignment * kAlignment, MADV_HUGEPAGE);
+#endif
+  }
 
   void swap(Buffer& other) noexcept {
     std::swap(memory_, other.memory_);

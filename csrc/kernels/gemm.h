@@ -14,15 +14,27 @@ constexpr int kTileRows = 14;
 constexpr int kTileRows = 6;
 #endif
 
+// A tile's part of what is fetched ahead: so many cache lines for each panel of the depth.
+template <class T>
+struct Fetch {
+  const T* lines;
+  index_t count, step;
+};
+
 // c = init + a b for kRows rows and kVectors vectors of columns. kByColumn: a(r, k) = a[k * 32 + r], else panels of rows.
 template <class T, bool kByColumn, int kRows, int kVectors>
-void gemm_tile(const T* a, index_t a_step, const T* b, index_t depth, const T* init, index_t init_step, T* c) {
+void gemm_tile(const T* a, index_t a_step, const T* b, index_t depth, const T* init, index_t init_step, T* c, Fetch<T> fetch) {
   Vec<T> sum[kRows][kVectors];
   for (int r = 0; r < kRows; ++r) {
     for (int v = 0; v < kVectors; ++v) sum[r][v] = load(init + r * init_step + v * kLanes<T>);
   }
   for (index_t k0 = 0; k0 < depth; k0 += kPanel, a += kByColumn ? kPanel * kPanel : a_step) {
     const index_t n = depth - k0 < kPanel ? depth - k0 : kPanel;
+    for (index_t i = 0; i < fetch.count; ++i) __builtin_prefetch(fetch.lines + i * kLine<T>, 0, 2);
+    fetch.lines += fetch.step;
+    if constexpr (!kByColumn) {
+      for (index_t i = 0; i < kRows * kPanel / kLine<T>; ++i) __builtin_prefetch(a + a_step + i * kLine<T>);
+    }
 #pragma GCC unroll 2
     for (index_t k = 0; k < n; ++k, b += kPanel) {
       Vec<T> right[kVectors];
@@ -40,51 +52,59 @@ void gemm_tile(const T* a, index_t a_step, const T* b, index_t depth, const T* i
 
 // Calls the tile with a number of rows known only at run time.
 template <class T, bool kByColumn, int kVectors, int kRows>
-void gemm_rows(index_t rows, const T* a, index_t a_step, const T* b, index_t depth, const T* init, index_t init_step, T* c) {
+void gemm_rows(index_t rows, const T* a, index_t a_step, const T* b, index_t depth, const T* init, index_t init_step, T* c,
+               Fetch<T> fetch) {
   if constexpr (kRows > 0) {
     if (rows == kRows) {
-      gemm_tile<T, kByColumn, kRows, kVectors>(a, a_step, b, depth, init, init_step, c);
+      gemm_tile<T, kByColumn, kRows, kVectors>(a, a_step, b, depth, init, init_step, c, fetch);
     } else {
-      gemm_rows<T, kByColumn, kVectors, kRows - 1>(rows, a, a_step, b, depth, init, init_step, c);
+      gemm_rows<T, kByColumn, kVectors, kRows - 1>(rows, a, a_step, b, depth, init, init_step, c, fetch);
     }
   }
 }
 
 // Columns in strips of kVectors vectors, rows in even tiles (100 rows are 15 tiles of 6 and 2 of 5, not 16 of 6 and one of 4).
 template <class T, bool kByColumn, int kVectors, int kMaxRows>
-void gemm_strips(const T* a, index_t a_step, const T* b, index_t rows, index_t cols, index_t depth, const T* init, index_t init_step,
-                 T* c) {
-  const index_t tiles = (rows + kMaxRows - 1) / kMaxRows;
-  for (index_t j = 0; j < cols; j += kVectors * kLanes<T>) {
+void gemm_strips(const T* a, index_t a_step, const T* b, index_t rows, index_t cols, index_t depth, const T* init, index_t init_step, T* c,
+                 const Ahead<T>& ahead) {
+  constexpr index_t kWidth = kVectors * kLanes<T>, kLines = kPanel * kPanel / kLine<T>;
+  const index_t tiles = (rows + kMaxRows - 1) / kMaxRows, all = tiles * ((cols + kWidth - 1) / kWidth);
+  index_t fetched = 0, tile = 0;
+  for (index_t j = 0; j < cols; j += kWidth) {
     for (index_t t = 0; t < tiles; ++t) {
       const index_t r = rows * t / tiles, end = rows * (t + 1) / tiles;
+      const index_t lines = ahead.block == nullptr ? 0 : kLines * ++tile / all;
       gemm_rows<T, kByColumn, kVectors, kMaxRows>(end - r, a + (kByColumn ? r : r * kPanel), a_step, b + j, depth, init + r * init_step + j,
-                                                  init_step, c + r * kPanel + j);
+                                                  init_step, c + r * kPanel + j,
+                                                  {ahead.block + fetched * kLine<T>, lines - fetched, ahead.step});
+      fetched = lines;
     }
   }
 }
 
 template <class T, bool kByColumn>
-void gemm_any(const T* a, index_t a_step, const T* b, index_t rows, index_t cols, index_t depth, const T* init, index_t init_step, T* c) {
+void gemm_any(const T* a, index_t a_step, const T* b, index_t rows, index_t cols, index_t depth, const T* init, index_t init_step, T* c,
+              const Ahead<T>& ahead) {
   // One or two rows are too few chains to fill the pipeline with two vectors a row, so they take four.
   constexpr int kWide = kPanel / kLanes<T> < 4 ? static_cast<int>(kPanel / kLanes<T>) : 4;
   if (cols <= kLanes<T>) {
-    gemm_strips<T, kByColumn, 1, kTileRows>(a, a_step, b, rows, cols, depth, init, init_step, c);
+    gemm_strips<T, kByColumn, 1, kTileRows>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
   } else if (rows <= 2 && cols > 2 * kLanes<T>) {
-    gemm_strips<T, kByColumn, kWide, 2>(a, a_step, b, rows, cols, depth, init, init_step, c);
+    gemm_strips<T, kByColumn, kWide, 2>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
   } else {
-    gemm_strips<T, kByColumn, 2, kTileRows>(a, a_step, b, rows, cols, depth, init, init_step, c);
+    gemm_strips<T, kByColumn, 2, kTileRows>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
   }
 }
 
 template <class T>
-void gemm(const T* a, index_t a_step, const T* b, index_t rows, index_t cols, index_t depth, const T* init, index_t init_step, T* c) {
-  gemm_any<T, false>(a, a_step, b, rows, cols, depth, init, init_step, c);
+void gemm(const T* a, index_t a_step, const T* b, index_t rows, index_t cols, index_t depth, const T* init, index_t init_step, T* c,
+          const Ahead<T>& ahead) {
+  gemm_any<T, false>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
 }
 
 template <class T>
 void gemm_t(const T* a, index_t a_step, const T* b, index_t rows, index_t cols, index_t depth, const T* init, index_t init_step, T* c) {
-  gemm_any<T, true>(a, a_step, b, rows, cols, depth, init, init_step, c);
+  gemm_any<T, true>(a, a_step, b, rows, cols, depth, init, init_step, c, {nullptr, 0});
 }
 
 template <class T>

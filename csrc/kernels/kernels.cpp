@@ -5,11 +5,11 @@
 #include "kernels/gemm.h"
 #include "kernels/losses.h"
 #include "kernels/noise.h"
-#include "kernels/optimizers.h"
 #include "kernels/penalties.h"
 #include "kernels/random.h"
 #include "kernels/sampling.h"
 #include "kernels/simd.h"
+#include "kernels/updates.h"
 
 namespace layerwise {
 namespace {

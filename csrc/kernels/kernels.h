@@ -70,6 +70,24 @@ struct NoiseRow {
   index_t id;
 };
 
+// Memory that the next product reads: blocks of 32 x 32 numbers, `step` apart, one for each panel of the depth. It is fetched while this
+// one computes, because the processor's own prefetching stops at the end of a page. Null: nothing.
+template <class T>
+struct Ahead {
+  const T* block;
+  index_t step;
+};
+
+// Two batches' parts of a weight gradient: g[i][j] = sum_k a(k, i) b(k, j), where a(k, i) = a[(i / 32) * a_step + k * 32 + i % 32] and
+// b is one panel of 32 columns. The second part (the rows that a tied decoder has read) continues the chains of the first.
+template <class T>
+struct GradientSource {
+  const T* a;
+  index_t a_step;
+  const T* b;
+  index_t depth;  // 0: nothing
+};
+
 template <class T>
 struct Kernels {
   index_t tile_rows;  // rows of the register tile: work is best cut at its multiples
@@ -78,7 +96,8 @@ struct Kernels {
   // Row-major panels everywhere: b and c have row step 32, init has row step init_step (0: one row for all; 32: c itself).
   // gemm:   a(r, k) = a[(k / 32) * a_step + r * 32 + k % 32]   (a's features are the depth: forward, input gradient)
   // gemm_t: a(r, k) = a[k * 32 + r], rows <= 32                (a's rows are the depth: weight gradient; a_step unused)
-  void (*gemm)(const T* a, index_t a_step, const T* b, index_t rows, index_t cols, index_t depth, const T* init, index_t init_step, T* c);
+  void (*gemm)(const T* a, index_t a_step, const T* b, index_t rows, index_t cols, index_t depth, const T* init, index_t init_step, T* c,
+               const Ahead<T>& ahead);
   void (*gemm_t)(const T* a, index_t a_step, const T* b, index_t rows, index_t cols, index_t depth, const T* init, index_t init_step, T* c);
   // out[i] = sum_j w(i, j) * delta[j], i < rows <= 32, for one row of deltas: w(i, j) = w[(j / 32) * w_step + i * 32 + j % 32].
   // 32 partial chains (one per column of a panel) and a fixed tree: the same order for every vector width.
@@ -111,6 +130,8 @@ struct Kernels {
   void (*update[kOptimizers])(T* w, T* m, T* v, const T* g, index_t n, const UpdateScalars<T>& s);
   // The same on `rows` rows of a panel of weights, w[i * 32 + j], whose gradient comes from a single row of the batch: x[i] * delta[j].
   void (*update_outer[kOptimizers])(T* w, T* m, T* v, const T* x, const T* delta, index_t rows, const UpdateScalars<T>& s);
+  // The same on `blocks` times 32 rows of a panel of weights, whose gradient is the sum of two products.
+  void (*fused_update[kOptimizers])(const GradientSource<T> (&sources)[2], index_t blocks, T* w, T* m, T* v, const UpdateScalars<T>& s);
 
   // Corrupts one row in place; columns >= cols stay as they are.
   void (*noise[kNoises])(const NoiseRow<T>& row, const NoiseScalars<T>& s);

@@ -33,6 +33,8 @@ template <class T>
 using Vec = typename VectorOf<T>::type;
 template <class T>
 constexpr index_t kLanes = kVectorBytes / static_cast<index_t>(sizeof(T));
+template <class T>
+constexpr index_t kLine = 64 / static_cast<index_t>(sizeof(T));  // numbers of a cache line
 
 // The signed integer as wide as T: what a comparison of vectors gives, and what a float's bits are.
 template <class T>

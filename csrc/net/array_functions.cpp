@@ -63,7 +63,8 @@ void matmul(const Matrix<T>& a, const Matrix<T>& b, const T* bias, int threads, 
     const Range units = team.share(tiles * result.count());
     for (index_t u = units.begin; u < units.end; ++u) {
       const index_t p = u / tiles, row = rows * (u % tiles) / tiles, end = rows * (u % tiles + 1) / tiles;
-      k.gemm(left.at(0, row), left.step(), right.at(p), end - row, result.width(p), depth, init.data() + p * kPanel, 0, result.at(p, row));
+      k.gemm(left.at(0, row), left.step(), right.at(p), end - row, result.width(p), depth, init.data() + p * kPanel, 0, result.at(p, row),
+             {nullptr, 0});
     }
   });
   result.unpack(out);

@@ -54,6 +54,26 @@ void weight_gradient(const Batch<T>& batch, int l, const Block& b, const T* init
   for (index_t r = 0; b.width < kPanel && r < b.height; ++r) std::fill_n(out + r * kPanel + b.width, kPanel - b.width, T{0});
 }
 
+// The whole blocks u, u + 1, ... before `end` of one panel whose gradient needs nothing but the batch: product and step in one kernel.
+// Returns how many there are; penalties and padding are for the other way.
+template <class T>
+index_t fuse(const Batch<T>& batch, int l, index_t u, index_t end, Network<T>& network, const Update<T>& update,
+             const UpdateScalars<T>& s) {
+  const LayerSpec& spec = network.layer(l);
+  const Block b = block_of(network, l, u);
+  const index_t blocks = std::min(end - u, spec.n_in / kPanel - b.row);
+  if (b.width < kPanel || blocks <= 0) return 0;
+  const Panels<T>&x = input_of(batch, l), &delta = batch.room.layers[at(l)].delta;
+  GradientSource<T> sources[2] = {{x.at(b.row, 0), x.step, delta.at(b.panel, 0), batch.rows}, {nullptr, 0, nullptr, 0}};
+  if (const int tied = network.tied_user(l); tied >= 0) {
+    const Panels<T>& decoder = batch.room.layers[at(tied)].delta;
+    sources[1] = {decoder.at(b.row, 0), decoder.step, input_of(batch, tied).at(b.panel, 0), batch.rows};
+  }
+  batch.k.fused_update[static_cast<int>(update.kind)](sources, blocks, network.data() + b.begin, part(update.first, b.begin),
+                                                      part(update.second, b.begin), s);
+  return blocks;
+}
+
 // A thread's blocks of layer l, each handed to the optimiser as soon as its gradient is known: it never travels to memory.
 template <class T>
 void learn_weights(const Batch<T>& batch, int l, Range units, Network<T>& network, const Update<T>& update, const UpdateScalars<T>& s,
@@ -61,6 +81,12 @@ void learn_weights(const Batch<T>& batch, int l, Range units, Network<T>& networ
   const bool penalized = penalizes_weights(batch, l), one_row = batch.rows == 1 && network.tied_user(l) < 0 && !penalized;
   std::fill_n(local, kPanel * kPanel, T{0});
   for (index_t u = units.begin; u < units.end; ++u) {
+    if (!penalized && !one_row) {
+      if (const index_t fused = fuse(batch, l, u, units.end, network, update, s); fused > 0) {
+        u += fused - 1;
+        continue;
+      }
+    }
     const Block b = block_of(network, l, u);
     if (one_row && b.width == kPanel) {
       batch.k.update_outer[static_cast<int>(update.kind)](network.data() + b.begin, part(update.first, b.begin),

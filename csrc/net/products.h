@@ -28,11 +28,14 @@ void multiply_panel(const Kernels<T>& k, const Panels<T>& a, index_t depth, cons
   for (index_t k0 = 0; k0 < depth; k0 += step) {
     const index_t n = std::min(step, depth - k0);
     const T* block = w + (panel * w_rows + k0) * kPanel;
+    Ahead<T> ahead{block + n * kPanel, kPanel * kPanel};
     if (transposed) {
+      const index_t next = k0 + n < depth ? (k0 + n) / kPanel * w_rows + panel * kPanel : (panel + 1) * kPanel;
+      ahead = {w + next * kPanel, w_rows * kPanel};
       k.transpose(w + (k0 / kPanel * w_rows + panel * kPanel) * kPanel, w_rows * kPanel, width, n, scratch);
       block = scratch;
     }
-    k.gemm(a.at(k0 / kPanel, row), a.step, block, row_end - row, width, n, k0 == 0 ? bias : c, k0 == 0 ? 0 : kPanel, c);
+    k.gemm(a.at(k0 / kPanel, row), a.step, block, row_end - row, width, n, k0 == 0 ? bias : c, k0 == 0 ? 0 : kPanel, c, ahead);
   }
 }
 

@@ -41,7 +41,7 @@ void all(const Kernels<T>& k, const std::string& type) {
   for (const index_t rows : {index_t{1}, index_t{2}, index_t{5}, kRows}) {
     for (const index_t cols : {index_t{3}, index_t{17}, kPanel}) {
       std::vector<T> c(kStep), d(kPanel * kPanel);
-      k.gemm(a.data(), kStep, w.data(), rows, cols, kDepth, bias.data(), 0, c.data());
+      k.gemm(a.data(), kStep, w.data(), rows, cols, kDepth, bias.data(), 0, c.data(), {nullptr, 0});
       k.gemm_t(a.data(), 0, a.data() + kStep, kPanel, cols, rows, bias.data(), 0, d.data());
       // Only the columns asked for are promised.
       for (index_t r = 0; r < kRows; ++r) std::memset(c.data() + r * kPanel + cols, 0, static_cast<std::size_t>(kPanel - cols) * sizeof(T));

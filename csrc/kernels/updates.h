@@ -1,0 +1,179 @@
+// The optimisers' steps over arrays: on a gradient that is given, on one that a single row of the batch gives, and inside the product
+// that makes it.
+#pragma once
+
+#include "kernels/gemm.h"
+#include "kernels/optimizers.h"
+
+namespace layerwise {
+namespace {
+
+// The vectors at i, brought one step forward.
+template <class T, class O>
+inline void update_vector(T* w, T* m, T* v, index_t i, Vec<T> g, const UpdateScalars<T>& s) {
+  Vec<T> weight = load<T>(w + i), first{}, second{};
+  if constexpr (O::kFirst) first = load<T>(m + i);
+  if constexpr (O::kSecond) second = load<T>(v + i);
+  O::step(weight, first, second, fma(set(s.l2), weight, g), s);
+  store(w + i, weight);
+  if constexpr (O::kFirst) store(m + i, first);
+  if constexpr (O::kSecond) store(v + i, second);
+}
+
+template <class T, class O>
+void update_all(T* w, T* m, T* v, const T* g, index_t n, const UpdateScalars<T>& given) {
+  const UpdateScalars<T> s = given;  // a copy: the compiler need not fear that a store changes it
+  index_t i = 0;
+  for (; i + kLanes<T> <= n; i += kLanes<T>) update_vector<T, O>(w, m, v, i, load(g + i), s);
+  if (i < n) {  // the last few numbers, by way of a whole vector each
+    T lanes[3][kLanes<T>];
+    const auto copy = [](T* to, const T* from, index_t k) {
+      for (index_t j = 0; j < k; ++j) to[j] = from[j];
+    };
+    const index_t left = n - i;
+    store(lanes[0], load_some<T>(w + i, left));
+    if constexpr (O::kFirst) store(lanes[1], load_some<T>(m + i, left));
+    if constexpr (O::kSecond) store(lanes[2], load_some<T>(v + i, left));
+    update_vector<T, O>(lanes[0], lanes[1], lanes[2], 0, load_some(g + i, left), s);
+    copy(w + i, lanes[0], left);
+    if constexpr (O::kFirst) copy(m + i, lanes[1], left);
+    if constexpr (O::kSecond) copy(v + i, lanes[2], left);
+  }
+}
+
+template <class T, class O>
+void update_outer(T* w, T* m, T* v, const T* x, const T* delta, index_t rows, const UpdateScalars<T>& given) {
+  const UpdateScalars<T> s = given;
+  for (index_t r = 0; r < rows; ++r) {
+    for (index_t j = 0; j < kPanel; j += kLanes<T>) {
+      const index_t i = r * kPanel + j;
+      update_vector<T, O>(w, m, v, i, fma(set(x[r]), load(delta + j), Vec<T>{}), s);
+    }
+  }
+}
+
+// The weight gradient together with the step that uses it: the gradient never leaves the first-level cache. With 32 vector registers the
+// step of one tile runs inside the product of the next, whose multiply-adds hide its square roots and divisions; with 16 there is no room
+// for both, and each block's step follows its product (docs/decisions/0002). Same bits.
+#if defined(__AVX512F__)
+
+// A tile of the gradient that is known and whose weights still wait for their step: rows of `kVectors` vectors.
+template <class T>
+struct Waiting {
+  const T* gradient;  // its rows are kPanel apart, as those of w, m and v
+  T *w, *m, *v;
+  index_t vectors;  // 0: nothing waits
+};
+
+constexpr int kFusedRows = 11;  // with two vectors a row: 22 sums, and ten registers for the products and the step
+constexpr index_t kFusedAhead = 3 * kPanel * kPanel / 2;  // numbers: how far ahead the step's arrays are fetched
+
+// Steps vector `i` of a tile whose rows have two vectors.
+template <class T, class O>
+inline void step_waiting(const Waiting<T>& tile, index_t i, const UpdateScalars<T>& s) {
+  const index_t place = (i / 2) * kPanel + (i % 2) * kLanes<T>;
+  __builtin_prefetch(tile.w + place + kFusedAhead, 1);
+  if constexpr (O::kFirst) __builtin_prefetch(tile.m + place + kFusedAhead, 1);
+  if constexpr (O::kSecond) __builtin_prefetch(tile.v + place + kFusedAhead, 1);
+  update_vector<T, O>(tile.w, tile.m, tile.v, place, load(tile.gradient + place), s);
+}
+
+// sum += a b over depth begin .. end - 1: a and b are one panel each, a's features are the tile's rows.
+template <class T, int kRows>
+inline void add_products_of(Vec<T> (&sum)[kRows][2], const T* a, const T* b, index_t begin, index_t end) {
+#pragma GCC unroll 2
+  for (index_t k = begin; k < end; ++k) {
+    const Vec<T> right[2] = {load(b + k * kPanel), load(b + k * kPanel + kLanes<T>)};
+    for (int r = 0; r < kRows; ++r) {
+      const Vec<T> left = set(a[k * kPanel + r]);
+      for (int c = 0; c < 2; ++c) sum[r][c] = fma(left, right[c], sum[r][c]);
+    }
+  }
+}
+
+// gradient = the sum over both sources, while the waiting tile is brought one step forward.
+template <class T, class O, int kRows>
+void fused_tile(const GradientSource<T> (&sources)[2], const Waiting<T>& waiting, const UpdateScalars<T>& s, T* gradient) {
+  Vec<T> sum[kRows][2] = {};
+  const index_t depth = sources[0].depth;
+  for (index_t i = 0; i < waiting.vectors; ++i) {
+    add_products_of<T, kRows>(sum, sources[0].a, sources[0].b, depth * i / waiting.vectors, depth * (i + 1) / waiting.vectors);
+    step_waiting<T, O>(waiting, i, s);
+  }
+  if (waiting.vectors == 0) add_products_of<T, kRows>(sum, sources[0].a, sources[0].b, 0, depth);
+  add_products_of<T, kRows>(sum, sources[1].a, sources[1].b, 0, sources[1].depth);
+  for (int r = 0; r < kRows; ++r) {
+    for (int c = 0; c < 2; ++c) store(gradient + r * kPanel + c * kLanes<T>, sum[r][c]);
+  }
+}
+
+template <class T>
+inline GradientSource<T> part_of(const GradientSource<T>& source, index_t block, index_t row, index_t column) {
+  return {source.a + block * source.a_step + row, source.a_step, source.b + column, source.depth};
+}
+
+template <class T, class O>
+void fused_update(const GradientSource<T> (&sources)[2], index_t blocks, T* w, T* m, T* v, const UpdateScalars<T>& scalars) {
+  const UpdateScalars<T> s = scalars;
+  alignas(64) T gradients[2][kFusedRows * kPanel];
+  Waiting<T> waiting{};
+  int turn = 0;
+  for (index_t block = 0; block < blocks; ++block) {
+    for (index_t column = 0; column < kPanel; column += 2 * kLanes<T>) {
+      for (index_t row = 0; row < kPanel;) {
+        // 32 rows are tiles of 11, 11 and 10.
+        const index_t rows = row + kFusedRows < kPanel ? kFusedRows : kPanel - row;
+        const GradientSource<T> parts[2] = {part_of(sources[0], block, row, column), part_of(sources[1], block, row, column)};
+        T* gradient = gradients[turn] + column;
+        if (rows == kFusedRows) {
+          fused_tile<T, O, kFusedRows>(parts, waiting, s, gradient);
+        } else {
+          fused_tile<T, O, kPanel % kFusedRows>(parts, waiting, s, gradient);
+        }
+        const index_t place = (block * kPanel + row) * kPanel + column;
+        waiting = {gradient, w + place, O::kFirst ? m + place : nullptr, O::kSecond ? v + place : nullptr, 2 * rows};
+        turn = 1 - turn;
+        row += rows;
+      }
+    }
+  }
+  for (index_t i = 0; i < waiting.vectors; ++i) step_waiting<T, O>(waiting, i, s);
+}
+
+#else
+
+template <class T, class O>
+void fused_update(const GradientSource<T> (&sources)[2], index_t blocks, T* w, T* m, T* v, const UpdateScalars<T>& s) {
+  constexpr index_t kBlock = kPanel * kPanel;
+  alignas(64) static constexpr T zeros[kPanel] = {};
+  alignas(64) T gradient[kBlock];
+  const auto advanced = [](T* moment, index_t by) { return moment == nullptr ? nullptr : moment + by; };
+  for (index_t block = 0; block < blocks; ++block) {
+    gemm_t(sources[0].a + block * sources[0].a_step, 0, sources[0].b, kPanel, kPanel, sources[0].depth, zeros, 0, gradient);
+    gemm_t(sources[1].a + block * sources[1].a_step, 0, sources[1].b, kPanel, kPanel, sources[1].depth, gradient, kPanel, gradient);
+    update_all<T, O>(w + block * kBlock, advanced(m, block * kBlock), advanced(v, block * kBlock), gradient, kBlock, s);
+  }
+}
+
+#endif
+
+template <class T, class O>
+constexpr void fill_optimizer(Kernels<T>& table, OptimizerKind kind) {
+  table.update[static_cast<int>(kind)] = update_all<T, O>;
+  table.update_outer[static_cast<int>(kind)] = update_outer<T, O>;
+  table.fused_update[static_cast<int>(kind)] = fused_update<T, O>;
+}
+
+template <class T>
+constexpr void fill_optimizers(Kernels<T>& table) {
+  fill_optimizer<T, Sgd<T>>(table, OptimizerKind::sgd);
+  fill_optimizer<T, Momentum<T>>(table, OptimizerKind::momentum);
+  fill_optimizer<T, Nesterov<T>>(table, OptimizerKind::nesterov);
+  fill_optimizer<T, Adagrad<T>>(table, OptimizerKind::adagrad);
+  fill_optimizer<T, RmsProp<T>>(table, OptimizerKind::rmsprop);
+  fill_optimizer<T, Adam<T>>(table, OptimizerKind::adam);
+  fill_optimizer<T, AdamW<T>>(table, OptimizerKind::adamw);
+}
+
+}  // namespace
+}  // namespace layerwise
