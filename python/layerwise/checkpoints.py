@@ -3,7 +3,7 @@
 import errno
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
@@ -146,6 +146,8 @@ class FileKeeper(Keeper):
     def follow(self, stage: str, layer: int | None, capture: Callable[[], Position]) -> None:
         """Take note of a training that begins, and of how to learn where it stands."""
         self._captures[stage, layer] = capture
+        if (stage, layer) in self._positions:  # its arrays are where they belong
+            self._positions[stage, layer] = replace(self._positions[stage, layer], arrays={})
         self._rate = 0.0
 
     def stretch(self, steps: int) -> int:
