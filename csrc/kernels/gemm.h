@@ -107,24 +107,6 @@ void gemm_t(const T* a, index_t a_step, const T* b, index_t rows, index_t cols, 
   gemm_any<T, true>(a, a_step, b, rows, cols, depth, init, init_step, c, {nullptr, 0});
 }
 
-template <class T>
-void gemv_t(const T* w, index_t w_step, const T* delta, index_t delta_step, index_t n_panels, index_t rows, T* out) {
-  T sums[kPanel][kPanel] = {};
-  for (index_t p = 0; p < n_panels; ++p, w += w_step, delta += delta_step) {
-    for (index_t i = 0; i < rows; ++i) {
-      for (index_t j = 0; j < kPanel; j += kLanes<T>) {
-        store(&sums[i][j], fma(load(w + i * kPanel + j), load(delta + j), load(&sums[i][j])));
-      }
-    }
-  }
-  for (index_t i = 0; i < rows; ++i) {
-    for (index_t half = kPanel / 2; half > 0; half /= 2) {
-      for (index_t j = 0; j < half; ++j) sums[i][j] += sums[i][j + half];
-    }
-    out[i] = sums[i][0];
-  }
-}
-
 // Small squares by 16-byte shuffles, which every instruction set has.
 inline void transpose_square(const float* in, float* out) {
   typedef float Quad __attribute__((vector_size(16), aligned(4), may_alias));
@@ -180,7 +162,6 @@ constexpr void fill_products(Kernels<T>& k) {
   k.tile_rows = kTileRows;
   k.gemm = gemm<T>;
   k.gemm_t = gemm_t<T>;
-  k.gemv_t = gemv_t<T>;
   k.transpose = transpose<T>;
   k.column_sums = column_sums<T>;
 }

@@ -3,6 +3,7 @@
 
 #include "kernels/activations.h"
 #include "kernels/gemm.h"
+#include "kernels/gemv.h"
 #include "kernels/losses.h"
 #include "kernels/noise.h"
 #include "kernels/penalties.h"
@@ -18,6 +19,7 @@ template <class T>
 constexpr Kernels<T> table() {
   Kernels<T> k{};
   fill_products(k);
+  fill_single_row(k);
   fill_activations(k);
   fill_losses(k);
   fill_optimizers(k);

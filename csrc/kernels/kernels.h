@@ -99,9 +99,13 @@ struct Kernels {
   void (*gemm)(const T* a, index_t a_step, const T* b, index_t rows, index_t cols, index_t depth, const T* init, index_t init_step, T* c,
                const Ahead<T>& ahead);
   void (*gemm_t)(const T* a, index_t a_step, const T* b, index_t rows, index_t cols, index_t depth, const T* init, index_t init_step, T* c);
-  // out[i] = sum_j w(i, j) * delta[j], i < rows <= 32, for one row of deltas: w(i, j) = w[(j / 32) * w_step + i * 32 + j % 32].
-  // 32 partial chains (one per column of a panel) and a fixed tree: the same order for every vector width.
-  void (*gemv_t)(const T* w, index_t w_step, const T* delta, index_t delta_step, index_t n_panels, index_t rows, T* out);
+  // For a single row, `n_panels` <= 4 panels of weights with `rows` rows, w(i, j) = w[(j / 32) * w_step + i * 32 + j % 32]:
+  // gemv:   out[j] = init[j] + sum_i x(i) * w(i, j), panels of out being out_step apart; the chains of gemm.
+  // gemv_t: out[i] = sum_j w(i, j) * delta(j); 32 partial chains (one per column of a panel) and a fixed tree.
+  // x(i) = x[(i / 32) * x_step + i % 32], and delta likewise.
+  void (*gemv)(const T* x, index_t x_step, const T* w, index_t w_step, index_t n_panels, index_t rows, const T* init, T* out,
+               index_t out_step);
+  void (*gemv_t)(const T* w, index_t w_step, index_t n_panels, index_t rows, const T* delta, index_t delta_step, T* out);
   // out[j * 32 + i] = w[(j / 32) * w_step + i * 32 + j % 32] for i < rows <= 32 (0 for i >= rows), j < n.
   void (*transpose)(const T* w, index_t w_step, index_t rows, index_t n, T* out);
   // sums[c] += x[r * 32 + c], one chain over r.
@@ -130,6 +134,9 @@ struct Kernels {
   void (*update[kOptimizers])(T* w, T* m, T* v, const T* g, index_t n, const UpdateScalars<T>& s);
   // The same on `rows` rows of a panel of weights, w[i * 32 + j], whose gradient comes from a single row of the batch: x[i] * delta[j].
   void (*update_outer[kOptimizers])(T* w, T* m, T* v, const T* x, const T* delta, index_t rows, const UpdateScalars<T>& s);
+  // gemv_t, and then the same on those weights, which are read once for both.
+  void (*gemv_t_update[kOptimizers])(T* w, T* m, T* v, index_t w_step, index_t n_panels, index_t rows, const T* x, index_t x_step,
+                                     const T* delta, index_t delta_step, T* out, const UpdateScalars<T>& s);
   // The same on `blocks` times 32 rows of a panel of weights, whose gradient is the sum of two products.
   void (*fused_update[kOptimizers])(const GradientSource<T> (&sources)[2], index_t blocks, T* w, T* m, T* v, const UpdateScalars<T>& s);
 

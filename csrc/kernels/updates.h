@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/gemm.h"
+#include "kernels/gemv.h"
 #include "kernels/optimizers.h"
 
 namespace layerwise {
@@ -49,6 +50,20 @@ void update_outer(T* w, T* m, T* v, const T* x, const T* delta, index_t rows, co
       const index_t i = r * kPanel + j;
       update_vector<T, O>(w, m, v, i, fma(set(x[r]), load(delta + j), Vec<T>{}), s);
     }
+  }
+}
+
+template <class T, class O>
+void gemv_t_update(T* w, T* m, T* v, index_t w_step, index_t n_panels, index_t rows, const T* x, index_t x_step, const T* delta,
+                   index_t delta_step, T* out, const UpdateScalars<T>& given) {
+  const UpdateScalars<T> s = given;
+  for (index_t row = 0; row < rows; row += kPanel, x += x_step, out += kPanel) {
+    const index_t n = rows - row < kPanel ? rows - row : kPanel, begin = row * kPanel;
+    const T* const inputs = x;
+    T *const weights = w + begin, *const first = O::kFirst ? m + begin : nullptr, *const second = O::kSecond ? v + begin : nullptr;
+    gemv_t_any<T>(weights, w_step, n_panels, n, delta, delta_step, out, [&](index_t i, index_t place, Vec<T> right) {
+      update_vector<T, O>(weights, first, second, place, fma(set(inputs[i]), right, Vec<T>{}), s);
+    });
   }
 }
 
@@ -161,6 +176,7 @@ template <class T, class O>
 constexpr void fill_optimizer(Kernels<T>& table, OptimizerKind kind) {
   table.update[static_cast<int>(kind)] = update_all<T, O>;
   table.update_outer[static_cast<int>(kind)] = update_outer<T, O>;
+  table.gemv_t_update[static_cast<int>(kind)] = gemv_t_update<T, O>;
   table.fused_update[static_cast<int>(kind)] = fused_update<T, O>;
 }
 

@@ -3,24 +3,10 @@
 #include <algorithm>
 
 #include "net/penalties.h"
+#include "net/single_row.h"
 
 namespace layerwise {
 namespace {
-
-// The optimiser's scalars for one kind of number of layer l.
-template <class T>
-UpdateScalars<T> scalars_for(const Update<T>& update, const Recipe& recipe, int l, bool weights) {
-  UpdateScalars<T> s = update.scalars;
-  if (!recipe.rate_scale.empty()) s.rate = static_cast<T>(static_cast<double>(s.rate) * recipe.rate_scale[at(l)]);
-  if (!weights) s.l2 = s.weight_decay = 0;
-  return s;
-}
-
-// A part of one of the optimiser's moments; null where the optimiser has none.
-template <class T>
-T* part(T* moment, index_t begin) {
-  return moment == nullptr ? nullptr : moment + begin;
-}
 
 template <class T>
 void update_range(const Kernels<T>& k, Network<T>& network, const Update<T>& update, const UpdateScalars<T>& s, index_t begin, index_t n,
@@ -129,7 +115,7 @@ void learn(Team& team, const Batch<T>& batch, Network<T>& network, const Update<
     const LayerSpec& spec = network.layer(l);
     const Window& window = network.window(l);
     const LayerRoom<T>& room = batch.room.layers[at(l)];
-    if (network.owns_weights(l)) {
+    if (network.owns_weights(l) && (gradient != nullptr || !updates_on_the_way(batch, l))) {
       const Range units = team.share(panels(spec.n_out) * panels(spec.n_in));
       if (gradient != nullptr) {
         store_gradient(batch, l, units, accumulate, gradient);

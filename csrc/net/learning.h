@@ -14,8 +14,23 @@ struct Update {
   T* second;
 };
 
+// The optimiser's scalars for one kind of number of layer l.
+template <class T>
+UpdateScalars<T> scalars_for(const Update<T>& update, const Recipe& recipe, int l, bool weights) {
+  UpdateScalars<T> s = update.scalars;
+  if (!recipe.rate_scale.empty()) s.rate = static_cast<T>(static_cast<double>(s.rate) * recipe.rate_scale[at(l)]);
+  if (!weights) s.l2 = s.weight_decay = 0;
+  return s;
+}
+
+// A part of one of the optimiser's moments; null where the optimiser has none.
+template <class T>
+T* part(T* moment, index_t begin) {
+  return moment == nullptr ? nullptr : moment + begin;
+}
+
 // Gradients of all learning layers. With `gradient` null each 32 x 32 block is handed to the optimiser as soon as it is known and
-// never travels to memory; else it is stored there (`accumulate`: continuing the chains of earlier row blocks), same bits.
+// never travels to memory (what `backward_single_row` has updated is left out); else it is stored there (`accumulate`: continuing the chains of earlier row blocks), same bits.
 template <class T>
 void learn(Team& team, const Batch<T>& batch, Network<T>& network, const Update<T>* update, T* gradient, bool accumulate);
 // Completes a stored gradient: a shared activation parameter gets the sum over its units. One thread.

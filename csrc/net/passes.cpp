@@ -103,11 +103,21 @@ void forward(Team& team, const Batch<T>& batch) {
       }
       if (drops_out(batch, l) && !by_row) drop_out(batch, l, panel, row, row_end);
     };
-    for_each_piece(team, batch, panels(spec.n_out), [&](index_t panel, index_t row, index_t row_end) {
-      product_with_weights(team, batch, l, !batch.network.owns_weights(l), input_of(batch, l), spec.n_in, room.z, panel,
-                           width_of(spec.n_out, panel), row, row_end, numbers + window.bias + panel * kPanel);
-      epilogue(panel, row, row_end);
-    });
+    const Panels<T>& x = input_of(batch, l);
+    if (batch.rows == 1 && batch.network.owns_weights(l)) {
+      share_groups(team, spec.n_out, [&](index_t first, index_t n) {
+        const T* w = numbers + window.weights + first * spec.n_in * kPanel;
+        batch.k.gemv(x.at(0, 0), x.step, w, spec.n_in * kPanel, n, spec.n_in, numbers + window.bias + first * kPanel, room.z.at(first, 0),
+                     room.z.step);
+        for (index_t panel = first; panel < first + n; ++panel) epilogue(panel, 0, 1);
+      });
+    } else {
+      for_each_piece(team, batch, panels(spec.n_out), [&](index_t panel, index_t row, index_t row_end) {
+        product_with_weights(team, batch, l, !batch.network.owns_weights(l), x, spec.n_in, room.z, panel, width_of(spec.n_out, panel), row,
+                             row_end, numbers + window.bias + panel * kPanel);
+        epilogue(panel, row, row_end);
+      });
+    }
     team.barrier();
     if (by_row && activates) {
       const Range rows = team.share(batch.rows);
@@ -161,42 +171,47 @@ int lowest_learning(const Network<T>& network, const Recipe& recipe) {
 }
 
 template <class T>
-void backward(Team& team, const Batch<T>& batch) {
-  const int lowest = lowest_learning(batch.network, *batch.recipe);
+void finish_delta(Team& team, const Batch<T>& batch, int l, index_t panel, index_t row, index_t row_end) {
+  const LayerRoom<T>& room = batch.room.layers[at(l)];
   const bool penalised = batch.recipe->penalties.of_activations();
-  for (int l = batch.last - 1; l > lowest; --l) {
-    const LayerSpec& spec = batch.network.layer(l);
-    const LayerSpec& below = batch.network.layer(l - 1);
-    const LayerRoom<T>& room = batch.room.layers[at(l - 1)];
-    const Panels<T>& delta = batch.room.layers[at(l)].delta;
-    const bool by_row = below.activation == Activation::softmax;
-    for_each_piece(team, batch, panels(below.n_out), [&](index_t panel, index_t row, index_t row_end) {
-      const index_t width = width_of(below.n_out, panel);
-      if (batch.rows == 1 && batch.network.owns_weights(l)) {
-        const T* w = batch.network.data() + batch.network.window(l).weights + panel * kPanel * kPanel;
-        T* g = room.delta.at(panel, 0);
-        batch.k.gemv_t(w, spec.n_in * kPanel, delta.at(0, 0), delta.step, panels(spec.n_out), width, g);
-      } else {
-        product_with_weights(team, batch, l, batch.network.owns_weights(l), delta, spec.n_out, room.delta, panel, width, row, row_end,
-                             kZeros<T>);
-      }
-      if (drops_out(batch, l - 1)) {
-        T* g = room.delta.at(panel, row);
-        batch.k.multiply(g, room.scale.at(panel, row), g, (row_end - row) * kPanel);
-      }
-      if (penalised) add_to_activation_delta(batch, l - 1, panel, row, row_end);
-      if (!by_row) slope_of_piece(batch, l - 1, panel, row, row_end);
-      if (penalised) add_to_sum_delta(team, batch, l - 1, panel, row, row_end);
-    });
-    team.barrier();
-    if (by_row) {
-      softmax_slope_of_rows(batch, l - 1, team.share(batch.rows));
-      team.barrier();
-    }
+  if (drops_out(batch, l)) {
+    T* g = room.delta.at(panel, row);
+    batch.k.multiply(g, room.scale.at(panel, row), g, (row_end - row) * kPanel);
   }
+  if (penalised) add_to_activation_delta(batch, l, panel, row, row_end);
+  if (batch.network.layer(l).activation != Activation::softmax) slope_of_piece(batch, l, panel, row, row_end);
+  if (penalised) add_to_sum_delta(team, batch, l, panel, row, row_end);
 }
 
-#define LAYERWISE_INSTANTIATE(T)                                   \
+template <class T>
+void finish_softmax_delta(Team& team, const Batch<T>& batch, int l) {
+  if (batch.network.layer(l).activation != Activation::softmax) return;
+  softmax_slope_of_rows(batch, l, team.share(batch.rows));
+  team.barrier();
+}
+
+template <class T>
+void input_gradient(Team& team, const Batch<T>& batch, int l) {
+  const index_t n_in = batch.network.layer(l).n_in;
+  const Panels<T>&delta = batch.room.layers[at(l)].delta, &out = batch.room.layers[at(l - 1)].delta;
+  for_each_piece(team, batch, panels(n_in), [&](index_t panel, index_t row, index_t row_end) {
+    product_with_weights(team, batch, l, batch.network.owns_weights(l), delta, batch.network.layer(l).n_out, out, panel,
+                         width_of(n_in, panel), row, row_end, kZeros<T>);
+    finish_delta(team, batch, l - 1, panel, row, row_end);
+  });
+  team.barrier();
+  finish_softmax_delta(team, batch, l - 1);
+}
+
+template <class T>
+void backward(Team& team, const Batch<T>& batch) {
+  for (int l = batch.last - 1; l > lowest_learning(batch.network, *batch.recipe); --l) input_gradient(team, batch, l);
+}
+
+#define LAYERWISE_INSTANTIATE(T)                                                                             \
+  template void finish_delta<T>(Team&, const Batch<T>&, int, index_t, index_t, index_t);                     \
+  template void finish_softmax_delta<T>(Team&, const Batch<T>&, int);                                        \
+  template void input_gradient<T>(Team&, const Batch<T>&, int);                                              \
   template void gather<T>(Team&, const Batch<T>&, const Data<T>&); \
   template void forward<T>(Team&, const Batch<T>&);                \
   template void loss<T>(Team&, const Batch<T>&);                   \

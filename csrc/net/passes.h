@@ -60,6 +60,14 @@ void loss(Team& team, const Batch<T>& batch);
 // Deltas of every layer from the output down to the lowest one that learns.
 template <class T>
 void backward(Team& team, const Batch<T>& batch);
+// Its parts: the derivative by layer l's input, made the delta of layer l - 1 piece by piece (from what the product left there), and
+// where that layer's slope takes whole rows, after all pieces.
+template <class T>
+void input_gradient(Team& team, const Batch<T>& batch, int l);
+template <class T>
+void finish_delta(Team& team, const Batch<T>& batch, int l, index_t panel, index_t row, index_t row_end);
+template <class T>
+void finish_softmax_delta(Team& team, const Batch<T>& batch, int l);
 
 // The lowest layer with anything to learn.
 template <class T>

@@ -12,6 +12,7 @@
 #include "kernels/dispatch.h"
 #include "net/array_functions.h"
 #include "net/penalties.h"
+#include "net/single_row.h"
 #include "net/streams.h"
 
 namespace layerwise {
@@ -183,7 +184,11 @@ double Plan<T>::pass(Team& team, Batch<T>& batch, const Data<T>& data, index_t b
       if (update == nullptr) penalty_ += activation_penalty(batch);
       ask(poll);
     }
-    backward(team, batch);
+    if (batch.rows == 1) {
+      backward_single_row(team, batch, network_, fused ? update : nullptr);
+    } else {
+      backward(team, batch);
+    }
     learn(team, batch, network_, update, fused ? nullptr : gradient_.data(), row > begin);
     if (interrupted_ && row + batch.rows < end) {
       if (team.leads()) given_up_ = true;

@@ -1,6 +1,8 @@
 // Products of panels, and how a team divides them.
 #pragma once
 
+#include <algorithm>
+
 #include "net/passes.h"
 
 namespace layerwise {
@@ -15,6 +17,13 @@ void share_pieces(Team& team, index_t tile_rows, index_t rows, index_t n_panels,
     piece(panel, rows * (u - panel * tiles) / tiles, rows * (end - panel * tiles) / tiles);
     u = end;
   }
+}
+
+// With a single row: calls piece(first panel, panels) for a thread's groups: the same for each phase, so that a core meets its own part of the weights again.
+template <class Piece>
+void share_groups(Team& team, index_t features, Piece piece) {
+  const Range share = team.share(panel_groups(features));
+  for (index_t g = share.begin; g < share.end; ++g) piece(g * kGroupPanels, std::min(kGroupPanels, panels(features) - g * kGroupPanels));
 }
 
 // Rows row .. row_end - 1 of one panel of out = bias + a w, or bias + a wᵀ with `transposed`: w lies in panels [columns / 32][rows of

@@ -34,6 +34,15 @@ Workspace<T>::Workspace(const Network<T>& network, const Recipe* recipe, index_t
     target = input;
     if (recipe != nullptr) target = room(network.outputs());
     if (recipe != nullptr && recipe->noise.emphasises()) cell_weights = room(network.outputs());
+    if (recipe != nullptr) {
+      index_t groups = 0, longest = 0;
+      for (int l = first + 1; l < last; ++l) {
+        groups = std::max(groups, panel_groups(network.layer(l).n_out));
+        longest = std::max(longest, panels(network.layer(l).n_in) * kPanel);
+      }
+      partial = {base == nullptr ? nullptr : base + end, longest};
+      end += groups * longest;
+    }
     for (int l = first; l < last; ++l) {
       LayerRoom<T>& layer = layers[static_cast<std::size_t>(l)];
       const LayerSpec& spec = network.layer(l);

@@ -13,6 +13,10 @@ namespace layerwise {
 inline constexpr index_t kDepthBlock = 256;
 inline constexpr index_t kRowBlock = 1024;
 
+// With a single row: panels of weights that a thread reads side by side, and whose part of an input gradient is summed before others'.
+inline constexpr index_t kGroupPanels = 4;
+constexpr index_t panel_groups(index_t features) { return (panels(features) + kGroupPanels - 1) / kGroupPanels; }
+
 template <class T>
 struct LayerRoom {
   Panels<T> z;             // product + bias; the same memory as value when the slope is written with the value
@@ -44,6 +48,7 @@ class Workspace {
   Panels<T> target;        // the same memory as input when nothing is corrupted and the input is the target
   Panels<T> cell_weights;  // of the loss's cells, where the recipe's noise emphasises some
   std::vector<LayerRoom<T>> layers;
+  Panels<T> partial;  // of a single row: each group of panels' part of an input gradient, a plain row of numbers
   std::vector<PenaltyRoom<T>> penalties;  // one a layer, or none at all
   std::vector<double> squares;            // of the parts of a gradient that is clipped by its norm
   std::vector<T> row_scale;               // weight of a row divided by the sum of weights

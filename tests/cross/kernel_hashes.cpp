@@ -53,7 +53,7 @@ void all(const Kernels<T>& k, const std::string& type) {
     }
   }
   std::vector<T> out(3 * kDepth * kPanel);
-  k.gemv_t(w.data(), kDepth * kPanel, a.data(), kStep, 3, 29, out.data());
+  k.gemv_t(w.data(), kDepth * kPanel, 3, 29, a.data(), kStep, out.data());
   show(type + " gemv_t", out);
   k.transpose(w.data(), kDepth * kPanel, kPanel, 80, out.data());
   show(type + " transpose", out);
