@@ -147,7 +147,7 @@ void softmax_slope(const T* a, index_t a_step, T* g, index_t g_step, index_t row
           sum.chain[k] = valid ? product : sum.chain[k];
         },
         [](index_t, index_t) {});
-    const T mean = static_cast<T>(sum.total());
+    const T mean = static_cast<T>(sum.total(cols));
     each_of_row<T>(
         cols,
         [&](index_t panel, index_t k, IntVec<T> valid) {

@@ -137,8 +137,10 @@ struct Kernels {
   // gemv_t, and then the same on those weights, which are read once for both.
   void (*gemv_t_update[kOptimizers])(T* w, T* m, T* v, index_t w_step, index_t n_panels, index_t rows, const T* x, index_t x_step,
                                      const T* delta, index_t delta_step, T* out, const UpdateScalars<T>& s);
-  // The same on `blocks` times 32 rows of a panel of weights, whose gradient is the sum of two products.
-  void (*fused_update[kOptimizers])(const GradientSource<T> (&sources)[2], index_t blocks, T* w, T* m, T* v, const UpdateScalars<T>& s);
+  // The same on `blocks` times 32 rows of a panel of weights, whose gradient is the sum of two products. Columns >= cols, where the
+  // gradient is 0, may be left out.
+  void (*fused_update[kOptimizers])(const GradientSource<T> (&sources)[2], index_t blocks, index_t cols, T* w, T* m, T* v,
+                                    const UpdateScalars<T>& s);
 
   // Corrupts one row in place; columns >= cols stay as they are.
   void (*noise[kNoises])(const NoiseRow<T>& row, const NoiseScalars<T>& s);

@@ -56,7 +56,7 @@ void loss_of_rows(const T* p, index_t p_step, const T* t, index_t t_step, T* del
         [&](index_t panel, index_t k) {
           if (out != nullptr) store(out + panel * delta_step + k * kLanes<T>, Vec<T>{});
         });
-    row_loss[r] += sum.total();
+    row_loss[r] += sum.total(cols);
   }
 }
 
@@ -88,13 +88,13 @@ void softmax_cross_entropy(const T* z, index_t z_step, const T* t, index_t t_ste
           targets.chain[k] += valid ? load(t + panel * t_step + k * kLanes<T>) : Vec<T>{};
         },
         [](index_t, index_t) {});
-    const T target_sum = static_cast<T>(targets.total());
+    const T target_sum = static_cast<T>(targets.total(cols));
     T* out = delta == nullptr ? nullptr : delta + r * kPanel;
     if (masked && target_sum != target_sum) {
       if (out != nullptr) clear_row(out, delta_step, cols);
       continue;
     }
-    const T sum = static_cast<T>(exponentials.total());
+    const T sum = static_cast<T>(exponentials.total(cols));
     const Vec<T> log_sum = log<T>(set(sum));
     const T scale = out == nullptr ? T(0) : row_scale[r];
     const T share = target_sum / sum;
@@ -112,7 +112,7 @@ void softmax_cross_entropy(const T* z, index_t z_step, const T* t, index_t t_ste
         [&](index_t panel, index_t k) {
           if (out != nullptr) store(out + panel * delta_step + k * kLanes<T>, Vec<T>{});
         });
-    row_loss[r] += loss.total();
+    row_loss[r] += loss.total(cols);
   }
 }
 

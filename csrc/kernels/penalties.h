@@ -167,7 +167,7 @@ double square_sum(const T* x, index_t rows) {
       sum.chain[k] = fma(value, value, sum.chain[k]);
     }
   }
-  return sum.total();
+  return sum.total(kPanel);
 }
 
 template <class T>

@@ -15,12 +15,15 @@ template <class T>
 struct RowSum {
   Vec<T> chain[kRowVectors<T>] = {};
 
-  double total() const {
+  // Of a row of so many columns: the chains of others are 0, and parts of the tree that add nothing but 0 are left out.
+  double total(index_t cols) const {
+    index_t used = 1;
+    while (used < cols && used < kPanel) used *= 2;
     T lane[kPanel];
-    for (index_t k = 0; k < kRowVectors<T>; ++k) store(lane + k * kLanes<T>, chain[k]);
+    for (index_t k = 0; k * kLanes<T> < used; ++k) store(lane + k * kLanes<T>, chain[k]);
     double tree[kPanel];
-    for (index_t c = 0; c < kPanel; ++c) tree[c] = static_cast<double>(lane[c]);
-    for (index_t width = kPanel / 2; width > 0; width /= 2)
+    for (index_t c = 0; c < used; ++c) tree[c] = static_cast<double>(lane[c]);
+    for (index_t width = used / 2; width > 0; width /= 2)
       for (index_t c = 0; c < width; ++c) tree[c] += tree[c + width];
     return tree[0];
   }
@@ -84,7 +87,7 @@ inline double row_exp(const T* z, index_t z_step, T top, T* a, index_t a_step, i
         sum.chain[k] += kept;
       },
       [&](index_t panel, index_t k) { store(a + panel * a_step + k * kLanes<T>, Vec<T>{}); });
-  return sum.total();
+  return sum.total(cols);
 }
 
 }  // namespace

@@ -72,7 +72,7 @@ void gemv_t_update(T* w, T* m, T* v, index_t w_step, index_t n_panels, index_t r
 // for both, and each block's step follows its product (docs/decisions/0002). Same bits.
 #if defined(__AVX512F__)
 
-// A tile of the gradient that is known and whose weights still wait for their step: rows of `kVectors` vectors.
+// A tile of the gradient that is known and whose weights still wait for their step.
 template <class T>
 struct Waiting {
   const T* gradient;  // its rows are kPanel apart, as those of w, m and v
@@ -80,13 +80,15 @@ struct Waiting {
   index_t vectors;  // 0: nothing waits
 };
 
-constexpr int kFusedRows = 11;  // with two vectors a row: 22 sums, and ten registers for the products and the step
+constexpr int kFusedRows = 11;      // with two vectors a row: 22 sums, and ten registers for the products and the step
+constexpr int kNarrowRows = 16;     // with one vector a row
+constexpr index_t kFusedPause = 4;  // depths between two steps, at the least: shorter loops cost more than they hide
 constexpr index_t kFusedAhead = 3 * kPanel * kPanel / 2;  // numbers: how far ahead the step's arrays are fetched
 
-// Steps vector `i` of a tile whose rows have two vectors.
-template <class T, class O>
+// Steps vector `i` of a tile whose rows have so many vectors.
+template <class T, class O, int kVectors>
 inline void step_waiting(const Waiting<T>& tile, index_t i, const UpdateScalars<T>& s) {
-  const index_t place = (i / 2) * kPanel + (i % 2) * kLanes<T>;
+  const index_t place = (i / kVectors) * kPanel + (i % kVectors) * kLanes<T>;
   __builtin_prefetch(tile.w + place + kFusedAhead, 1);
   if constexpr (O::kFirst) __builtin_prefetch(tile.m + place + kFusedAhead, 1);
   if constexpr (O::kSecond) __builtin_prefetch(tile.v + place + kFusedAhead, 1);
@@ -94,78 +96,87 @@ inline void step_waiting(const Waiting<T>& tile, index_t i, const UpdateScalars<
 }
 
 // sum += a b over depth begin .. end - 1: a and b are one panel each, a's features are the tile's rows.
-template <class T, int kRows>
-inline void add_products_of(Vec<T> (&sum)[kRows][2], const T* a, const T* b, index_t begin, index_t end) {
+template <class T, int kRows, int kVectors>
+inline void add_products_of(Vec<T> (&sum)[kRows][kVectors], const T* a, const T* b, index_t begin, index_t end) {
 #pragma GCC unroll 2
   for (index_t k = begin; k < end; ++k) {
-    const Vec<T> right[2] = {load(b + k * kPanel), load(b + k * kPanel + kLanes<T>)};
+    Vec<T> right[kVectors];
+    for (int c = 0; c < kVectors; ++c) right[c] = load(b + k * kPanel + c * kLanes<T>);
     for (int r = 0; r < kRows; ++r) {
       const Vec<T> left = set(a[k * kPanel + r]);
-      for (int c = 0; c < 2; ++c) sum[r][c] = fma(left, right[c], sum[r][c]);
+      for (int c = 0; c < kVectors; ++c) sum[r][c] = fma(left, right[c], sum[r][c]);
     }
   }
 }
 
 // gradient = the sum over both sources, while the waiting tile is brought one step forward.
-template <class T, class O, int kRows>
+template <class T, class O, int kRows, int kVectors>
 void fused_tile(const GradientSource<T> (&sources)[2], const Waiting<T>& waiting, const UpdateScalars<T>& s, T* gradient) {
-  Vec<T> sum[kRows][2] = {};
-  const index_t depth = sources[0].depth;
-  for (index_t i = 0; i < waiting.vectors; ++i) {
-    add_products_of<T, kRows>(sum, sources[0].a, sources[0].b, depth * i / waiting.vectors, depth * (i + 1) / waiting.vectors);
-    step_waiting<T, O>(waiting, i, s);
+  Vec<T> sum[kRows][kVectors] = {};
+  const index_t depth = sources[0].depth, all = waiting.vectors;
+  const index_t at_once = (kFusedPause * all + depth - 1) / depth;
+  index_t done = 0;
+  for (index_t i = 0; i < all;) {
+    const index_t end = i + at_once < all ? i + at_once : all, until = depth * end / all;
+    add_products_of<T, kRows, kVectors>(sum, sources[0].a, sources[0].b, done, until);
+    done = until;
+    for (; i < end; ++i) step_waiting<T, O, kVectors>(waiting, i, s);
   }
-  if (waiting.vectors == 0) add_products_of<T, kRows>(sum, sources[0].a, sources[0].b, 0, depth);
-  add_products_of<T, kRows>(sum, sources[1].a, sources[1].b, 0, sources[1].depth);
+  add_products_of<T, kRows, kVectors>(sum, sources[0].a, sources[0].b, done, depth);
+  add_products_of<T, kRows, kVectors>(sum, sources[1].a, sources[1].b, 0, sources[1].depth);
   for (int r = 0; r < kRows; ++r) {
-    for (int c = 0; c < 2; ++c) store(gradient + r * kPanel + c * kLanes<T>, sum[r][c]);
+    for (int c = 0; c < kVectors; ++c) store(gradient + r * kPanel + c * kLanes<T>, sum[r][c]);
   }
 }
 
-template <class T>
-inline GradientSource<T> part_of(const GradientSource<T>& source, index_t block, index_t row, index_t column) {
-  return {source.a + block * source.a_step + row, source.a_step, source.b + column, source.depth};
-}
-
-template <class T, class O>
-void fused_update(const GradientSource<T> (&sources)[2], index_t blocks, T* w, T* m, T* v, const UpdateScalars<T>& scalars) {
-  const UpdateScalars<T> s = scalars;
-  alignas(64) T gradients[2][kFusedRows * kPanel];
+// A strip of columns, `kVectors` vectors wide: 32 rows are tiles of 11, 11 and 10, or two of 16.
+template <class T, class O, int kMaxRows, int kVectors>
+void fused_strip(const GradientSource<T> (&sources)[2], index_t blocks, T* w, T* m, T* v, const UpdateScalars<T>& s) {
+  alignas(64) T gradients[2][kMaxRows * kPanel];
   Waiting<T> waiting{};
   int turn = 0;
   for (index_t block = 0; block < blocks; ++block) {
-    for (index_t column = 0; column < kPanel; column += 2 * kLanes<T>) {
-      for (index_t row = 0; row < kPanel;) {
-        // 32 rows are tiles of 11, 11 and 10.
-        const index_t rows = row + kFusedRows < kPanel ? kFusedRows : kPanel - row;
-        const GradientSource<T> parts[2] = {part_of(sources[0], block, row, column), part_of(sources[1], block, row, column)};
-        T* gradient = gradients[turn] + column;
-        if (rows == kFusedRows) {
-          fused_tile<T, O, kFusedRows>(parts, waiting, s, gradient);
-        } else {
-          fused_tile<T, O, kPanel % kFusedRows>(parts, waiting, s, gradient);
-        }
-        const index_t place = (block * kPanel + row) * kPanel + column;
-        waiting = {gradient, w + place, O::kFirst ? m + place : nullptr, O::kSecond ? v + place : nullptr, 2 * rows};
-        turn = 1 - turn;
-        row += rows;
+    for (index_t row = 0; row < kPanel; row += kMaxRows) {
+      const auto part_of = [&](const GradientSource<T>& source) {
+        return GradientSource<T>{source.a + block * source.a_step + row, source.a_step, source.b, source.depth};
+      };
+      const GradientSource<T> parts[2] = {part_of(sources[0]), part_of(sources[1])};
+      const index_t rows = row + kMaxRows <= kPanel ? kMaxRows : kPanel - row, place = (block * kPanel + row) * kPanel;
+      T* gradient = gradients[turn];
+      if (rows == kMaxRows) {
+        fused_tile<T, O, kMaxRows, kVectors>(parts, waiting, s, gradient);
+      } else if constexpr (kPanel % kMaxRows > 0) {
+        fused_tile<T, O, kPanel % kMaxRows, kVectors>(parts, waiting, s, gradient);
       }
+      waiting = {gradient, w + place, O::kFirst ? m + place : nullptr, O::kSecond ? v + place : nullptr, kVectors * rows};
+      turn = 1 - turn;
     }
   }
-  for (index_t i = 0; i < waiting.vectors; ++i) step_waiting<T, O>(waiting, i, s);
+  for (index_t i = 0; i < waiting.vectors; ++i) step_waiting<T, O, kVectors>(waiting, i, s);
+}
+
+template <class T, class O>
+void fused_update(const GradientSource<T> (&sources)[2], index_t blocks, index_t cols, T* w, T* m, T* v, const UpdateScalars<T>& given) {
+  const UpdateScalars<T> s = given;
+  if (cols <= kLanes<T>) return fused_strip<T, O, kNarrowRows, 1>(sources, blocks, w, m, v, s);
+  for (index_t j = 0; j < cols; j += 2 * kLanes<T>) {
+    GradientSource<T> strip[2] = {sources[0], sources[1]};
+    for (GradientSource<T>& source : strip) source.b += j;
+    fused_strip<T, O, kFusedRows, 2>(strip, blocks, w + j, O::kFirst ? m + j : nullptr, O::kSecond ? v + j : nullptr, s);
+  }
 }
 
 #else
 
 template <class T, class O>
-void fused_update(const GradientSource<T> (&sources)[2], index_t blocks, T* w, T* m, T* v, const UpdateScalars<T>& s) {
+void fused_update(const GradientSource<T> (&sources)[2], index_t blocks, index_t cols, T* w, T* m, T* v, const UpdateScalars<T>& s) {
   constexpr index_t kBlock = kPanel * kPanel;
   alignas(64) static constexpr T zeros[kPanel] = {};
-  alignas(64) T gradient[kBlock];
+  alignas(64) T gradient[kBlock] = {};
   const auto advanced = [](T* moment, index_t by) { return moment == nullptr ? nullptr : moment + by; };
   for (index_t block = 0; block < blocks; ++block) {
-    gemm_t(sources[0].a + block * sources[0].a_step, 0, sources[0].b, kPanel, kPanel, sources[0].depth, zeros, 0, gradient);
-    gemm_t(sources[1].a + block * sources[1].a_step, 0, sources[1].b, kPanel, kPanel, sources[1].depth, gradient, kPanel, gradient);
+    gemm_t(sources[0].a + block * sources[0].a_step, 0, sources[0].b, kPanel, cols, sources[0].depth, zeros, 0, gradient);
+    gemm_t(sources[1].a + block * sources[1].a_step, 0, sources[1].b, kPanel, cols, sources[1].depth, gradient, kPanel, gradient);
     update_all<T, O>(w + block * kBlock, advanced(m, block * kBlock), advanced(v, block * kBlock), gradient, kBlock, s);
   }
 }

@@ -48,14 +48,15 @@ index_t fuse(const Batch<T>& batch, int l, index_t u, index_t end, Network<T>& n
   const LayerSpec& spec = network.layer(l);
   const Block b = block_of(network, l, u);
   const index_t blocks = std::min(end - u, spec.n_in / kPanel - b.row);
-  if (b.width < kPanel || blocks <= 0) return 0;
+  // Beside a tied decoder the padding of the codes may make a gradient, which `weight_gradient` takes away.
+  if ((b.width < kPanel && network.tied_user(l) >= 0) || blocks <= 0) return 0;
   const Panels<T>&x = input_of(batch, l), &delta = batch.room.layers[at(l)].delta;
   GradientSource<T> sources[2] = {{x.at(b.row, 0), x.step, delta.at(b.panel, 0), batch.rows}, {nullptr, 0, nullptr, 0}};
   if (const int tied = network.tied_user(l); tied >= 0) {
     const Panels<T>& decoder = batch.room.layers[at(tied)].delta;
     sources[1] = {decoder.at(b.row, 0), decoder.step, input_of(batch, tied).at(b.panel, 0), batch.rows};
   }
-  batch.k.fused_update[static_cast<int>(update.kind)](sources, blocks, network.data() + b.begin, part(update.first, b.begin),
+  batch.k.fused_update[static_cast<int>(update.kind)](sources, blocks, b.width, network.data() + b.begin, part(update.first, b.begin),
                                                       part(update.second, b.begin), s);
   return blocks;
 }

@@ -208,14 +208,14 @@ void backward(Team& team, const Batch<T>& batch) {
   for (int l = batch.last - 1; l > lowest_learning(batch.network, *batch.recipe); --l) input_gradient(team, batch, l);
 }
 
-#define LAYERWISE_INSTANTIATE(T)                                                                             \
-  template void finish_delta<T>(Team&, const Batch<T>&, int, index_t, index_t, index_t);                     \
-  template void finish_softmax_delta<T>(Team&, const Batch<T>&, int);                                        \
-  template void input_gradient<T>(Team&, const Batch<T>&, int);                                              \
-  template void gather<T>(Team&, const Batch<T>&, const Data<T>&); \
-  template void forward<T>(Team&, const Batch<T>&);                \
-  template void loss<T>(Team&, const Batch<T>&);                   \
-  template void backward<T>(Team&, const Batch<T>&);               \
+#define LAYERWISE_INSTANTIATE(T)                                                         \
+  template void finish_delta<T>(Team&, const Batch<T>&, int, index_t, index_t, index_t); \
+  template void finish_softmax_delta<T>(Team&, const Batch<T>&, int);                    \
+  template void input_gradient<T>(Team&, const Batch<T>&, int);                          \
+  template void gather<T>(Team&, const Batch<T>&, const Data<T>&);                       \
+  template void forward<T>(Team&, const Batch<T>&);                                      \
+  template void loss<T>(Team&, const Batch<T>&);                                         \
+  template void backward<T>(Team&, const Batch<T>&);                                     \
   template int lowest_learning<T>(const Network<T>&, const Recipe&);
 LAYERWISE_INSTANTIATE(float)
 LAYERWISE_INSTANTIATE(double)

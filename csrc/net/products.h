@@ -19,7 +19,8 @@ void share_pieces(Team& team, index_t tile_rows, index_t rows, index_t n_panels,
   }
 }
 
-// With a single row: calls piece(first panel, panels) for a thread's groups: the same for each phase, so that a core meets its own part of the weights again.
+// With a single row: calls piece(first panel, panels) for a thread's groups: the same for each phase, so that a core meets its own part of
+// the weights again.
 template <class Piece>
 void share_groups(Team& team, index_t features, Piece piece) {
   const Range share = team.share(panel_groups(features));

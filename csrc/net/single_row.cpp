@@ -58,8 +58,8 @@ void backward_single_row(Team& team, const Batch<T>& batch, Network<T>& network,
   }
 }
 
-#define LAYERWISE_INSTANTIATE(T)                                                                       \
-  template void backward_single_row<T>(Team&, const Batch<T>&, Network<T>&, const Update<T>*);         \
+#define LAYERWISE_INSTANTIATE(T)                                                               \
+  template void backward_single_row<T>(Team&, const Batch<T>&, Network<T>&, const Update<T>*); \
   template bool updates_on_the_way<T>(const Batch<T>&, int);
 LAYERWISE_INSTANTIATE(float)
 LAYERWISE_INSTANTIATE(double)

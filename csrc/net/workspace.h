@@ -48,7 +48,7 @@ class Workspace {
   Panels<T> target;        // the same memory as input when nothing is corrupted and the input is the target
   Panels<T> cell_weights;  // of the loss's cells, where the recipe's noise emphasises some
   std::vector<LayerRoom<T>> layers;
-  Panels<T> partial;  // of a single row: each group of panels' part of an input gradient, a plain row of numbers
+  Panels<T> partial;                      // of a single row: each group of panels' part of an input gradient, a plain row of numbers
   std::vector<PenaltyRoom<T>> penalties;  // one a layer, or none at all
   std::vector<double> squares;            // of the parts of a gradient that is clipped by its norm
   std::vector<T> row_scale;               // weight of a row divided by the sum of weights
