@@ -288,8 +288,8 @@ def test_files_whose_moments_do_not_fit_are_refused(name: str, value: np.ndarray
 def test_a_threshold_that_is_no_number_is_refused() -> None:
     for bad in (1, True, "x", None):
         with pytest.raises(FormatError, match="where a number is expected"):
-            files.schema._decode_fitted(bad, "number", files.schema._Store({}))
-    assert files.schema._decode_fitted(-0.5, "number", files.schema._Store({})) == -0.5
+            files.schema._decode_fitted(bad, "number", files.parts.Store({}))
+    assert files.schema._decode_fitted(-0.5, "number", files.parts.Store({})) == -0.5
 
 
 @pytest.mark.parametrize("bad", [0, 0.0, -0.1, 0.51, 1, float("nan"), "some", None, True, [0.1]])

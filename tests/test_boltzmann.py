@@ -127,10 +127,10 @@ def test_a_monitored_machine_has_its_measures_in_the_history(tmp_path: Path) -> 
 
 def test_epochs_of_older_files_lack_the_measures() -> None:
     data = ["pretraining", 1, 2, 3, 0.5, None, 0.1, 0.2]
-    assert schema._decode_record(data) == EpochRecord(*data)
+    assert schema.decode_record(data) == EpochRecord(*data)
     for wrong in (data[:7], [*data, None, None, None, None], [*data, "x"]):
         with pytest.raises(FormatError):
-            schema._decode_record(wrong)
+            schema.decode_record(wrong)
 
 
 def test_a_gaussian_machine_has_no_pseudo_likelihood_in_its_history() -> None:

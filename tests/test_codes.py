@@ -158,7 +158,7 @@ def test_parts_have_the_bits_of_the_whole() -> None:
             else:
                 epoch, place = divmod(step, 17)
                 ids = _core.random_permutation(4, 0, len(X), epoch)[20 * place : 20 * (place + count)]
-                plan.run(X[ids], None, step, count, rates[:count], None, weights[ids], ids)
+                plan.run(X[ids], None, step, count, rates[:count], None, weights[ids], ids=ids)
             step += count
         found.append(engine.parameters())
     np.testing.assert_array_equal(found[0], found[1])
@@ -171,7 +171,7 @@ def test_the_engine_refuses_parts_that_do_not_fit() -> None:
 
     def run(noise: _core.Noise, rows: int, ids: np.ndarray) -> None:
         recipe = _core.Recipe("squared_error", _core.Optimizer("sgd"), 10, noise=noise)
-        _core.Plan_float32(engine, recipe).run(X[:rows], None, 0, 2, rates, None, None, ids)
+        _core.Plan_float32(engine, recipe).run(X[:rows], None, 0, 2, rates, ids=ids)
 
     run(_core.Noise("masking", 0.2), 20, ids)
     with pytest.raises(ValueError, match="rows of the steps"):

@@ -57,6 +57,8 @@ BAD = [
 GOOD = {  # those of BAD that a parameter allows
     "hidden_layer_sizes": [(1, 2, 3, 4, 5)],
     "n_jobs": [-1],
+    "checkpoint": ["bogus"],
+    "memory": ["bogus"],
     "verbose": [True],
     "warm_start": [True],
     "random_state": [True],
@@ -75,7 +77,7 @@ GOOD = {  # those of BAD that a parameter allows
 }
 NAMES = [
     "hidden_layer_sizes", "pretraining", "finetuning", "activation", "initializer", "class_weight", "unlabeled",
-    "n_jobs", "random_state", "warm_start", "max_seconds", "callbacks", "verbose",
+    "n_jobs", "random_state", "warm_start", "max_seconds", "callbacks", "checkpoint", "memory", "verbose",
     *(f"pretraining__{name}" for name in DenoisingAutoencoder().get_params()),
     *(f"finetuning__{name}" for name in FineTuning().get_params()),
 ]  # fmt: skip

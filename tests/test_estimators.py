@@ -35,6 +35,7 @@ from layerwise import (
     PretrainedClassifier,
     PretrainedRegressor,
     SaltAndPepper,
+    SeenRowsWarning,
     Sparse,
     StackedAutoencoder,
     Swish,
@@ -200,7 +201,8 @@ def test_a_fitted_autoencoder_gives_its_layers(kind: Any) -> None:
     assert model.stages_ == before.stages_
     same = kind((12, 7), pretraining=FrozenEstimator(before), activation="tanh", finetuning=BRIEF, random_state=0)
     assert clone(same).fit(X.astype(np.float64), y).network_.dtype == np.float32  # the autoencoder's dtype
-    cross_val_score(same, X, y, cv=2, error_score="raise")
+    with pytest.warns(SeenRowsWarning, match="pretrained on 300 rows, this fit has 150"):
+        cross_val_score(same, X, y, cv=2, error_score="raise")
     with pytest.raises(ValueError, match=r"'hidden_layer_sizes' .* must be \"auto\" or that of .*\(12, 7\)"):
         kind((12, 8), pretraining=before).fit(X, y)
     with pytest.raises(ValueError, match="'activation'"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import pickle
 import stat
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from altering import altered, assign
 from safetensors.numpy import load as unpack
 from safetensors.numpy import save as pack
 from sklearn.frozen import FrozenEstimator
@@ -291,26 +291,6 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-def altered(file: bytes, change: Any) -> bytes:
-    """A file with a right checksum whose configuration or arrays were changed."""
-    length = int.from_bytes(file[:8], "little")
-    text = json.loads(file[8 : 8 + length])["__metadata__"]["layerwise"]
-    config, tensors = json.loads(text.split("\n", 2)[2]), dict(unpack(file))
-    change(config, tensors)
-    return persistence._encode(json.dumps(config), tensors)
-
-
-def assign(*path: Any) -> Any:
-    *keys, last, value = path
-
-    def change(config: Any, _: Any) -> None:
-        for key in keys:
-            config = config[key]
-        config[last] = value
-
-    return change
-
-
 LAYER = ("fitted", "network_", 0)
 
 
@@ -331,6 +311,8 @@ LAYER = ("fitted", "network_", 0)
         assign("fitted", "n_iter_", 1.5),
         assign("fitted", "n_iter_", True),
         assign("fitted", "n_features_in_", 6),
+        assign("fitted", "n_samples_seen_", -1),
+        assign("fitted", "n_samples_seen_", "60"),
         assign("fitted", "classes_", {"dtype": "<i8", "values": [0, 1]}),
         assign("fitted", "classes_", {"dtype": "O", "values": [0, 1, 2]}),
         assign("fitted", "classes_", {"dtype": "<i8", "values": [0, 1, [2]]}),

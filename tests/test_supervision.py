@@ -61,7 +61,7 @@ def test_the_codes_hold_what_the_labels_say() -> None:
 def test_turns_are_steps_of_each_in_turn() -> None:
     """The engine's two plans, by hand: 10 steps of the autoencoder, 10 on labels, with the encoder handed over."""
     network = _start(
-        30, 4, Activation("prelu", 0.25, "unit"), "identity", True, "glorot_uniform", 7, np.dtype("float32")
+        30, 4, Activation("prelu", 0.25, "unit"), Activation("identity"), True, "glorot_uniform", 7, np.dtype("float32")
     )
     labels = Labels(X[:60], np.eye(2, dtype=np.float32)[hint[:60]], "softmax", None)
     recipe = _core.Recipe("squared_error", _core.Optimizer("sgd"), 20, seed=1)
@@ -70,7 +70,9 @@ def test_turns_are_steps_of_each_in_turn() -> None:
     def engines() -> tuple[object, supervision.Plan]:
         engine = network.engine()
         own = _core.Plan_float32(engine, recipe)
-        plan = supervision.Plan(own, engine, network, labels, SGD(0.2), batch_size=15, seed=5, threads=1)
+        plan = supervision.Plan(
+            own, engine, network, labels, SGD(0.2), batch_size=15, steps_per_epoch=20, seed=5, threads=1
+        )
         return engine, plan
 
     engine, plan = engines()
@@ -90,10 +92,13 @@ def test_turns_are_steps_of_each_in_turn() -> None:
         assert not np.array_equal(before, by_hand.weights(0))
     np.testing.assert_array_equal(engine.parameters(), by_hand.parameters())
     assert stats.loss == pytest.approx(np.mean(losses), rel=1e-12)
-    again, plan = engines()  # the steps may be cut where a turn ends
-    plan.run(X, None, 0, 10, rates[:10])
-    plan.run(X, None, 10, 10, rates[10:])
+    again, plan = engines()  # the steps may be cut anywhere
+    sums, first = (0.0, 0.0), 0
+    for end in (3, 10, 14, 20):
+        cut = plan.run(X, None, first, end - first, rates[first:end], None, None, sums)
+        sums, first = cut.sums, end
     np.testing.assert_array_equal(engine.parameters(), again.parameters())
+    assert cut.loss == stats.loss
 
 
 def test_only_the_first_layer_sees_labels() -> None:

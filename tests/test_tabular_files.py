@@ -23,10 +23,10 @@ from layerwise import (
     PretrainedRegressor,
     StackedAutoencoder,
     load,
-    persistence,
     tabular_pipeline,
 )
 from layerwise.column_groups import groups_of
+from layerwise.persistence import files
 
 
 def frame() -> pd.DataFrame:
@@ -145,7 +145,7 @@ def content_of(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 def write(content: Any, tensors: Any, path: Path, name: str = "tabular") -> None:
     """Write a file that is whole, but not what `save` would write."""
     config = json.dumps({"pipeline": name, "content": content})
-    path.write_bytes(persistence._encode(config, tensors))
+    path.write_bytes(files.pack(files.MODEL, config, tensors))
 
 
 @pytest.fixture(scope="module")

@@ -87,10 +87,12 @@ class Use {
   std::atomic<bool>& busy_;
 };
 
+inline const std::pair<double, double> kNothingSoFar{0, 0};  // the sums of loss and weight where an epoch begins
+
 // A plan's steps, with the lock given back; throws what a signal handler raised.
 template <class T, class Shared>
 RunStats run_plan(Shared& s, const Data<T>& data, index_t first_step, index_t steps, const Array<double>& rates,
-                  const std::optional<Array<double>>& momenta) {
+                  const std::optional<Array<double>>& momenta, const std::pair<double, double>& so_far) {
   constexpr index_t kEnd = index_t{1} << 32;  // steps are counted in a word of the random counter
   require(first_step >= 0 && first_step < kEnd && steps >= 0 && steps < kEnd - first_step,
           "first_step and first_step + steps must be in 0 .. 2^32 - 1");
@@ -98,10 +100,32 @@ RunStats run_plan(Shared& s, const Data<T>& data, index_t first_step, index_t st
   RunStats stats;
   {
     const Unlocked unlocked;
-    stats = s.plan.run(data, first_step, steps, per_step, interrupted);
+    stats = s.plan.run(data, first_step, steps, per_step, interrupted, {so_far.first, so_far.second});
   }
   if (stats.interrupted) throw py::error_already_set();
   return stats;
+}
+
+// An optimiser's memory, read and written as flat arrays in the order of the network's parameters.
+template <class T, class Shared>
+void bind_moments(py::class_<Shared>& plan) {
+  plan.def("moments", [](Shared& s) {
+    const auto plain = [&](const T* moment) {
+      Array<T> flat = empty<T>({s.network->parameter_count()});
+      std::fill_n(flat.mutable_data(), flat.size(), T{0});
+      if (moment != nullptr) s.network->flatten(moment, flat.mutable_data());
+      return flat;
+    };
+    return py::make_tuple(plain(s.plan.first_moment()), plain(s.plan.second_moment()));
+  });
+  const auto set = [](Shared& s, const Array<T>& first, const Array<T>& second) {
+    const Use use(s);
+    const index_t n = s.network->parameter_count();
+    const T *from_first = vector(first, n, "first"), *from_second = vector(second, n, "second");
+    if (s.plan.first_moment() != nullptr) s.network->unflatten(from_first, s.plan.first_moment());
+    if (s.plan.second_moment() != nullptr) s.network->unflatten(from_second, s.plan.second_moment());
+  };
+  plan.def("set_moments", set, py::arg("first").noconvert(), py::arg("second").noconvert());
 }
 
 void bind_networks(py::module_& m);

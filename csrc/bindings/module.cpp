@@ -87,8 +87,8 @@ void bind_settings(py::module_& m) {
       .def_readonly("shuffle", &Recipe::shuffle);
   py::class_<RunStats>(m, "RunStats")
       .def_readonly("loss", &RunStats::loss)
+      .def_property_readonly("sums", [](const RunStats& s) { return std::pair(s.sums.loss, s.sums.weight); })
       .def_readonly("rows", &RunStats::rows)
-      .def_readonly("weight", &RunStats::weight)
       .def_readonly("steps", &RunStats::steps)
       .def_readonly("finite", &RunStats::finite)
       .def_readonly("seconds", &RunStats::seconds);

@@ -115,19 +115,22 @@ void bind_plan(py::module_& m, const char* name) {
   using Shared = SharedPlan<T, Plan<T>>;
   using Optional = std::optional<Array<T>>;
   using Doubles = Array<double>;
-  py::class_<Shared>(m, name)
-      .def(py::init<std::shared_ptr<Network<T>>, const Recipe&>(), py::arg("network").none(false), py::arg("recipe").none(false))
+  py::class_<Shared> plan(m, name);
+  bind_moments<T>(plan);
+  plan.def(py::init<std::shared_ptr<Network<T>>, const Recipe&>(), py::arg("network").none(false), py::arg("recipe").none(false))
       .def(
           "run",
           [](Shared& s, const Array<T>& X, const Optional& Y, index_t first_step, index_t steps, const Doubles& rates,
-             const std::optional<Doubles>& momenta, const Optional& weights, const std::optional<Array<index_t>>& ids) {
+             const std::optional<Doubles>& momenta, const Optional& weights, std::pair<double, double> so_far,
+             const std::optional<Array<index_t>>& ids) {
             const Use use(s);
             Data<T> data = data_of(*s.network, X, Y, weights);
             if (ids) data.ids = vector(*ids, data.rows, "ids");
-            return run_plan<T>(s, data, first_step, steps, rates, momenta);
+            return run_plan<T>(s, data, first_step, steps, rates, momenta, so_far);
           },
           py::arg("X").noconvert(), py::arg("Y").noconvert(), py::arg("first_step"), py::arg("steps"), py::arg("rates").noconvert(),
-          py::arg("momenta") = py::none(), py::arg("row_weights") = py::none(), py::arg("ids") = py::none())
+          py::arg("momenta") = py::none(), py::arg("row_weights") = py::none(), py::arg("so_far") = kNothingSoFar,
+          py::arg("ids") = py::none())
       .def(
           "evaluate",
           [](Shared& s, const Array<T>& X, const Optional& Y, const Optional& weights) {
@@ -153,27 +156,7 @@ void bind_plan(py::module_& m, const char* name) {
             return py::make_tuple(objective, flat);
           },
           py::arg("X").noconvert(), py::arg("Y").noconvert(), py::arg("row_weights") = py::none(), py::arg("step") = 0)
-      .def_property_readonly("loss", [](const Shared& s) { return s.plan.last_loss(); })
-      .def("moments",
-           [](Shared& s) {
-             const auto plain = [&](const T* moment) {
-               Array<T> flat = empty<T>({s.network->parameter_count()});
-               std::fill_n(flat.mutable_data(), flat.size(), T{0});
-               if (moment != nullptr) s.network->flatten(moment, flat.mutable_data());
-               return flat;
-             };
-             return py::make_tuple(plain(s.plan.first_moment()), plain(s.plan.second_moment()));
-           })
-      .def(
-          "set_moments",
-          [](Shared& s, const Array<T>& first, const Array<T>& second) {
-            const Use use(s);
-            const index_t n = s.network->parameter_count();
-            const T *from_first = vector(first, n, "first"), *from_second = vector(second, n, "second");
-            if (s.plan.first_moment() != nullptr) s.network->unflatten(from_first, s.plan.first_moment());
-            if (s.plan.second_moment() != nullptr) s.network->unflatten(from_second, s.plan.second_moment());
-          },
-          py::arg("first").noconvert(), py::arg("second").noconvert());
+      .def_property_readonly("loss", [](const Shared& s) { return s.plan.last_loss(); });
 }
 
 }  // namespace

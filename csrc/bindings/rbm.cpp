@@ -11,8 +11,9 @@ void bind(py::module_& m, const char* name) {
   using Shared = SharedPlan<T, RbmPlan<T>>;
   using Doubles = Array<double>;
   const GibbsSpec usual;
-  py::class_<Shared>(m, name)
-      .def(py::init([](std::shared_ptr<Network<T>> network, const Recipe& recipe, index_t k, bool persistent, bool sample_visible,
+  py::class_<Shared> plan(m, name);
+  bind_moments<T>(plan);
+  plan.def(py::init([](std::shared_ptr<Network<T>> network, const Recipe& recipe, index_t k, bool persistent, bool sample_visible,
                        double target, double cost, double decay) {
              return std::make_unique<Shared>(std::move(network), recipe, GibbsSpec{k, persistent, sample_visible, target, cost, decay});
            }),
@@ -22,16 +23,29 @@ void bind(py::module_& m, const char* name) {
       .def(
           "run",
           [](Shared& s, const Array<T>& X, index_t first_step, index_t steps, const Doubles& rates, const std::optional<Doubles>& momenta,
-             const std::optional<Array<T>>& weights, const std::optional<Array<index_t>>& ids) {
+             const std::optional<Array<T>>& weights, std::pair<double, double> so_far, const std::optional<Array<index_t>>& ids) {
             const Use use(s);
             Data<T> data{matrix(X, s.network->inputs(), "X"), nullptr, nullptr, X.shape(0)};
             require(data.rows > 0, "X must have at least one row");
             if (weights) data.weights = vector(*weights, data.rows, "row_weights");
             if (ids) data.ids = vector(*ids, data.rows, "ids");
-            return run_plan<T>(s, data, first_step, steps, rates, momenta);
+            return run_plan<T>(s, data, first_step, steps, rates, momenta, so_far);
           },
           py::arg("X").noconvert(), py::arg("first_step"), py::arg("steps"), py::arg("rates").noconvert(), py::arg("momenta") = py::none(),
-          py::arg("row_weights") = py::none(), py::arg("ids") = py::none());
+          py::arg("row_weights") = py::none(), py::arg("so_far") = kNothingSoFar, py::arg("ids") = py::none())
+      .def("memory",
+           [](Shared& s) {
+             Array<T> out = empty<T>({s.plan.memory_size()});
+             s.plan.get_memory(out.mutable_data());
+             return out;
+           })
+      .def(
+          "set_memory",
+          [](Shared& s, const Array<T>& values) {
+            const Use use(s);
+            s.plan.set_memory(vector(values, s.plan.memory_size(), "values"));
+          },
+          py::arg("values").noconvert());
   m.def(
       "gibbs",
       [](const Network<T>& machine, const Array<T>& V, index_t steps, bool means, std::uint64_t seed, int threads) {

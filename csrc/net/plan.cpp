@@ -173,7 +173,7 @@ void Plan<T>::complete(Team& team, const Batch<T>& batch, const Update<T>* updat
 }
 
 template <class T>
-RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, const Rates& rates, const Poll& poll) {
+RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, const Rates& rates, const Poll& poll, const Sums& so_far) {
   check_rates<T>(rates, steps);
   check_part(data, recipe_, steps);
   const double start = now();
@@ -185,7 +185,7 @@ RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, co
   if ((batch_size > room_.rows || recipe_.penalties.clips()) && gradient_.size() == 0) gradient_ = Buffer<T>(network_.size(), 5);
 
   RunStats stats;
-  double loss_sum = 0, weight_sum = 0;
+  double loss_sum = so_far.loss, weight_sum = so_far.weight;
   bool stop = false;
   interrupted_ = given_up_ = false;
   polled_ = start;
@@ -220,8 +220,8 @@ RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, co
     done = stretch_end;
   }
   stats.interrupted = interrupted_;
+  stats.sums = {loss_sum, weight_sum};
   stats.loss = weight_sum > 0 ? loss_sum / weight_sum : 0;
-  stats.weight = weight_sum;
   stats.seconds = now() - start;
   return stats;
 }
@@ -295,7 +295,7 @@ void apply(const Network<T>& network, const T* x, index_t rows, int first, int l
 
 template <class T>
 double evaluate(const Network<T>& network, const Recipe& recipe, const Data<T>& data) {
-  check(network, recipe);
+  check_recipe(network, recipe);
   const index_t block = std::min(data.rows, kReadRows);
   const int threads = threads_for(multiply_adds(network, block), recipe.threads);
   Workspace<T> room(network, &recipe, block, threads, 0, network.depth());

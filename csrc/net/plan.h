@@ -9,10 +9,16 @@
 
 namespace layerwise {
 
+// What an epoch's mean loss is made of: the sums over the rows seen of weight * loss, and of weight.
+struct Sums {
+  double loss = 0;
+  double weight = 0;
+};
+
 struct RunStats {
   double loss = 0;  // mean over the rows seen, weighted; without the alpha term
+  Sums sums;        // of that mean, so that the next run may go on with them
   index_t rows = 0;
-  double weight = 0;  // of those rows
   index_t steps = 0;
   bool finite = true;
   bool interrupted = false;
@@ -29,9 +35,10 @@ class Plan {
   Plan(Network<T>& network, const Recipe& recipe);
 
   // Steps first_step .. first_step + steps - 1. A step is one batch; which rows, what noise and what dropout it sees depends on its
-  // number alone, so that a run may be cut anywhere. Of a part (Data::ids) each step takes the next rows, in the order they have.
-  // Allocates only when the data has more rows than ever before.
-  RunStats run(const Data<T>& data, index_t first_step, index_t steps, const Rates& rates, const Poll& poll);
+  // number alone, so that a run may be cut anywhere; where `so_far` are the sums of the part before, so that the loss is that of the whole,
+  // to the bit. Of a part of the data (Data::ids) each step takes the next rows, in the order they have. Allocates only when the data has
+  // more rows than ever before.
+  RunStats run(const Data<T>& data, index_t first_step, index_t steps, const Rates& rates, const Poll& poll, const Sums& so_far = {});
   // Objective (with alpha's term) and gradient over all rows, in blocks, with the noise and dropout of `step`.
   double gradient(const Data<T>& data, std::uint32_t step, T* flat, const Poll& poll);
 

@@ -163,14 +163,13 @@ void RbmPlan<T>::learn(Team& team, const Step& step, index_t chains) {
     k.update[static_cast<int>(step.update.kind)](machine_.data() + begin, moment(step.update.first), moment(step.update.second), local, n,
                                                  s);
   };
-  const bool sparse = gibbs_.sparsity_cost > 0;
   const Range units = team.share(panels(n_hidden) * blocks);
   for (index_t u = units.begin; u < units.end; ++u) {
     const index_t panel = u / blocks, block = u % blocks;
     const index_t rows = width_of(n_visible, block), width = width_of(n_hidden, panel);
     k.gemm_t(data_.at(block, 0), 0, hidden_.at(panel, 0), rows, width, step.rows, kZeros<T>, 0, local);
     k.gemm_t(visible_.at(block, 0), 0, chain_hidden_.at(panel, 0), rows, width, chains, local, kPanel, local);
-    if (sparse) k.gemm_t(minus_mean_visible_.at(block, 0), 0, pull_.at(panel, 0), rows, width, 1, local, kPanel, local);
+    if (sparse()) k.gemm_t(minus_mean_visible_.at(block, 0), 0, pull_.at(panel, 0), rows, width, 1, local, kPanel, local);
     // The weights' padding must stay zero.
     for (index_t r = 0; width < kPanel && r < rows; ++r) std::fill_n(local + r * kPanel + width, kPanel - width, T{0});
     apply(machine_.window(kUp).weights + (panel * n_visible + block * kPanel) * kPanel, rows * kPanel, true);
@@ -181,7 +180,7 @@ void RbmPlan<T>::learn(Team& team, const Step& step, index_t chains) {
     std::fill_n(local, kPanel, T{0});
     k.column_sums(hidden_.at(p, 0), step.rows, local);
     k.column_sums(chain_hidden_.at(p, 0), chains, local);
-    for (index_t c = 0; sparse && c < width; ++c) local[c] -= pull_.at(p, 0)[c];
+    for (index_t c = 0; sparse() && c < width; ++c) local[c] -= pull_.at(p, 0)[c];
     std::fill_n(local + width, kPanel - width, T{0});
     apply(machine_.window(kUp).bias + p * kPanel, kPanel, false);
   }
@@ -218,7 +217,7 @@ double RbmPlan<T>::pass(Team& team, const Step& step, const Poll& poll) {
   double sum = 0;
   for (index_t t = 1; t <= gibbs_.k; ++t) {
     // Down. In the first round also what the data are rebuilt as, and what needs the hidden means unweighted.
-    if (t == 1 && gibbs_.sparsity_cost > 0) watch_activity(team, step);
+    if (t == 1 && sparse()) watch_activity(team, step);
     if (t == 1 && persistent) means(team, machine_, kDown, hidden_, step.rows, rebuilt_, Panels<T>{}, scratch, nothing);
     means(team, machine_, kDown, state_, chains, t == 1 && !persistent ? rebuilt_ : visible_, visible_, scratch,
           [&](index_t panel, index_t row, index_t row_end) {
@@ -252,7 +251,7 @@ double RbmPlan<T>::pass(Team& team, const Step& step, const Poll& poll) {
 }
 
 template <class T>
-RunStats RbmPlan<T>::run(const Data<T>& data, index_t first_step, index_t steps, const Rates& rates, const Poll& poll) {
+RunStats RbmPlan<T>::run(const Data<T>& data, index_t first_step, index_t steps, const Rates& rates, const Poll& poll, const Sums& so_far) {
   check_rates<T>(rates, steps);
   check_part(data, recipe_, steps);
   const double start = Patience::now();
@@ -262,7 +261,7 @@ RunStats RbmPlan<T>::run(const Data<T>& data, index_t first_step, index_t steps,
     shuffled_epoch_ = -1;
   }
   RunStats stats;
-  double loss_sum = 0, weight_sum = 0;
+  double loss_sum = so_far.loss, weight_sum = so_far.weight;
   bool stop = false;
   interrupted_ = false;
   patience_ = Patience();
@@ -304,10 +303,43 @@ RunStats RbmPlan<T>::run(const Data<T>& data, index_t first_step, index_t steps,
     done = stretch_end;
   }
   stats.interrupted = interrupted_;
+  stats.sums = {loss_sum, weight_sum};
   stats.loss = weight_sum > 0 ? loss_sum / weight_sum : 0;
-  stats.weight = weight_sum;
   stats.seconds = Patience::now() - start;
   return stats;
+}
+
+template <class T>
+index_t RbmPlan<T>::memory_size() const {
+  const index_t n_hidden = machine_.layer(kUp).n_out;
+  return (sparse() ? 1 + n_hidden : 0) + chains() * n_hidden;
+}
+
+template <class T>
+void RbmPlan<T>::get_memory(T* out) const {
+  const index_t n_hidden = machine_.layer(kUp).n_out;
+  const auto copy_out = [&](const Panels<T>& x, index_t row) {
+    for (index_t p = 0; p < panels(n_hidden); ++p) out = std::copy_n(x.at(p, row), width_of(n_hidden, p), out);
+  };
+  if (sparse()) {
+    *out++ = static_cast<T>(activity_known_ ? 1 : 0);
+    copy_out(activity_, 0);
+  }
+  for (index_t r = 0; r < chains(); ++r) copy_out(state_, r);
+}
+
+template <class T>
+void RbmPlan<T>::set_memory(const T* in) {
+  const index_t n_hidden = machine_.layer(kUp).n_out;
+  const auto copy_in = [&](const Panels<T>& x, index_t row) {
+    copy_row(in, n_hidden, x, row);
+    in += n_hidden;
+  };
+  if (sparse()) {
+    activity_known_ = *in++ != 0;
+    copy_in(activity_, 0);
+  }
+  for (index_t r = 0; r < chains(); ++r) copy_in(state_, r);
 }
 
 template class RbmPlan<float>;

@@ -13,7 +13,16 @@ class RbmPlan {
   // As Plan::run. The loss is that of rebuilding the data: from the first hidden states, or (persistent) from the hidden means. When
   // the poll says so, the step that is running is given up: the weights stay, although persistent chains and the running means of the
   // sparsity target may have moved on. Both go on from one call to the next, so a run is a function of its steps and of those before.
-  RunStats run(const Data<T>& data, index_t first_step, index_t steps, const Rates& rates, const Poll& poll);
+  RunStats run(const Data<T>& data, index_t first_step, index_t steps, const Rates& rates, const Poll& poll, const Sums& so_far = {});
+
+  // What goes on, as numbers: the running means with a 0 or 1 before them that says whether they are known, then the chains, row by row;
+  // either only if the machine has it.
+  index_t memory_size() const;
+  void get_memory(T* out) const;
+  void set_memory(const T* in);
+
+  T* first_moment() { return first_.data(); }
+  T* second_moment() { return second_.data(); }
 
  private:
   // One batch: which rows, and what their step is.
@@ -33,6 +42,8 @@ class RbmPlan {
   void reconstruction_loss(Team& team, const Step& step);
   void learn(Team& team, const Step& step, index_t chains);
   double pass(Team& team, const Step& step, const Poll& poll);
+  index_t chains() const { return gibbs_.persistent ? recipe_.batch_size : 0; }
+  bool sparse() const { return gibbs_.sparsity_cost > 0; }
 
   Network<T>& machine_;
   const Recipe recipe_;

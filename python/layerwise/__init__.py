@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from layerwise.activations import ELU, GELU, LeakyReLU, PReLU, Swish
     from layerwise.autoencoders import Autoencoder, ContractiveAutoencoder, DenoisingAutoencoder, SparseAutoencoder
     from layerwise.callbacks import BestModel, JSONLines
-    from layerwise.checks import InvalidParameterError, ScaleWarning, TimeLimitWarning
+    from layerwise.checkpoints import Checkpoint
+    from layerwise.checks import InvalidParameterError, ScaleWarning, SeenRowsWarning, TimeLimitWarning
     from layerwise.column_groups import ColumnGroups
     from layerwise.comparison import Comparison, compare
     from layerwise.corruption import Emphasis, Gaussian, Masking, SaltAndPepper, Swap
@@ -76,7 +77,8 @@ _HOMES = {
     "activations": ("ELU", "GELU", "LeakyReLU", "PReLU", "Swish"),
     "autoencoders": ("Autoencoder", "ContractiveAutoencoder", "DenoisingAutoencoder", "SparseAutoencoder"),
     "callbacks": ("BestModel", "JSONLines"),
-    "checks": ("InvalidParameterError", "ScaleWarning", "TimeLimitWarning"),
+    "checkpoints": ("Checkpoint",),
+    "checks": ("InvalidParameterError", "ScaleWarning", "SeenRowsWarning", "TimeLimitWarning"),
     "column_groups": ("ColumnGroups",),
     "comparison": ("Comparison", "compare"),
     "corruption": ("Emphasis", "Gaussian", "Masking", "SaltAndPepper", "Swap"),
@@ -131,6 +133,7 @@ __all__ = [
     "AnomalyDetector",
     "Autoencoder",
     "BestModel",
+    "Checkpoint",
     "ColumnGroups",
     "Comparison",
     "ConjugateGradient",
@@ -170,6 +173,7 @@ __all__ = [
     "SaltAndPepper",
     "SaturatedUnitsWarning",
     "ScaleWarning",
+    "SeenRowsWarning",
     "Sparse",
     "SparseAutoencoder",
     "StackedAutoencoder",

@@ -111,8 +111,8 @@ class Recipe:
 
 class RunStats:
     loss: float  # mean over the rows seen (weighted) of the loss summed over outputs; without the alpha term
+    sums: tuple[float, float]  # what that mean is made of: the sums of weight * loss and of weight
     rows: int
-    weight: float  # of those rows
     steps: int  # finished steps; fewer than asked when the loss was not finite
     finite: bool
     seconds: float
@@ -139,6 +139,7 @@ class Plan(Generic[Float]):  # Plan_float32, Plan_float64
 
     def __init__(self, network: Network[Float], recipe: Recipe) -> None: ...
     # Y None: the targets are the clean X. rates: one learning rate per step; momenta: one per step, or None.
+    # so_far: the sums of the epoch's steps before, so that the loss is that of the whole, to the bit.
     # Raises KeyboardInterrupt after finishing the current step.
     def run(
         self,
@@ -149,6 +150,7 @@ class Plan(Generic[Float]):  # Plan_float32, Plan_float64
         rates: NDArray[np.float64],
         momenta: NDArray[np.float64] | None = None,
         row_weights: NDArray[Float] | None = None,
+        so_far: tuple[float, float] = (0.0, 0.0),
         ids: NDArray[np.int64] | None = None,  # X has the rows of these steps, one after the other: their positions
     ) -> RunStats: ...
     # Loss without noise, dropout or alpha.
@@ -190,8 +192,13 @@ class RbmPlan(Generic[Float]):  # RbmPlan_float32, RbmPlan_float64
         rates: NDArray[np.float64],
         momenta: NDArray[np.float64] | None = None,
         row_weights: NDArray[Float] | None = None,
+        so_far: tuple[float, float] = (0.0, 0.0),
         ids: NDArray[np.int64] | None = None,  # X has the rows of these steps, one after the other: their positions
     ) -> RunStats: ...
+    def moments(self) -> tuple[NDArray[Float], NDArray[Float]]: ...  # as of Plan
+    def set_moments(self, first: NDArray[Float], second: NDArray[Float]) -> None: ...
+    def memory(self) -> NDArray[Float]: ...  # what goes on: running means and chains, as far as the machine has them
+    def set_memory(self, values: NDArray[Float]) -> None: ...
 
 RbmPlan_float32: type[RbmPlan[np.float32]]
 RbmPlan_float64: type[RbmPlan[np.float64]]

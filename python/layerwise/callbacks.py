@@ -2,12 +2,14 @@
 
 A callback is a callable on an `EpochRecord`; one that returns True ends the stage at work: the pretraining of that
 layer, or fine-tuning. One with a method `attach` is given, when a fit begins, a function that returns the estimator as
-if the fit had ended after the current epoch (None while it pretrains), and None when the fit is over.
+if the fit had ended after the current epoch (None while it pretrains), and None when the fit is over. One with a method
+`take_up` is given, where a fit goes on from a checkpoint, the records of the epochs done before; those done since the
+checkpoint was written are done again, with the same records, and seen again.
 """
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -21,6 +23,7 @@ class JSONLines:
     ----------
     path : str or path-like
         Made if it does not exist. Each line is written whole and at once, so that others may read while training runs.
+        A fit that goes on from a checkpoint writes the epochs since that checkpoint again.
 
     Examples
     --------
@@ -73,9 +76,15 @@ class BestModel:
         if current is not None:
             self.best_loss = float("inf")
 
+    def take_up(self, records: Sequence[EpochRecord]) -> None:
+        """Go on after epochs that were seen before: the file has the best of them."""
+        losses = [_loss(record) for record in records if record.stage == "finetuning"]
+        if os.path.exists(self.path):
+            self.best_loss = min(losses, default=self.best_loss)
+
     def __call__(self, record: EpochRecord) -> None:
         """Save the estimator if this epoch is the best so far."""
-        loss = record.loss if record.validation_loss is None else record.validation_loss
+        loss = _loss(record)
         model = None if self._current is None or loss >= self.best_loss else self._current()
         if model is not None:
             model.save(self.path)
@@ -84,3 +93,7 @@ class BestModel:
     def __repr__(self) -> str:
         """Return the call that makes this object."""
         return f"BestModel({os.fspath(self.path)!r})"
+
+
+def _loss(record: EpochRecord) -> float:
+    return record.loss if record.validation_loss is None else record.validation_loss

@@ -32,6 +32,10 @@ class TimeLimitWarning(UserWarning):
 DECODER_RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "relu": (0.0, np.inf), "softplus": (0.0, np.inf)}
 
 
+class SeenRowsWarning(UserWarning):
+    """Frozen layers given as `pretraining` have seen more rows than the fit has: perhaps those of a validation part."""
+
+
 @dataclass(frozen=True)
 class Parameter:
     """Whose setting is being checked: ``Parameter("PretrainedClassifier", "pretraining__corruption__rate")``."""

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from layerwise import _core, checks, corruption
 from layerwise.checks import Parameter
+from layerwise.keeping import memory_of, set_memory
 from layerwise.network import DenseLayer, Network
 from layerwise.optimizers import LineSearches
-from layerwise.training import Stats
 
 Array = NDArray[Any]
 
@@ -198,31 +198,36 @@ class Plan:
         rates: Array,
         momenta: Array | None = None,
         row_weights: Array | None = None,
-    ) -> Stats:
+        so_far: tuple[float, float] = (0.0, 0.0),
+    ) -> _core.RunStats:
         """Do the steps `first_step` to `first_step` + `steps` - 1."""
         size = min(self._recipe.batch_size, len(X))
         per_epoch = math.ceil(len(X) / size)
         per_part = max(1, PART // (size * X.shape[1] * X.dtype.itemsize))
-        loss_sum = weight_sum = 0.0
         step, end = first_step, first_step + steps
-        while step < end:
+        while True:
             epoch, place = divmod(step, per_epoch)
             count = min(per_part, per_epoch - place, end - step)
             ids = self._ids(epoch, len(X))[place * size : (place + count) * size]
             own = slice(step - first_step, step - first_step + count)
             weights = None if row_weights is None else row_weights[ids]
-            stats = self._plan.run(
-                X[ids], Y, step, count, rates[own], None if momenta is None else momenta[own], weights, ids
-            )
-            if not stats.finite:
-                return Stats(float(stats.loss), finite=False)
-            loss_sum, weight_sum = loss_sum + stats.weight * stats.loss, weight_sum + stats.weight
-            step += count
-        return Stats(loss_sum / weight_sum if weight_sum > 0 else 0.0, weight=weight_sum)
+            of_step = rates[own], None if momenta is None else momenta[own]
+            stats: _core.RunStats = self._plan.run(X[ids], Y, step, count, *of_step, weights, so_far, ids)
+            step, so_far = step + count, stats.sums
+            if step == end or not stats.finite:
+                return stats
 
     def evaluate(self, X: Array, Y: Array | None = None, row_weights: Array | None = None) -> float:
         """Return the loss without noise."""
         return float(self._plan.evaluate(X, Y, row_weights))
+
+    def memory_arrays(self) -> dict[str, Array]:
+        """Return what the plan inside remembers."""
+        return memory_of(self._plan)
+
+    def set_memory_arrays(self, arrays: dict[str, Array]) -> None:
+        """Give the plan inside what another remembered."""
+        set_memory(self._plan, arrays)
 
     def _ids(self, epoch: int, n_rows: int) -> Array:
         if self._order is None or self._order[0] != epoch:  # the order in which the engine itself would take them

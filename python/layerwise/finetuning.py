@@ -12,6 +12,7 @@ from layerwise import _core, checks, initializers, line_search, penalties, train
 from layerwise.activations import Activation
 from layerwise.finetuning_settings import FineTuning as FineTuning
 from layerwise.finetuning_settings import resolve as resolve
+from layerwise.keeping import NOTHING_KEPT, Keeper
 from layerwise.network import DenseLayer, Network, start_layer
 from layerwise.pretraining import Stage
 from layerwise.thawing import ThawingPlan
@@ -103,6 +104,7 @@ def finetune(
     out_of_time: Callable[[], bool] | None = None,
     on_start: Callable[[Callable[[], Network]], object] | None = None,
     on_interrupt: Callable[[Network, list[EpochRecord]], object] | None = None,
+    keeper: Keeper = NOTHING_KEPT,
 ) -> tuple[Network, list[EpochRecord]]:
     """Train a stacked network on its targets.
 
@@ -132,6 +134,8 @@ def finetune(
     on_interrupt : callable on (network, history), default=None
         On Ctrl-C, or when a callback raises, is given what was reached (the best weights, with early stopping) before
         the exception goes on.
+    keeper : Keeper
+        As in `pretrain`.
 
     Returns
     -------
@@ -184,7 +188,8 @@ def finetune(
 
     frozen_epochs = _frozen_epochs(settings, len(network.layers))
     stopper = EarlyStopping(engine, settings.n_iter_no_change, settings.tol) if settings.early_stopping else None
-    history: list[EpochRecord] = []
+    at, steps = keeper.position("finetuning", None), -(-len(X) // batch_size)
+    history: list[EpochRecord] = list(at.records)
     recipe = recipe_of(0, [epochs != 0 for epochs in frozen_epochs])
     plan_of = partial(line_search.plan_for, settings.optimizer)
     thaws = any(frozen_epochs)
@@ -204,10 +209,12 @@ def finetune(
         validation=held_out,
         memory=memory,
         out_of_time=out_of_time,
-        callbacks=[*callbacks, stopper] if stopper else callbacks,
-        plan=ThawingPlan(engine, recipe_of, frozen_epochs, -(-len(X) // batch_size), plan_of)
+        callbacks=callbacks,
+        early_stopping=stopper,
+        plan=ThawingPlan(engine, recipe_of, frozen_epochs, steps, plan_of, done=len(history) * steps + at.step)
         if thaws
         else plan_of(engine, recipe),
+        keeper=keeper,
     )
     if on_start is not None:
         on_start(lambda: network.trained(engine))

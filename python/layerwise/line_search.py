@@ -305,9 +305,10 @@ class Plan:
         rates: Array | None = None,  # noqa: ARG002 (the searches find the steps)
         momenta: Array | None = None,  # noqa: ARG002
         row_weights: Array | None = None,
+        so_far: tuple[float, float] = (0.0, 0.0),
     ) -> Stats:
         """Do the steps `first_step` to `first_step` + `steps` - 1; what is left is where a search ended."""
-        loss_sum = weight_sum = rate = 0.0
+        (loss_sum, weight_sum), rate = so_far, 0.0
         for step in range(first_step, first_step + steps):
             batch, targets, weights = self._rows(step, X, Y, row_weights)
             losses: list[float] = []
@@ -333,7 +334,7 @@ class Plan:
                 return Stats(losses[0], finite=False, rate=rate)
             weight = float(len(batch)) if weights is None else float(weights.sum(dtype=np.float64))
             loss_sum, weight_sum = loss_sum + weight * losses[0], weight_sum + weight
-        return Stats(loss_sum / weight_sum if weight_sum > 0 else 0.0, rate=rate, weight=weight_sum)
+        return Stats(loss_sum / weight_sum if weight_sum > 0 else 0.0, rate=rate, sums=(loss_sum, weight_sum))
 
     def evaluate(self, X: Array, Y: Array | None = None, row_weights: Array | None = None) -> float:
         """Return the loss without noise and dropout."""

@@ -27,6 +27,7 @@ from layerwise.activations import Activation
 from layerwise.autoencoders import Autoencoder, ContractiveAutoencoder, DenoisingAutoencoder, SparseAutoencoder
 from layerwise.checks import Parameter
 from layerwise.column_groups import ColumnGroups, groups_of, warn_of_shares
+from layerwise.keeping import NOTHING_KEPT, Keeper
 from layerwise.network import DenseLayer, Network, start_layer
 from layerwise.rbm import RestrictedBoltzmannMachine
 from layerwise.simultaneous import LayerTraining, in_turn
@@ -66,6 +67,7 @@ def pretrain(
     out_of_time: Callable[[], bool] | None = None,
     report: Callable[[str], object] | None = None,
     owner: Parameter | None = None,
+    keeper: Keeper = NOTHING_KEPT,
 ) -> Iterator[Stage]:
     """Pretrain hidden layers one at a time, without labels.
 
@@ -97,6 +99,8 @@ def pretrain(
         Is told what was chosen for each layer and how well it went.
     owner : Parameter, default=None
         Whose settings these are, for messages.
+    keeper : Keeper
+        Knows where each layer's training stands, and lets it go on from there. Usually keeps nothing.
 
     Yields
     ------
@@ -149,7 +153,20 @@ def pretrain(
             layer.check_activation(where.child("pretraining"), kind.name)
     report = report or (lambda _: None)
     return _stages(
-        X, weights, labels, done, sizes, layer_settings, kinds, starts, seed, threads, callbacks, out_of_time, report
+        X,
+        weights,
+        labels,
+        done,
+        sizes,
+        layer_settings,
+        kinds,
+        starts,
+        seed,
+        threads,
+        callbacks,
+        out_of_time,
+        report,
+        keeper,
     )
 
 
@@ -191,6 +208,7 @@ def _stages(
     callbacks: Sequence[Callback],
     out_of_time: Callable[[], bool] | None,
     report: Callable[[str], object],
+    keeper: Keeper,
 ) -> Iterator[Stage]:
     first = layer_settings[0]
     train, apart = training.split(len(X), first.validation_fraction, checks.subkey(seed, 0))
@@ -272,14 +290,17 @@ def _stages(
                 labels,
                 settings.supervised_optimizer,
                 batch_size=settings.batch_size,
+                steps_per_epoch=-(-len(hidden) // batch_size),
                 seed=checks.subkey(key, 4),
                 threads=threads,
             ),
             measure=boltzmann.monitor(network, engine, settings, hidden, held_out, checks.subkey(key, 3))
             if machine and settings.monitor
             else None,
+            keeper=keeper,
         )
-        work = LayerTraining(network, engine, recipe, hidden, held_out, history)
+        before = list(keeper.position("pretraining", layer).records)
+        work = LayerTraining(network, engine, recipe, hidden, held_out, history, before)
         if not machine and settings.simultaneous:
             begun.append((layer, work, loss, settings))
             encoder = network.layers[0]

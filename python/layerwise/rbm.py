@@ -301,11 +301,23 @@ class Plan:
         rates: Array,
         momenta: Array | None = None,
         row_weights: Array | None = None,
+        so_far: tuple[float, float] = (0.0, 0.0),
         ids: Array | None = None,
     ) -> _core.RunStats:
         """Do the steps `first_step` to `first_step` + `steps` - 1; with `ids`, X has their rows alone."""
-        stats: _core.RunStats = self._plan.run(X, first_step, steps, rates, momenta, row_weights, ids)
+        stats: _core.RunStats = self._plan.run(X, first_step, steps, rates, momenta, row_weights, so_far, ids)
         return stats
+
+    def memory_arrays(self) -> dict[str, Array]:
+        """Return moments, persistent chains and running means, those of them that there are."""
+        first, second = self._plan.moments()
+        return {"first": first, "second": second, "chains": self._plan.memory()}
+
+    def set_memory_arrays(self, arrays: dict[str, Array]) -> None:
+        """Go on with what `memory_arrays` returned; what is left out is 0."""
+        first, second, chains = ({**self.memory_arrays(), **arrays}[name] for name in ("first", "second", "chains"))
+        self._plan.set_moments(first, second)
+        self._plan.set_memory(chains)
 
     def evaluate(self, X: Array, Y: None = None, row_weights: Array | None = None) -> float:
         """Return the loss of rebuilding X from the hidden units' means."""

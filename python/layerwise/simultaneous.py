@@ -6,6 +6,7 @@ codes that the layers below give then.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -58,18 +59,33 @@ class LayerTraining:
 def in_turn(layers: Sequence[LayerTraining], threads: int) -> None:
     """Train layers, the lowest first, for an epoch each in turn until all are trained.
 
-    The codes are renewed where they lie, in the `X` and `held_out` of the layer above.
+    The codes are renewed where they lie, in the `X` and `held_out` of the layer above, also above a layer that is
+    trained already if one below it is not: so the codes always follow from the layers as they are, and a training that
+    is taken up again, with some records already, needs to know no codes.
     """
     working = set(range(len(layers)))
+    epochs = [len(layer.records) for layer in layers]
+    first = 0
+    if any(epochs):
+        for below, above in pairwise(layers):
+            _renew(below, above, threads)
+        first = len(epochs) - epochs[::-1].index(max(epochs))  # the layers before it have had the epoch at work
     while working:
-        for number, layer in enumerate(layers):
-            record = next(layer.history, None)
+        changed = False
+        for number in range(first, len(layers)):
+            layer = layers[number]
+            record = next(layer.history, None) if number in working else None
             if record is None:
                 working.discard(number)
-                continue
-            layer.records.append(record)
-            if number + 1 < len(layers):
-                above = layers[number + 1]
-                np.copyto(above.X, layer.encode(layer.X, threads))
-                if above.held_out is not None and layer.held_out is not None:
-                    np.copyto(above.held_out, layer.encode(layer.held_out, threads))
+            else:
+                layer.records.append(record)
+                changed = True
+            if changed and number + 1 < len(layers):
+                _renew(layer, layers[number + 1], threads)
+        first = 0
+
+
+def _renew(layer: LayerTraining, above: LayerTraining, threads: int) -> None:
+    np.copyto(above.X, layer.encode(layer.X, threads))
+    if above.held_out is not None and layer.held_out is not None:
+        np.copyto(above.held_out, layer.encode(layer.held_out, threads))

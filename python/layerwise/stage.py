@@ -36,6 +36,9 @@ class Stage:
         1 - loss / loss of predicting each column's mean, for clean inputs: 0 is worthless, 1 perfect. Cross-entropies
         count from their least possible value (the targets' own entropy), so that 1 can be reached. Measured on at
         most 10,000 of the training rows.
+    from_cache : bool
+        Whether it came from the `memory` of an estimator instead of being trained in the fit. Its history is then that
+        of the training it came from.
     """
 
     layer: int
@@ -45,6 +48,7 @@ class Stage:
     settings: Settings
     history: tuple[EpochRecord, ...]
     skill: float
+    from_cache: bool = False
 
     @property
     def weights(self) -> Array:
@@ -72,7 +76,8 @@ class Stage:
         """Return the stage in a line."""
         return (
             f"<Stage {self.layer}: {self.encoder.n_in} -> {self.encoder.n_out} {self.encoder.activation.name}, "
-            f"{len(self.history)} epochs, skill {self.skill:.3f}>"
+            f"{len(self.history)} epochs, skill {self.skill:.3f}"
+            f"{', from the cache' if self.from_cache else ''}>"
         )
 
 

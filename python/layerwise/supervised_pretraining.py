@@ -25,6 +25,7 @@ from layerwise import (
 )
 from layerwise.activations import Activation
 from layerwise.checks import Parameter
+from layerwise.keeping import NOTHING_KEPT, Keeper
 from layerwise.network import Network, start_layer
 from layerwise.optimizers import Adam, Optimizer
 from layerwise.pretraining import Pretraining, Stage
@@ -108,6 +109,7 @@ def pretrain_supervised(
     out_of_time: Callable[[], bool] | None = None,
     report: Callable[[str], object] | None = None,
     owner: Parameter | None = None,
+    keeper: Keeper = NOTHING_KEPT,
 ) -> Iterator[Stage]:
     """Pretrain hidden layers one at a time on targets.
 
@@ -122,7 +124,7 @@ def pretrain_supervised(
         None: its defaults.
     output : {"softmax", "sigmoid", "identity"}, default="softmax"
         Activation of each output layer, which decides on the loss: cross-entropy, or the squared error for "identity".
-    activation, initializer, row_weights, done, seed, threads, callbacks, out_of_time, report, owner
+    activation, initializer, row_weights, done, seed, threads, callbacks, out_of_time, report, owner, keeper
         As in `pretrain`.
 
     Yields
@@ -157,9 +159,8 @@ def pretrain_supervised(
     threads = checks.integer(where.child("threads"), threads, 0)
     targets = np.ascontiguousarray(Y, X.dtype)
     layers = list(zip(sizes, layer_settings, kinds, starts, strict=True))
-    return _stages(
-        X, targets, weights, done, layers, output, seed, threads, callbacks, out_of_time, report or (lambda _: None)
-    )
+    report = report or (lambda _: None)
+    return _stages(X, targets, weights, done, layers, output, seed, threads, callbacks, out_of_time, report, keeper)
 
 
 def _stages(
@@ -174,6 +175,7 @@ def _stages(
     callbacks: Sequence[Callback],
     out_of_time: Callable[[], bool] | None,
     report: Callable[[str], object],
+    keeper: Keeper,
 ) -> Iterator[Stage]:
     loss, hidden = LOSSES[output], X
     for stage in done:
@@ -196,8 +198,10 @@ def _stages(
             missing_targets=bool(np.isnan(Y).any()),
             threads=threads,
         )
-        records = tuple(
-            training.run(
+        before = keeper.position("pretraining", layer).records
+        records = (
+            *before,
+            *training.run(
                 engine,
                 recipe,
                 hidden,
@@ -213,7 +217,8 @@ def _stages(
                 out_of_time=out_of_time,
                 callbacks=callbacks,
                 plan=line_search.plan_for(settings.optimizer, engine, recipe),
-            )
+                keeper=keeper,
+            ),
         )
         trained = network.trained(engine)
         gained = _skill(engine, recipe, hidden, Y, row_weights, loss)

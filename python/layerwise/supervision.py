@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from layerwise import _core, checks, initializers, training
 from layerwise.activations import Activation
 from layerwise.checks import Parameter
+from layerwise.keeping import memory_of, set_memory
 from layerwise.network import Network, start_layer
 from layerwise.optimizers import LineSearches, Optimizer
 from layerwise.optimizers import resolve as resolve_optimizer
@@ -70,6 +71,8 @@ class Plan:
     optimizer : Optimizer
         Of the steps on labels.
     batch_size : int or "auto"
+    steps_per_epoch : int
+        Of the layer's own training. A turn ends with its epoch.
     seed : int
     threads : int
     """
@@ -83,10 +86,12 @@ class Plan:
         optimizer: Optimizer,
         *,
         batch_size: int | str,
+        steps_per_epoch: int,
         seed: int,
         threads: int,
     ) -> None:
         self._plan, self._engine, self._labels, self._optimizer = plan, engine, labels, optimizer
+        self._steps_per_epoch = steps_per_epoch
         encoder = network.layers[0]
         weights = initializers.draw(
             "glorot_uniform", labels.output, checks.subkey(seed, 0), encoder.n_out, labels.Y.shape[1]
@@ -117,33 +122,47 @@ class Plan:
         rates: Array | None,
         momenta: Array | None = None,
         row_weights: Array | None = None,
+        so_far: tuple[float, float] = (0.0, 0.0),
     ) -> Stats:
-        """Do the steps `first_step` to `first_step` + `steps` - 1, and as many on labels; the loss is the layer's."""
-        loss_sum = weight_sum = rate = 0.0
-        for first in range(0, steps, TURN):
-            count = min(TURN, steps - first)
-            own = slice(first, first + count)
-            stats = self._plan.run(
-                X,
-                Y,
-                first_step + first,
-                count,
-                None if rates is None else rates[own],
-                None if momenta is None else momenta[own],
-                row_weights,
-            )
-            if not stats.finite:
-                return Stats(float(stats.loss), finite=False)
-            loss_sum, weight_sum = loss_sum + stats.weight * stats.loss, weight_sum + stats.weight
+        """Do the steps `first_step` to `first_step` + `steps` - 1, and as many on labels; the loss is the layer's.
+
+        Where a turn is cut, its steps on labels wait for the run that ends it.
+        """
+        step, end = first_step, first_step + steps
+        while True:
+            epoch, place = divmod(step, self._steps_per_epoch)
+            begin = epoch * self._steps_per_epoch + place // TURN * TURN
+            turn_end = min(begin + TURN, (epoch + 1) * self._steps_per_epoch)
+            count = min(turn_end, end) - step
+            own = slice(step - first_step, step - first_step + count)
+            of_step = [None if values is None else values[own] for values in (rates, momenta)]
+            stats = self._plan.run(X, Y, step, count, *of_step, row_weights, so_far)
+            step, so_far = step + count, stats.sums
             rate = stats.rate if isinstance(stats, Stats) else 0.0
-            taught = self._teach(first_step + first, count)
-            if not taught.finite:
+            taught = self._teach(begin, turn_end - begin) if stats.finite and step == turn_end else None
+            if taught is not None and not taught.finite:
                 return Stats(float(taught.loss), finite=False)
-        return Stats(loss_sum / weight_sum if weight_sum > 0 else 0.0, rate=rate, weight=weight_sum)
+            if step == end or not stats.finite:
+                return Stats(float(stats.loss), stats.finite, rate, so_far)
 
     def evaluate(self, X: Array, Y: Array | None = None, row_weights: Array | None = None) -> float:
         """Return the loss of the layer's own training, without noise."""
         return float(self._plan.evaluate(X, Y, row_weights))
+
+    def memory_arrays(self) -> dict[str, Array]:
+        """Return what the layer's own plan and the one on labels remember, and the network of the latter."""
+        first, second = self._teacher.moments()
+        labels = {"label_first": first, "label_second": second, "label_parameters": self._pupil.parameters()}
+        return {**memory_of(self._plan), **labels}
+
+    def set_memory_arrays(self, arrays: dict[str, Array]) -> None:
+        """Go on with what `memory_arrays` returned; what is left out is 0."""
+        zeros = np.zeros_like(self._pupil.parameters())
+        names = ("label_first", "label_second", "label_parameters")
+        first, second, parameters = (arrays.get(name, zeros) for name in names)
+        self._teacher.set_moments(first, second)
+        self._pupil.set_parameters(parameters)
+        set_memory(self._plan, {name: array for name, array in arrays.items() if name not in names})
 
     def _teach(self, step: int, count: int) -> Any:
         labels, schedule = self._labels, self._optimizer.momentum_schedule

@@ -13,12 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from layerwise.persistence import FormatError
+from layerwise.persistence.parts import FormatError, Tensors, fields_of
 from layerwise.persistence.schema import decode_estimator, encode_estimator
 from layerwise.tabular import Columns, TabularPipeline, tabular_pipeline
 
 Array = NDArray[Any]
-Tensors = dict[str, Array]
 
 # What the steps for numbers learn, one a column (quantiles: one column a column); the reference quantiles are shared.
 LEARNED = {
@@ -61,8 +60,8 @@ def encode(pipeline: TabularPipeline, tensors: Tensors) -> dict[str, Any]:
 
 def decode(data: Any, tensors: Tensors) -> TabularPipeline:
     """Return the pipeline; takes the arrays it uses out of `tensors`."""
-    settings, content, estimator = _fields(data, "settings", "columns", "estimator")
-    n_columns, names, numbers, learned, holes, categories, levels = _fields(
+    settings, content, estimator = fields_of(data, "settings", "columns", "estimator")
+    n_columns, names, numbers, learned, holes, categories, levels = fields_of(
         content, "n_columns", "names", "numbers", "learned", "holes", "categories", "levels"
     )
     _check(isinstance(settings, dict) and set(settings) == {"categorical", "min_frequency", "numbers"}, "settings")
@@ -186,7 +185,7 @@ class _Levels:
 
 
 def _decode_levels(entry: Any) -> _Levels:
-    dtype, values, hole, rare = _fields(entry, "dtype", "values", "hole", "rare")
+    dtype, values, hole, rare = fields_of(entry, "dtype", "values", "hole", "rare")
     _check(isinstance(values, list) and isinstance(hole, bool), "levels")
     _check(all(value is None or type(value) in (bool, int, float, str) for value in values), "levels")
     levels = np.empty(len(values) + hole, dtype=object)
@@ -283,11 +282,6 @@ def _are_places(places: Any, count: int) -> bool:
         and all(type(place) is int and 0 <= place < count for place in places)
         and len(set(places)) == len(places)
     )
-
-
-def _fields(data: Any, *names: str) -> list[Any]:
-    _check(isinstance(data, dict) and set(data) == set(names), "fields")
-    return [data[name] for name in names]
 
 
 def _check(fits: Any, what: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from layerwise import _core, training
+from layerwise.keeping import memory_of, set_memory
 
 
 class ThawingPlan:
@@ -24,6 +25,8 @@ class ThawingPlan:
     steps_per_epoch : int
     plan_of : callable on (engine, recipe), default=training.plan_for
         Makes the plan of a phase.
+    done : int, default=0
+        Steps of the whole training that were done before, by another plan whose memory this one will get.
     """
 
     def __init__(
@@ -33,11 +36,12 @@ class ThawingPlan:
         frozen_epochs: Sequence[int | None],
         steps_per_epoch: int,
         plan_of: Callable[[Any, _core.Recipe], Any] = training.plan_for,
+        done: int = 0,
     ) -> None:
         self._engine, self._recipe_of, self._plan_of = engine, recipe_of, plan_of
         self._frozen_epochs, self._steps_per_epoch = frozen_epochs, steps_per_epoch
         self._thaws = sorted({epochs * steps_per_epoch for epochs in frozen_epochs if epochs})  # as steps
-        self._enter(0)
+        self._enter(bisect_right(self._thaws, done - 1))  # of the last step done: its memory ends with its phase
 
     def run(self, X: Any, Y: Any, first_step: int, *rest: Any) -> Any:
         """Train as the engine's plan does, from `first_step` of the whole training on, up to the next thaw at most."""
@@ -49,6 +53,14 @@ class ThawingPlan:
     def evaluate(self, *data: Any) -> float:
         """Return the loss without noise and dropout."""
         return float(self._plan.evaluate(*data))
+
+    def memory_arrays(self) -> dict[str, Any]:
+        """Return what the phase's plan remembers."""
+        return memory_of(self._plan)
+
+    def set_memory_arrays(self, arrays: dict[str, Any]) -> None:
+        """Give the phase's plan what another remembered."""
+        set_memory(self._plan, arrays)
 
     def _enter(self, phase: int) -> None:
         self._phase, self._first_step = phase, self._thaws[phase - 1] if phase else 0

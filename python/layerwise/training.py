@@ -4,7 +4,7 @@ It yields a record per epoch. Callbacks are callables on that record; one that r
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from layerwise import _core, checks
 from layerwise.checks import Parameter
+from layerwise.keeping import NOTHING_KEPT, Keeper, Position, memory_of, set_memory
 from layerwise.momentum_schedules import MomentumSchedule
 from layerwise.schedules import CONSTANT, Schedule
 
@@ -84,7 +85,7 @@ class Stats:
     loss: float
     finite: bool = True
     rate: float = 0.0
-    weight: float = 0.0
+    sums: tuple[float, float] = (0.0, 0.0)
 
 
 class TrainingDiverged(ValueError):  # noqa: N818 (named for what happened, like KeyboardInterrupt)
@@ -132,10 +133,14 @@ def run(
     memory: Memory | None = None,
     out_of_time: Callable[[], bool] | None = None,
     callbacks: Sequence[Callback] = (),
+    early_stopping: "EarlyStopping | None" = None,
     plan: Any = None,
     measure: Callable[[], dict[str, float]] | None = None,
+    keeper: Keeper = NOTHING_KEPT,
 ) -> Iterator[EpochRecord]:
     """Train an engine network in place, epoch by epoch.
+
+    Where `keeper` has a position of this training, the network is brought there at once, and the epochs go on from it.
 
     Parameters
     ----------
@@ -167,14 +172,19 @@ def run(
         Asked before each epoch; training ends, without it, when it returns True.
     callbacks : sequence of callables on an EpochRecord
         Each sees each epoch; training ends after an epoch for which one returned True.
+    early_stopping : EarlyStopping or None
+        Asked like a callback, after them; its weights are kept and taken up again with the network's.
     plan : object with the engine's `run` and `evaluate`, default=None
         What trains; None: the engine's plan for `recipe`.
     measure : callable, default=None
         Called after each epoch; returns more fields of its record by name.
+    keeper : Keeper
+        Is told where the training stands, asked for how long to train on, and may end it by an exception.
 
     Yields
     ------
     EpochRecord
+        Of the epochs that were not done before.
 
     Raises
     ------
@@ -189,47 +199,81 @@ def run(
     done = 0 if memory is None else memory.step
     if memory is not None and memory.moments is not None:
         plan.set_moments(*memory.moments)
-    losses: list[float] = []  # of the epochs so far: of the validation rows where there are some
+    now = _taken_up(keeper.position(stage, layer), engine, plan, early_stopping)
+    judges: list[Callback] = [*callbacks, *([] if early_stopping is None else [early_stopping])]
 
-    for epoch in range(1, epochs + 1):
-        if out_of_time is not None and out_of_time():
-            return
-        start = perf_counter()
-        first = (epoch - 1) * steps
-        rates = momenta = None
-        if learning_rate is not None:
-            rates = learning_rate * schedule.factors(first, steps, steps_per_epoch=steps, epochs=epochs)
-            rates *= schedule.reduction(losses)
-        if momentum_schedule is not None:
-            momenta = momentum_schedule.momenta(first, steps, steps_per_epoch=steps)
-        stats = plan.run(X, Y, done + first, steps, rates, momenta, row_weights)
-        held_out = None if validation is None else float(plan.evaluate(*validation))
+    def capture() -> Position:
+        arrays = {"parameters": engine.parameters(), **memory_of(plan)}
+        if early_stopping is not None and early_stopping.best is not None:
+            arrays["best"] = early_stopping.best
+        return replace(now, records=list(now.records), arrays=arrays)
 
-        finite = stats.finite and (held_out is None or np.isfinite(held_out))
-        if not finite:
-            what = f"the loss is {stats.loss if not stats.finite else held_out}"
-            raise TrainingDiverged(stage, layer, epoch, learning_rate, what)
-        measured = {} if measure is None else measure()
-        record = EpochRecord(
-            stage,
-            layer,
-            epoch,
-            epochs,
-            float(stats.loss),
-            held_out,
-            float(stats.rate if rates is None else rates[-1]),
-            perf_counter() - start,
-            **measured,
-        )
-        losses.append(record.loss if held_out is None else held_out)
-        if memory is not None:
-            memory.step, memory.moments = done + first + steps, plan.moments()
-        answers = [bool(callback(record)) for callback in callbacks]  # each callback sees each epoch
-        if (any(answers) or epoch == epochs) and not np.isfinite(engine.parameters()).all():
-            raise TrainingDiverged(stage, layer, epoch, learning_rate, "a weight is not a finite number")
-        yield record
-        if any(answers):
-            return
+    def epochs_to_come() -> Iterator[EpochRecord]:
+        for epoch in range(len(now.records) + 1, epochs + 1):
+            if now.ended or (out_of_time is not None and out_of_time()):
+                return
+            start = perf_counter() - now.seconds
+            first = (epoch - 1) * steps
+            rates = momenta = None
+            if learning_rate is not None:
+                rates = learning_rate * schedule.factors(first, steps, steps_per_epoch=steps, epochs=epochs)
+                rates *= schedule.reduction([_judged(record) for record in now.records])
+            if momentum_schedule is not None:
+                momenta = momentum_schedule.momenta(first, steps, steps_per_epoch=steps)
+            while now.step < steps:
+                count = keeper.stretch(steps - now.step)
+                part = slice(now.step, now.step + count)
+                of_step = [None if values is None else values[part] for values in (rates, momenta)]
+                stats = plan.run(X, Y, done + first + now.step, count, *of_step, row_weights, now.sums)
+                if not stats.finite:
+                    raise TrainingDiverged(stage, layer, epoch, learning_rate, f"the loss is {stats.loss}")
+                now.step, now.sums, now.seconds = now.step + count, stats.sums, perf_counter() - start
+                if now.step < steps:
+                    keeper.look()
+            held_out = None if validation is None else float(plan.evaluate(*validation))
+            if held_out is not None and not np.isfinite(held_out):
+                raise TrainingDiverged(stage, layer, epoch, learning_rate, f"the loss is {held_out}")
+            measured = {} if measure is None else measure()
+            record = EpochRecord(
+                stage,
+                layer,
+                epoch,
+                epochs,
+                float(stats.loss),
+                held_out,
+                float(stats.rate if rates is None else rates[-1]),
+                perf_counter() - start,
+                **measured,
+            )
+            now.records.append(record)
+            now.step, now.sums, now.seconds = 0, (0.0, 0.0), 0.0
+            if memory is not None:
+                memory.step, memory.moments = done + first + steps, plan.moments()
+            answers = [bool(judge(record)) for judge in judges]  # each sees each epoch
+            now.ended = any(answers)
+            if (now.ended or epoch == epochs) and not np.isfinite(engine.parameters()).all():
+                raise TrainingDiverged(stage, layer, epoch, learning_rate, "a weight is not a finite number")
+            keeper.look()
+            yield record
+
+    keeper.follow(stage, layer, capture)
+    return epochs_to_come()
+
+
+def _judged(record: EpochRecord) -> float:
+    return record.loss if record.validation_loss is None else record.validation_loss
+
+
+def _taken_up(at: Position, engine: Any, plan: Any, early_stopping: "EarlyStopping | None") -> Position:
+    """Bring a new network, plan and early stopping to where a training stood; return that without its arrays."""
+    if at.begun:
+        arrays = dict(at.arrays)
+        engine.set_parameters(arrays.pop("parameters"))
+        best = arrays.pop("best", None)
+        set_memory(plan, arrays)
+        if early_stopping is not None:
+            early_stopping.take_up(at.records, best)
+    return replace(at, records=list(at.records), arrays={})
 
 
 def plan_for(engine: Any, recipe: _core.Recipe) -> Any:
@@ -281,20 +325,33 @@ class EarlyStopping:
     def __init__(self, engine: Any, n_iter_no_change: int, tol: float) -> None:
         self.engine, self.n_iter_no_change, self.tol = engine, n_iter_no_change, tol
         self.best_loss = self._mark = np.inf
-        self._best: Any = None
+        self.best: Any = None
         self._waited = 0
 
     def __call__(self, record: EpochRecord) -> bool:
         """Look at an epoch; True ends the training."""
+        if self._is_best(record):
+            self.best = self.engine.parameters()
+        return self._waited >= self.n_iter_no_change
+
+    def take_up(self, records: Sequence[EpochRecord], best: Any) -> None:
+        """Go on after epochs that were seen before, the best of which had these weights."""
+        for record in records:
+            self._is_best(record)
+        self.best = best
+
+    def restore(self) -> None:
+        """Put the best weights seen back into the network; nothing if there was no epoch."""
+        if self.best is not None:
+            self.engine.set_parameters(self.best)
+
+    def _is_best(self, record: EpochRecord) -> bool:
+        """Count an epoch; return whether it is the best so far."""
         loss = np.inf if record.validation_loss is None else record.validation_loss
         self._waited = 0 if loss < self._mark - self.tol else self._waited + 1
         if self._waited == 0:
             self._mark = loss
-        if loss < self.best_loss:
-            self.best_loss, self._best = loss, self.engine.parameters()
-        return self._waited >= self.n_iter_no_change
-
-    def restore(self) -> None:
-        """Put the best weights seen back into the network; nothing if there was no epoch."""
-        if self._best is not None:
-            self.engine.set_parameters(self._best)
+        if loss >= self.best_loss:
+            return False
+        self.best_loss = loss
+        return True

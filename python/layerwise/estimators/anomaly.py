@@ -12,6 +12,7 @@ from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
 from layerwise import checks, pretraining
+from layerwise.checkpoints import NotWrittenError
 from layerwise.checks import Parameter
 from layerwise.column_groups import ColumnGroups, groups_of, with_groups
 from layerwise.estimators.autoencoder import StackedAutoencoder
@@ -72,8 +73,8 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
     activation : str, activation, or a list with one a layer, default="auto"
     initializer : str, initializer, or a list with one a layer, default="auto"
         As in `StackedAutoencoder`, but fine-tuned as a whole by default: what counts here is the reconstruction.
-    n_jobs, random_state, verbose
-        As in `PretrainedClassifier`.
+    n_jobs, random_state, checkpoint, memory, verbose
+        As in `PretrainedClassifier`. `contamination` may differ from that of the checkpoint: it counts afterwards.
 
     Attributes
     ----------
@@ -81,7 +82,8 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
         ``decision_function(X) = score_samples(X) - offset_``; rows below 0 are anomalies.
     mean_, scale_ : ndarray of shape (n_features_in_,), float64
         What `standardize` subtracts and divides by (0 and 1 without it).
-    stages_, history_, network_, coefs_, intercepts_, n_iter_, n_features_in_, feature_names_in_
+    stages_, history_, network_, coefs_, intercepts_, n_iter_, n_samples_seen_, n_features_in_,
+    feature_names_in_
         As in `StackedAutoencoder`; the network works on standardised columns.
 
     Notes
@@ -117,6 +119,8 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
         initializer: Any = "auto",
         n_jobs: int | None = None,
         random_state: Any = None,
+        checkpoint: Any = None,
+        memory: Any = None,
         verbose: int = 0,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -128,6 +132,8 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
         self.initializer = initializer
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.checkpoint = checkpoint
+        self.memory = memory
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> AnomalyDetector:  # noqa: ARG002 (y is scikit-learn's convention)
@@ -153,6 +159,8 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
             If a parameter, X or sample_weight is not allowed.
         TrainingDiverged
             If a loss is not a finite number; the estimator is then as it was before.
+        FormatError, OSError
+            If the file of `checkpoint` is damaged, or cannot be read or written; what was reached is kept.
         KeyboardInterrupt
             On Ctrl-C, with a note that says what was kept: finished stages, or the network if fine-tuning had begun.
         """
@@ -169,7 +177,7 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
             Z = with_groups(standardized(X, mean, scale), groups)
             try:
                 inner.fit(Z, sample_weight=weights)
-            except KeyboardInterrupt as stop:
+            except (KeyboardInterrupt, NotWrittenError) as stop:
                 getattr(stop, "__notes__", []).clear()  # this estimator adds its own
                 raise
             finally:  # also what Ctrl-C left; nothing after an error

@@ -43,7 +43,7 @@ class StackedAutoencoder(CallbackSupportMixin, LayerwiseEstimator):  # type: ign
         Whether `fit` goes on from the fit before: stages that are pretrained are kept, and the unrolled network is
         fine-tuned further, if it is fine-tuned. Layers added to `hidden_layer_sizes`, and those that an interrupted fit
         did not reach, are pretrained on the kept ones; the stack is then unrolled anew.
-    max_seconds, callbacks, verbose
+    max_seconds, callbacks, checkpoint, memory, verbose
         As in `PretrainedClassifier`.
 
     Attributes
@@ -57,6 +57,8 @@ class StackedAutoencoder(CallbackSupportMixin, LayerwiseEstimator):  # type: ign
         Its weights and biases, layer by layer.
     n_iter_ : int
         Number of epochs of all stages together.
+    n_samples_seen_ : int
+        Number of rows that were learned from; with `partial_fit`, in all calls together.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
         If X had column names, all strings.
@@ -84,6 +86,8 @@ class StackedAutoencoder(CallbackSupportMixin, LayerwiseEstimator):  # type: ign
         warm_start: bool = False,
         max_seconds: float | None = None,
         callbacks: Any = None,
+        checkpoint: Any = None,
+        memory: Any = None,
         verbose: int = 0,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -96,6 +100,8 @@ class StackedAutoencoder(CallbackSupportMixin, LayerwiseEstimator):  # type: ign
         self.warm_start = warm_start
         self.max_seconds = max_seconds
         self.callbacks = callbacks
+        self.checkpoint = checkpoint
+        self.memory = memory
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "StackedAutoencoder":
@@ -119,6 +125,8 @@ class StackedAutoencoder(CallbackSupportMixin, LayerwiseEstimator):  # type: ign
             If a parameter, X or sample_weight is not allowed.
         TrainingDiverged
             If a loss is not a finite number; the estimator is then as it was before.
+        FormatError, OSError
+            If the file of `checkpoint` is damaged, or cannot be read or written; what was reached is kept.
         KeyboardInterrupt
             On Ctrl-C, with a note that says what was kept: finished stages, or the network if fine-tuning had begun.
         """
@@ -174,7 +182,9 @@ class StackedAutoencoder(CallbackSupportMixin, LayerwiseEstimator):  # type: ign
             kept = self._kept(shape, always=once)
             X = self._checked(X, reset=kept is None, dtype=None if kept is None else kept.dtype)
             weights, X = counting(check_sample_weight(sample_weight, X), X)
-            seed = self._seed()
+            seed = self._take_up(show, self._seed(), kept, X=X, sample_weight=weights)
+            before = self.n_samples_seen_ if once and hasattr(self, "n_samples_seen_") else 0
+            fitted["n_samples_seen_"] = before + len(X)
             try:
                 if kept is not None and kept.network is not None:
                     fitted |= {"stages_": kept.stages, "history_": kept.history}

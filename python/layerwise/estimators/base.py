@@ -1,11 +1,9 @@
 """What the estimators share: parameters, data at the border, and a fit that happens whole or not at all."""
 
 import warnings
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
-from numbers import Integral
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,13 +11,15 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.base import ClassNamePrefixFeaturesOutMixin as OutputNames
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from layerwise import activations, checks, finetuning, initializers, pretraining
+from layerwise import activations, checkpoints, checks, finetuning, initializers, pretraining
+from layerwise.checkpoints import FileKeeper, NotWrittenError
 from layerwise.checks import Parameter
 from layerwise.column_groups import groups_of, with_groups
+from layerwise.estimators import cache, identity
 from layerwise.estimators.continuing import Architecture, Continuing, Kept
+from layerwise.estimators.hidden import HiddenOutputs
 from layerwise.estimators.sklearn_callbacks import TaskTree, callback_management_context
 from layerwise.estimators.watching import Watch, check_callbacks, check_seconds
 from layerwise.finetuning import FineTuning
@@ -40,65 +40,6 @@ DEFAULT_ACTIVATION = "tanh"
 PRETRAINING_KEY, START_KEY, OUTPUT_KEY, FINETUNING_KEY, CONTINUATION_KEY = range(5)
 
 
-class HiddenOutputs(ABC):
-    """`transform`: the outputs of any hidden layer, in the container that `set_output` asks for.
-
-    It stands outside scikit-learn's classes because their automatic wrapping would name the columns of every layer
-    after the last one; this wraps its own output.
-    """
-
-    network_: Network
-    _shown_layer: int
-
-    def transform(self, X: Any, layer: int | None = None) -> Any:
-        """Return the outputs of a hidden layer.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        layer : int, default=None
-            0 is the input itself, 1 the first hidden layer, and so on; None is the last hidden layer.
-
-        Returns
-        -------
-        array or dataframe of shape (n_samples, n_units)
-
-        Raises
-        ------
-        NotFittedError
-            Before `fit`.
-        ValueError
-            If X does not fit the fitted data, or there is no such layer.
-        """
-        check_is_fitted(self)
-        n_hidden = self._n_hidden()
-        number = n_hidden if layer is None else layer
-        if not checks.is_number(number, Integral) or not 0 <= number <= n_hidden:
-            raise Parameter("transform", "layer").error(f"None or an integer in [0, {n_hidden}]", layer)
-        data = self._checked(X)
-        hidden = data.copy() if number == 0 else self._apply(data, 0, int(number))
-        named = copy(self)
-        named._shown_layer = int(number)
-        return _wrap_data_with_container("transform", hidden, X, named)
-
-    @abstractmethod
-    def _n_hidden(self) -> int:
-        """Return the number of hidden layers of the fitted network."""
-
-    @abstractmethod
-    def _checked(self, X: Any) -> Array:
-        """Return X as the engine wants it."""
-
-    @abstractmethod
-    def _apply(self, X: Array, first: int, last: int | None = None, *, logits: bool = False) -> Array:
-        """Apply the layers `first` to `last` - 1 of the fitted network."""
-
-    @property
-    def _n_features_out(self) -> int:
-        number = getattr(self, "_shown_layer", self._n_hidden())
-        return self.network_.layers[0].n_in if number == 0 else self.network_.layers[number - 1].n_out
-
-
 class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Base of the estimators."""
 
@@ -112,6 +53,8 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
     verbose: Any
     max_seconds: Any = None
     callbacks: Any = None
+    checkpoint: Any = None
+    memory: Any = None
     stages_: list[Stage]
     history_: list[EpochRecord]
     n_features_in_: int
@@ -180,6 +123,8 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
             callbacks.append(fitted["_tasks"])
         watch = Watch(self._progress(), callbacks, check_seconds(self._where("max_seconds"), self.max_seconds))
         fitted["_watch"] = watch
+        checkpoints.resolve(self._where("checkpoint"), self.checkpoint)
+        cache.resolve(self._where("memory"), self.memory)
         watch.attach(lambda: self._as_it_stands(fitted))
         return watch
 
@@ -234,8 +179,9 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
     def _fitting(self) -> Iterator[dict[str, Any]]:
         """Collect fitted attributes and set them together at the end.
 
-        After an error the estimator is as it was before. After Ctrl-C, or where a callback raised, it has what was
-        collected if that holds a finished stage or a network, and is as it was before otherwise.
+        After an error the estimator is as it was before. After Ctrl-C, or where a callback raised or a checkpoint could
+        not be written, it has what was collected if that holds a finished stage or a network, and is as it was before
+        otherwise.
         """
         attributes: dict[str, Any] = self.__dict__
         before, fitted = attributes.copy(), dict[str, Any]()
@@ -248,7 +194,8 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
             features = {name: value for name, value in attributes.items() if name.endswith("_in_")}
             attributes.clear()
             attributes.update(before)
-            stopped = isinstance(error, KeyboardInterrupt) or ("_watch" in fitted and error is fitted["_watch"].raised)
+            raised = fitted["_watch"].raised if "_watch" in fitted else None
+            stopped = isinstance(error, (KeyboardInterrupt, NotWrittenError)) or error is raised
             if stopped and (fitted.get("stages_") or "network_" in fitted):
                 self._install(fitted | features)
                 error.add_note(_what_was_kept(fitted))
@@ -264,6 +211,26 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
         self.__dict__.pop("_memory", None)  # the optimiser's, of partial_fit
         self.__dict__.update({name: value for name, value in fitted.items() if name not in ("_watch", "_tasks")})
 
+    def _take_up(self, show: Watch, seed: int, kept: Kept | None, **data: Array | None) -> int:
+        """Find the checkpoint to go on from, if there is to be one; return the fit's key, which it may decide on.
+
+        `data` are what the fit learns from, by the names that a message may use.
+        """
+        settings = checkpoints.resolve(self._where("checkpoint"), self.checkpoint)
+        if settings is None:
+            return seed
+        told = {"estimator": self._where().owner, **identity.arithmetic()}
+        told |= identity.of_parameters(self.get_params(deep=False))
+        told |= {name.replace("_rows", " rows"): identity.of_array(array) for name, array in data.items()}
+        if (groups := groups_of(data["X"])) is not None:
+            told["column groups"] = str(groups.groups)
+        if kept is not None:
+            layers = [layer for stage in kept.stages for layer in (stage.encoder, stage.decoder)]
+            told["fit before"] = identity.of_layers(layers if kept.network is None else kept.network.layers)
+        keeper = FileKeeper(settings, told, seed, any_seed=self.random_state is None)
+        show.take_up(keeper)
+        return keeper.seed
+
     def _pretrain(
         self,
         fitted: dict[str, Any],
@@ -275,27 +242,66 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
         weights: Array | None = None,
         kept: Kept | None = None,
         pretrain: Any = pretraining.pretrain,
+        targets: Sequence[Any] = (),
     ) -> None:
-        """Pretrain the layers that are not kept, collecting each stage and its history as soon as it is finished."""
-        done = [] if kept is None else kept.stages
-        fitted |= {"stages_": list(done), "history_": [] if kept is None else kept.history}
-        for stage in pretrain(
-            X,
-            shape.sizes,
-            settings,
-            activation=shape.kinds,
-            initializer=shape.starts,
-            row_weights=weights,
-            done=done,
-            seed=checks.subkey(seed, PRETRAINING_KEY),
-            threads=self._threads(),
-            callbacks=show.callbacks,
-            out_of_time=show.out_of_time,
-            report=show.report,
-            owner=self._where(),
-        ):
+        """Pretrain the layers that are not kept, collecting each stage and its history as soon as it is finished.
+
+        `targets` are what `pretrain` learns from beside X.
+        """
+        before = [] if kept is None else kept.stages
+        show.keeper.begin(before)
+        done = list(show.keeper.stages or before)
+        fitted |= {"stages_": list(done), "history_": [record for stage in done for record in stage.history]}
+        key = checks.subkey(seed, PRETRAINING_KEY)
+
+        def train(done: Sequence[Stage]) -> Iterator[Stage]:
+            stages: Iterator[Stage] = pretrain(
+                X,
+                shape.sizes,
+                settings,
+                activation=shape.kinds,
+                initializer=shape.starts,
+                row_weights=weights,
+                done=done,
+                seed=key,
+                threads=self._threads(),
+                callbacks=show.callbacks,
+                out_of_time=show.out_of_time,
+                report=show.report,
+                owner=self._where(),
+                keeper=show.keeper,
+            )
+            return stages
+
+        memory = cache.resolve(self._where("memory"), self.memory)
+        stages = train(done)  # which also checks the settings, before any work
+        if memory is not None:
+            self._warn_of_seeds()
+            kind = type(settings).__name__
+            what = [
+                kind,
+                f"key {key}",
+                f"columns {groups_of(X)}",
+                *identity.arithmetic().values(),
+                *map(identity.in_words, targets),
+            ]
+            what += [*map(identity.of_array, (X, weights)), *(identity.of_layers([one.encoder]) for one in before)]
+            of_layer = settings.check(self._where("pretraining"), len(shape.sizes))
+            stages = cache.stages(memory, shape, of_layer, what, stages, train, done, show)
+        for stage in stages:
             fitted["stages_"].append(stage)
             fitted["history_"].extend(stage.history)
+            if not show.cut:
+                show.keeper.done(stage)
+
+    def _warn_of_seeds(self) -> None:
+        if self.random_state is None:
+            warnings.warn(
+                "memory finds nothing again with random_state=None, which starts each fit differently. Give "
+                "random_state an integer.",
+                UserWarning,
+                stacklevel=7,
+            )
 
     def _finetune(
         self,
@@ -329,9 +335,11 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
                 out_of_time=show.out_of_time,
                 on_start=show.follow,
                 on_interrupt=lambda network, history: self._collect(fitted, network, history),
+                keeper=show.keeper,
                 **task,
             ),
         )
+        show.keeper.finish()
         if show.cut:
             self._say_what_time_cut(fitted, settings.epochs)
 

@@ -71,6 +71,16 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator, ClassTargets): 
         Each is called with the `EpochRecord` of each epoch; one that returns True ends the stage at work. If one
         raises, the exception goes on and the estimator keeps what was reached, as after Ctrl-C. `JSONLines` and
         `BestModel` are ready-made. A model file does not hold them.
+    checkpoint : path, Checkpoint or None, default=None
+        A file in which the fit writes where it stands, every minute or as the `Checkpoint` says. If the process ends
+        early, for whatever reason, the same call goes on from there, and the result has the bits of one that was never
+        ended; a finished fit's file gives its result at once. A file of a fit with other settings or data is refused.
+        After Ctrl-C or `max_seconds` the same call goes on likewise. Not for `partial_fit`. None: no file.
+    memory : path, joblib.Memory or None, default=None
+        Folder of a cache of pretrained layers. Fits with the same rows, seed and settings of pretraining (candidates of
+        a search, in each fold for itself) take the layers from there instead of pretraining again; the result is the
+        same to the bit. ``stages_[i].from_cache`` and `verbose` tell; callbacks do not see these epochs. joblib reads
+        its files by pickle, which runs code: trust the folder. None: no cache.
     verbose : int, default=0
         0: silent. 1: the choices made, each layer's skill, and a progress bar. 2: a line per epoch.
 
@@ -125,6 +135,8 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator, ClassTargets): 
         warm_start: bool = False,
         max_seconds: float | None = None,
         callbacks: Any = None,
+        checkpoint: Any = None,
+        memory: Any = None,
         verbose: int = 0,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -139,6 +151,8 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator, ClassTargets): 
         self.warm_start = warm_start
         self.max_seconds = max_seconds
         self.callbacks = callbacks
+        self.checkpoint = checkpoint
+        self.memory = memory
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "PretrainedClassifier":
@@ -164,6 +178,8 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator, ClassTargets): 
             If a parameter, X, y or sample_weight is not allowed, or if no row is labelled.
         TrainingDiverged
             If a loss is not a finite number; the estimator is then as it was before.
+        FormatError, OSError
+            If the file of `checkpoint` is damaged, or cannot be read or written; what was reached is kept.
         KeyboardInterrupt
             On Ctrl-C, with a note that says what was kept: finished stages, or the network if fine-tuning had begun.
         """

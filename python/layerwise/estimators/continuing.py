@@ -92,6 +92,8 @@ def _was_reached(stage: Stage) -> bool:
 def passes_make_sense(estimator: Any) -> bool:
     """Return whether `partial_fit` is available; raise AttributeError if the settings are of whole fits alone."""
     settings = estimator.finetuning
+    if estimator.checkpoint is not None:
+        raise AttributeError("partial_fit is one pass, which needs no checkpoint. Use fit, or checkpoint=None.")
     if isinstance(settings, FineTuning):
         for name, whole in (
             ("early_stopping", bool(settings.early_stopping)),

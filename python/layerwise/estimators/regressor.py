@@ -29,7 +29,7 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
     Parameters
     ----------
     hidden_layer_sizes, pretraining, finetuning, activation, initializer, n_jobs, random_state, warm_start,
-    max_seconds, callbacks, verbose
+    max_seconds, callbacks, checkpoint, memory, verbose
         As in `PretrainedClassifier`.
     unlabeled : "auto", -1 or None, default="auto"
         NaN and None are unknown targets, except under None, which says that every element is known. -1: also every -1.
@@ -62,6 +62,8 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
         warm_start: bool = False,
         max_seconds: float | None = None,
         callbacks: Any = None,
+        checkpoint: Any = None,
+        memory: Any = None,
         verbose: int = 0,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -75,6 +77,8 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
         self.warm_start = warm_start
         self.max_seconds = max_seconds
         self.callbacks = callbacks
+        self.checkpoint = checkpoint
+        self.memory = memory
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "PretrainedRegressor":
@@ -98,6 +102,8 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
             If a parameter, X, y or sample_weight is not allowed, or if no row is labelled.
         TrainingDiverged
             If a loss is not a finite number; the estimator is then as it was before.
+        FormatError, OSError
+            If the file of `checkpoint` is damaged, or cannot be read or written; what was reached is kept.
         KeyboardInterrupt
             On Ctrl-C, with a note that says what was kept: finished stages, or the network if fine-tuning had begun.
         """

@@ -1,5 +1,6 @@
 """What the classifier and the regressor share: pretrain on all rows, stack, fine-tune on the labelled ones."""
 
+import warnings
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import _check_feature_names, check_is_fitted
 
 from layerwise import checks, finetuning, initializers, pretraining, restarts, supervised_pretraining
+from layerwise.checks import SeenRowsWarning
 from layerwise.estimators.autoencoder import StackedAutoencoder
 from layerwise.estimators.base import OUTPUT_KEY, START_KEY, LayerwiseEstimator
 from layerwise.estimators.continuing import Architecture, Kept
@@ -109,6 +111,7 @@ class PretrainedEstimator(CallbackSupportMixin, LayerwiseEstimator):  # type: ig
         """Return the hidden layers to stack: pretrained here, pretrained before, or at a random start."""
         fitted |= {"stages_": [], "history_": []}
         if isinstance(before, StackedAutoencoder):
+            self._say_what_was_seen(before, len(X))
             fitted["stages_"] = list(before.stages_)
             return list(before.network_.layers[: len(before.stages_)])
         if before is None:
@@ -117,8 +120,24 @@ class PretrainedEstimator(CallbackSupportMixin, LayerwiseEstimator):  # type: ig
         if before.supervised_optimizer is not None and len(labels.Y) == 0:
             raise ValueError("Partially supervised pretraining needs labelled rows, and there are none.")
         pretrain = partial(pretraining.pretrain, labels=labels)
-        self._pretrain(fitted, X, before, shape, seed, show, weights, kept, pretrain)
+        targets = () if before.supervised_optimizer is None else (labels.X, labels.Y, labels.output, labels.row_weights)
+        self._pretrain(fitted, X, before, shape, seed, show, weights, kept, pretrain, targets)
         return [stage.encoder for stage in fitted["stages_"]]
+
+    def _say_what_was_seen(self, before: StackedAutoencoder, n_rows: int) -> None:
+        """Warn where layers may have seen rows that a cross-validation keeps apart.
+
+        Only those that cross-validate freeze the autoencoder; without, more rows to pretrain on are the plan.
+        """
+        seen = getattr(before, "n_samples_seen_", 0)
+        if isinstance(self.pretraining, FrozenEstimator) and seen > n_rows:
+            warnings.warn(
+                f"The layers were pretrained on {seen} rows, this fit has {n_rows}. If the other rows are those that a "
+                "cross-validation keeps apart, their inputs (not their labels) have been seen, and the scores tell of "
+                "new rows no more. Give settings as pretraining, and memory, to pretrain on each training part alone.",
+                SeenRowsWarning,
+                stacklevel=6,
+            )
 
     def _pretrain_supervised(
         self,
@@ -140,7 +159,7 @@ class PretrainedEstimator(CallbackSupportMixin, LayerwiseEstimator):  # type: ig
         def on_targets(X: Array, sizes: Any, settings: Any, **options: Any) -> Any:
             return pretrain_supervised(X, Y, sizes, settings, output=output, **options)
 
-        self._pretrain(fitted, X, settings, shape, seed, show, row_weights, kept, on_targets)
+        self._pretrain(fitted, X, settings, shape, seed, show, row_weights, kept, on_targets, (Y, output))
         return [stage.encoder for stage in fitted["stages_"]]
 
     def _learn(
@@ -168,6 +187,7 @@ class PretrainedEstimator(CallbackSupportMixin, LayerwiseEstimator):  # type: ig
         where the output layer's biases start. `once`: a pass of partial_fit.
         """
         shape, before, finetuning_settings = settings
+        seed = self._take_up(show, seed, kept, X=X, y=Y, labelled_rows=labelled, sample_weight=weights)
         of_labels = label_weights(None if weights is None else weights[labelled], factors)
         row_weights = None if of_labels is None else of_labels.astype(X.dtype)
         rows = X if labelled.all() else np.ascontiguousarray(X[labelled])

@@ -5,7 +5,9 @@ from time import perf_counter
 from typing import Any
 
 from layerwise import checks
+from layerwise.checkpoints import FileKeeper
 from layerwise.checks import Parameter
+from layerwise.keeping import Keeper
 from layerwise.network import Network
 from layerwise.progress import Progress
 from layerwise.training import Callback, EpochRecord
@@ -26,6 +28,8 @@ class Watch:
     ----------
     raised : Exception or None
         What a callback of the user's raised.
+    keeper : Keeper
+        Keeps where the fit stands.
     cut : bool
         Whether the time was over before the fit was.
     """
@@ -34,6 +38,7 @@ class Watch:
         self.report, self.close = show.report, show.close
         self.callbacks: list[Callback] = [self._remember, show, *(self._guarded(callback) for callback in callbacks)]
         self.raised: Exception | None = None
+        self.keeper = Keeper()
         self.cut = False
         self.records: list[EpochRecord] = []  # of fine-tuning
         self.network: Callable[[], Network] | None = None  # as it stands, while it is fine-tuned
@@ -45,6 +50,18 @@ class Watch:
         over = self._end is not None and perf_counter() >= self._end
         self.cut = self.cut or over
         return over
+
+    def take_up(self, keeper: FileKeeper) -> None:
+        """Go on from the checkpoint that a keeper has found, if it has, and say so."""
+        self.keeper = keeper
+        if not keeper.found:
+            return
+        self.report(f"going on from the checkpoint: {keeper.standing()}")
+        records = keeper.records()
+        self.records += [record for record in records if record.stage == "finetuning"]
+        for callback in self._callbacks:
+            if hasattr(callback, "take_up"):
+                callback.take_up(records)
 
     def attach(self, current: Callable[[], Any] | None) -> None:
         """Tell the callbacks that want to know that the fit begins (how to get the estimator) or is over (None)."""

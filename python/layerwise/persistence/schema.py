@@ -20,15 +20,17 @@ from layerwise.checks import Parameter
 from layerwise.column_groups import check_groups
 from layerwise.network import DenseLayer, Network
 from layerwise.persistence.known import SETTINGS
+from layerwise.persistence.parts import FormatError, Store, Tensors, fields_of, known
 from layerwise.pretraining import Stage
 from layerwise.settings import Settings
 from layerwise.supervised_pretraining import SupervisedPretraining
 from layerwise.training import EpochRecord
 
 Array = NDArray[Any]
-Tensors = dict[str, Array]
 
+NOT_STORED = {"callbacks", "checkpoint", "memory"}  # parameters: code is not data, and paths are this machine's
 ESTIMATORS: dict[str, Any] = {}
+LATER = {"n_samples_seen_": "count"}  # fitted attributes that not every estimator has, nor every older file
 FITTED: dict[str, dict[str, str]] = {}  # their fitted attributes beside network_ and stages_, with what each holds
 
 
@@ -36,10 +38,6 @@ def register(kind: Any, **fitted: str) -> None:
     """Let files hold estimators of the class `kind`, with the fitted attributes given and those all have."""
     ESTIMATORS[kind.__name__] = kind
     FITTED[kind.__name__] = {"history_": "history", "n_iter_": "count", "n_features_in_": "count"} | fitted
-
-
-class FormatError(ValueError):
-    """A file is not a Layerwise model file, is damaged, or is of an unknown version."""
 
 
 # --- estimators -----------------------------------------------------------------------------------------------------
@@ -50,18 +48,17 @@ def encode_estimator(estimator: Any, tensors: Tensors, place: str) -> dict[str, 
     name = type(estimator).__name__
     if ESTIMATORS.get(name) is not type(estimator):
         raise TypeError(f"Only {sorted(ESTIMATORS)} can be saved. Got {type(estimator)}.")
-    no_callbacks = {"callbacks": None} if "callbacks" in estimator.get_params(deep=False) else {}  # code is not data
-    params = {
-        key: _encode_value(value, tensors, f"{place}{key}.", key)
-        for key, value in (estimator.get_params(deep=False) | no_callbacks).items()
-    }
-    store = _Store(tensors)
+    given = estimator.get_params(deep=False)
+    given |= dict.fromkeys(NOT_STORED & given.keys())
+    params = {key: encode_value(value, tensors, f"{place}{key}.", key) for key, value in given.items()}
+    store = Store(tensors)
     fitted: dict[str, Any] = {
         "network_": _encode_layers(estimator.network_.layers, store, f"{place}network"),
-        "stages_": [_encode_stage(stage, store, f"{place}stage.{stage.layer}") for stage in estimator.stages_],
+        "stages_": [encode_stage(stage, store, f"{place}stage.{stage.layer}") for stage in estimator.stages_],
     }
     for key, kind in FITTED[name].items():
         fitted[key] = _encode_fitted(getattr(estimator, key), kind, store, place + key)
+    fitted |= {key: getattr(estimator, key) for key in LATER if hasattr(estimator, key)}
     if hasattr(estimator, "feature_names_in_"):
         fitted["feature_names_in_"] = _encode_labels(estimator.feature_names_in_)
     return {"estimator": name, "params": params, "fitted": fitted}
@@ -69,28 +66,28 @@ def encode_estimator(estimator: Any, tensors: Tensors, place: str) -> dict[str, 
 
 def decode_estimator(data: Any, tensors: Tensors) -> Any:
     """Return the estimator; takes the arrays it uses out of `tensors`."""
-    name, params, fitted = _fields(data, "estimator", "params", "fitted")
-    kind = _known(ESTIMATORS, name, "estimator")
+    name, params, fitted = fields_of(data, "estimator", "params", "fitted")
+    kind = known(ESTIMATORS, name, "estimator")
     # Parameters that an older file lacks have their defaults.
     if unknown := set(params) - set(kind().get_params(deep=False)):
         raise FormatError(f"unknown parameters {sorted(unknown)} of {name}")
-    values = {key: _decode_value(value, tensors) for key, value in params.items()}
-    known = {"network_", "stages_", *FITTED[name]}
-    if set(fitted) - {"feature_names_in_"} != known:
+    values = {key: decode_value(value, tensors) for key, value in params.items()}
+    if set(fitted) - {"feature_names_in_", *LATER} != {"network_", "stages_", *FITTED[name]}:
         raise FormatError(f"unknown or missing attributes of {name}")
 
-    store = _Store(tensors)
+    store = Store(tensors)
     estimator = kind(**values)
     network = Network(_decode_layers(fitted["network_"], store))
     network.engine()  # raises ValueError for what the engine refuses, now instead of at the first prediction
     attributes: dict[str, Any] = {
         "network_": network,
-        "stages_": [_decode_stage(stage, store) for stage in fitted["stages_"]],
+        "stages_": [decode_stage(stage, store) for stage in fitted["stages_"]],
         "coefs_": [layer.weights for layer in network.layers],
         "intercepts_": [layer.bias for layer in network.layers],
     }
     for key, what in FITTED[name].items():
         attributes[key] = _decode_fitted(fitted[key], what, store)
+    attributes |= {key: _decode_fitted(fitted[key], what, store) for key, what in LATER.items() if key in fitted}
     if "feature_names_in_" in fitted:
         attributes["feature_names_in_"] = _decode_labels(fitted["feature_names_in_"])
     store.take_out()
@@ -123,9 +120,9 @@ def _check_sizes(name: str, attributes: dict[str, Any]) -> None:
         raise FormatError(f"the output layer of a {name} is not {' or '.join(outputs)}")
 
 
-def _encode_fitted(value: Any, kind: str, store: "_Store", name: str) -> Any:
+def _encode_fitted(value: Any, kind: str, store: Store, name: str) -> Any:
     if kind == "history":
-        return [_encode_record(record) for record in value]
+        return [encode_record(record) for record in value]
     if kind == "labels":
         return _encode_labels(value)
     if kind == "tensor":
@@ -133,9 +130,9 @@ def _encode_fitted(value: Any, kind: str, store: "_Store", name: str) -> Any:
     return value
 
 
-def _decode_fitted(value: Any, kind: str, store: "_Store") -> Any:
+def _decode_fitted(value: Any, kind: str, store: Store) -> Any:
     if kind == "history":
-        return [_decode_record(record) for record in value]
+        return [decode_record(record) for record in value]
     if kind == "labels":
         return _decode_labels(value)
     if kind == "tensor":
@@ -149,7 +146,8 @@ def _decode_fitted(value: Any, kind: str, store: "_Store") -> Any:
 # --- parameters -----------------------------------------------------------------------------------------------------
 
 
-def _encode_value(value: Any, tensors: Tensors, place: str, name: str) -> Any:
+def encode_value(value: Any, tensors: Tensors, place: str, name: str) -> Any:
+    """Return the JSON of the value of the parameter `name`."""
     if isinstance(value, (np.bool_, np.integer, np.floating)):
         value = value.item()
     if isinstance(value, float) and not isfinite(value):
@@ -157,15 +155,13 @@ def _encode_value(value: Any, tensors: Tensors, place: str, name: str) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, (list, np.ndarray)):
-        return [_encode_value(one, tensors, place, name) for one in value]
+        return [encode_value(one, tensors, place, name) for one in value]
     if isinstance(value, dict):  # class_weight
-        return {"dict": [_encode_value(list(pair), tensors, place, name) for pair in value.items()]}
+        return {"dict": [encode_value(list(pair), tensors, place, name) for pair in value.items()]}
     if isinstance(value, (tuple, range)):
-        return {"tuple": [_encode_value(one, tensors, place, name) for one in value]}
+        return {"tuple": [encode_value(one, tensors, place, name) for one in value]}
     if isinstance(value, Settings) and SETTINGS.get(type(value).__name__) is type(value):
-        values = {
-            key: _encode_value(inner, tensors, place, name) for key, inner in value.get_params(deep=False).items()
-        }
+        values = {key: encode_value(inner, tensors, place, name) for key, inner in value.get_params(deep=False).items()}
         return {"settings": type(value).__name__, "values": values}
     if ESTIMATORS.get(type(value).__name__) is type(value):
         return {"fitted": encode_estimator(value, tensors, place)}
@@ -179,21 +175,22 @@ def _encode_value(value: Any, tensors: Tensors, place: str, name: str) -> Any:
     raise TypeError(f"The parameter {name!r} cannot be saved: {value!r} is of {type(value)}.")
 
 
-def _decode_value(data: Any, tensors: Tensors) -> Any:
+def decode_value(data: Any, tensors: Tensors) -> Any:
+    """Return the value of a parameter."""
     if not isinstance(data, dict):
-        return [_decode_value(one, tensors) for one in data] if isinstance(data, list) else data
+        return [decode_value(one, tensors) for one in data] if isinstance(data, list) else data
     if set(data) == {"settings", "values"}:
-        kind = _known(SETTINGS, data["settings"], "settings")
+        kind = known(SETTINGS, data["settings"], "settings")
         if unknown := set(data["values"]) - {field.name for field in fields(kind)}:  # missing ones: as for parameters
             raise FormatError(f"unknown settings {sorted(unknown)} of {data['settings']}")
-        return kind(**{key: _decode_value(value, tensors) for key, value in data["values"].items()})
+        return kind(**{key: decode_value(value, tensors) for key, value in data["values"].items()})
     if len(data) != 1:
         raise FormatError(f"unknown fields {sorted(data)}")
     ((kind_of_value, value),) = data.items()
     if kind_of_value == "tuple":
-        return tuple(_decode_value(one, tensors) for one in value)
+        return tuple(decode_value(one, tensors) for one in value)
     if kind_of_value == "dict":
-        return dict(_decode_value(pair, tensors) for pair in value)
+        return dict(decode_value(pair, tensors) for pair in value)
     if kind_of_value == "float" and value in ("nan", "inf", "-inf"):
         return float(value)
     if kind_of_value == "fitted":
@@ -211,7 +208,7 @@ def _decode_value(data: Any, tensors: Tensors) -> Any:
 # --- layers, stages, epochs, labels ---------------------------------------------------------------------------------
 
 
-def _encode_layers(layers: Any, store: "_Store", place: str) -> list[Any]:
+def _encode_layers(layers: Any, store: Store, place: str) -> list[Any]:
     return [
         {
             "weights": None if layer.tied_to >= 0 else store.put(layer.weights, f"{place}.{i}.weights"),
@@ -224,19 +221,19 @@ def _encode_layers(layers: Any, store: "_Store", place: str) -> list[Any]:
     ]
 
 
-def _decode_layers(data: Any, store: "_Store") -> list[DenseLayer]:
+def _decode_layers(data: Any, store: Store) -> list[DenseLayer]:
     layers: list[DenseLayer] = []
     for entry in data:
-        weights, bias, activation, parameter, tied_to = _fields(
+        weights, bias, activation, parameter, tied_to = fields_of(
             entry, "weights", "bias", "activation", "parameter", "tied_to"
         )
         if type(tied_to) is not int or not -1 <= tied_to < len(layers) or (weights is None) != (tied_to >= 0):
             raise FormatError(f"a layer is tied to layer {tied_to!r}")
-        name, value, learn, groups = _fields({"groups": None, **activation}, "name", "parameter", "learn", "groups")
+        name, value, learn, groups = fields_of({"groups": None, **activation}, "name", "parameter", "learn", "groups")
         pairs = () if groups is None else tuple(check_groups(Parameter("a file"), groups))
         kind = Activation(name, value, learn, pairs)
-        known = ("mixed",) if kind.groups else activations.NAMES
-        if kind.name not in known or kind.learn not in ("fixed", "shared", "unit"):
+        names = ("mixed",) if kind.groups else activations.NAMES
+        if kind.name not in names or kind.learn not in ("fixed", "shared", "unit"):
             raise FormatError(f"unknown activation {activation!r}")
         if not isinstance(kind.parameter, (int, float)) or (parameter is None) != (kind.learn == "fixed"):
             raise FormatError(f"the activation {activation!r} does not fit its parameters")
@@ -265,19 +262,21 @@ def _check_layer(layer: DenseLayer, before: list[DenseLayer]) -> None:
         raise FormatError("a weight is not a finite number")
 
 
-def _encode_stage(stage: Stage, store: "_Store", place: str) -> dict[str, Any]:
+def encode_stage(stage: Stage, store: Store, place: str) -> dict[str, Any]:
+    """Return the JSON of a pretrained layer."""
     return {
         "layer": stage.layer,
         "layers": _encode_layers((stage.encoder, stage.decoder), store, place),
         "loss": stage.loss,
-        "settings": _encode_value(stage.settings, {}, place, "settings"),
-        "history": [_encode_record(record) for record in stage.history],
+        "settings": encode_value(stage.settings, {}, place, "settings"),
+        "history": [encode_record(record) for record in stage.history],
         "skill": stage.skill,
     }
 
 
-def _decode_stage(data: Any, store: "_Store") -> Stage:
-    layer, layers, loss, settings, history, skill = _fields(
+def decode_stage(data: Any, store: Store) -> Stage:
+    """Return the pretrained layer."""
+    layer, layers, loss, settings, history, skill = fields_of(
         data, "layer", "layers", "loss", "settings", "history", "skill"
     )
     encoder, decoder = _decode_layers(layers, store)
@@ -285,10 +284,10 @@ def _decode_stage(data: Any, store: "_Store") -> Stage:
     losses = ("mixed",) if decoder.activation.groups else LOSSES[1:]
     if loss not in losses or type(layer) is not int or not isinstance(skill, (int, float)):
         raise FormatError("a stage with an unknown loss, layer or skill")
-    values = _decode_value(settings, {})
+    values = decode_value(settings, {})
     if not isinstance(values, (Autoencoder, rbm.RestrictedBoltzmannMachine, SupervisedPretraining)):
         raise FormatError("a stage without the settings of its pretraining")
-    return Stage(layer, encoder, decoder, loss, values, tuple(_decode_record(record) for record in history), skill)
+    return Stage(layer, encoder, decoder, loss, values, tuple(decode_record(record) for record in history), skill)
 
 
 _RECORD = {
@@ -307,13 +306,16 @@ _RECORD = {
 _FIRST_FIELDS = 8  # what a record had at first; those that an older file lacks have their defaults
 
 
-def _encode_record(record: EpochRecord) -> list[Any]:
-    return [getattr(record, name) for name in _RECORD]
+def encode_record(record: EpochRecord) -> list[Any]:
+    """Return the JSON of an epoch."""
+    return [encode_value(getattr(record, name), {}, "", name) for name in _RECORD]
 
 
-def _decode_record(data: Any) -> EpochRecord:
+def decode_record(data: Any) -> EpochRecord:
+    """Return the epoch."""
     if not isinstance(data, list) or not _FIRST_FIELDS <= len(data) <= len(_RECORD):
         raise FormatError("an epoch with unknown or missing fields")
+    data = [decode_value(value, {}) if isinstance(value, dict) else value for value in data]
     for value, kinds in zip(data, _RECORD.values(), strict=False):
         if type(value) not in kinds:
             raise FormatError(f"an epoch with {value!r} in the wrong place")
@@ -339,7 +341,7 @@ def _width(strings: list[str]) -> int:
 
 
 def _decode_labels(data: Any) -> Array:
-    dtype, values = _fields(data, "dtype", "values")
+    dtype, values = fields_of(data, "dtype", "values")
     kind = "O" if dtype == "object" else np.dtype(dtype).kind
     if kind not in _LABELS or (kind == "O" and dtype != "object"):
         raise FormatError(f"labels of the unknown dtype {dtype!r}")
@@ -352,49 +354,3 @@ def _decode_labels(data: Any) -> Array:
         labels[:] = values
         return labels
     return np.array(values, dtype=dtype)
-
-
-# --- small parts ----------------------------------------------------------------------------------------------------
-
-
-class _Store:
-    """Arrays by name; one that several layers share is written once."""
-
-    def __init__(self, tensors: Tensors) -> None:
-        self.tensors = tensors
-        self._names: dict[int, str] = {}
-        self._used: set[str] = set()
-
-    def put(self, array: Array, name: str) -> str:
-        """Store an array under `name`, unless it is stored already; return its name."""
-        if id(array) not in self._names:
-            self._names[id(array)] = name
-            self.tensors[name] = np.ascontiguousarray(array)
-        return self._names[id(array)]
-
-    def get(self, name: Any, n_dimensions: int) -> Array:
-        """Return the array of that name."""
-        if not isinstance(name, str) or name not in self.tensors:
-            raise FormatError(f"the array {name!r} is missing")
-        array = self.tensors[name]
-        if array.ndim != n_dimensions or 0 in array.shape:
-            raise FormatError(f"the array {name!r} has the shape {array.shape}")
-        self._used.add(name)
-        return array
-
-    def take_out(self) -> None:
-        """Remove the arrays that were used."""
-        for name in self._used:
-            del self.tensors[name]
-
-
-def _fields(data: Any, *names: str) -> list[Any]:
-    if not isinstance(data, dict) or set(data) != set(names):
-        raise FormatError(f"unknown or missing fields: {sorted(data) if isinstance(data, dict) else data!r}")
-    return [data[name] for name in names]
-
-
-def _known(table: dict[str, Any], name: Any, what: str) -> Any:
-    if not isinstance(name, str) or name not in table:
-        raise FormatError(f"unknown {what} {name!r}")
-    return table[name]

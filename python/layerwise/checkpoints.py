@@ -1,0 +1,196 @@
+"""Checkpoints: a file from which a fit that was ended by anything, at any step, goes on with the same bits."""
+
+import errno
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import Any
+
+from layerwise import checks
+from layerwise.checks import Parameter
+from layerwise.keeping import Keeper, Position
+from layerwise.persistence import checkpoint as file
+from layerwise.persistence.checkpoint import Snapshot
+from layerwise.settings import Settings
+from layerwise.stage import Stage
+from layerwise.training import EpochRecord
+
+OTHERWISE = "Delete the file or give another path to begin anew."
+
+
+@dataclass(frozen=True, repr=False)
+class Checkpoint(Settings):
+    """Where and how often a fit writes down where it stands.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file. It is replaced whole or not at all, so that what ends the process costs what was done since the last
+        one is written, and nothing else. One file serves one fit.
+    every_seconds : float >= 0, default=60.0
+        How long after one was written the next is written, at the next step of the training. 0: after each step.
+
+    Examples
+    --------
+    >>> from layerwise import Checkpoint, PretrainedClassifier
+    >>> model = PretrainedClassifier(checkpoint=Checkpoint("digits.checkpoint", every_seconds=300), random_state=0)
+    >>> model.fit(X, y)  # and again, in another process: goes on, or is finished at once  # doctest: +SKIP
+    """
+
+    path: str | os.PathLike[str]
+    every_seconds: float = 60.0
+
+
+def resolve(where: Parameter, value: Any) -> Checkpoint | None:
+    """Return the settings meant by None, a path, or a `Checkpoint`; they are checked."""
+    if value is None:
+        return None
+    given = value if isinstance(value, Checkpoint) else Checkpoint(value)
+    place = where.child("path") if isinstance(value, Checkpoint) else where
+    allowed = "the path of a file" if isinstance(value, Checkpoint) else "None, the path of a file, or a Checkpoint"
+    path = os.fspath(given.path) if isinstance(given.path, os.PathLike) else given.path
+    if not isinstance(path, str) or not path or "\0" in path or os.path.isdir(path):
+        raise place.error(allowed, given.path)
+    checks.real(where.child("every_seconds"), given.every_seconds, 0)
+    return given
+
+
+class NotWrittenError(OSError):
+    """A checkpoint could not be written. What the fit has reached is kept, as after Ctrl-C."""
+
+
+class FileKeeper(Keeper):
+    """Writes where a fit stands to a file, and lets a later one go on from there.
+
+    Parameters
+    ----------
+    settings : Checkpoint
+        Checked.
+    identity : dict of str to str
+        What another fit must have in common with this one to go on from its checkpoint, by name.
+    seed : int
+        The 64-bit key of this fit.
+    any_seed : bool
+        Whether this fit may take another key, that of the checkpoint it finds.
+
+    Attributes
+    ----------
+    seed : int
+        The fit's key.
+    found : bool
+        Whether there was a checkpoint to go on from.
+
+    Raises
+    ------
+    ValueError
+        If the checkpoint is of another fit; the message names what differs.
+    FormatError
+        If the file is no checkpoint, or is damaged.
+    OSError
+        If it cannot be read or, as `NotWrittenError`, written.
+    """
+
+    def __init__(self, settings: Checkpoint, identity: dict[str, str], seed: int, any_seed: bool) -> None:
+        super().__init__()
+        self._path, self._every = os.fspath(settings.path), float(settings.every_seconds)
+        self._identity, self.seed = identity, seed
+        self._positions: dict[tuple[str, int | None], Position] = {}
+        self._captures: dict[tuple[str, int | None], Callable[[], Position]] = {}
+        self._changed = True
+        self.found = os.path.exists(self._path)
+        if self.found and not os.path.isfile(self._path):
+            raise OSError(errno.EINVAL, "not a regular file", self._path)
+        if self.found:
+            self._take_up(file.load(self._path), any_seed)
+        self._rate = 0.0  # steps a second, as last seen
+        self._asked = (perf_counter(), 0)
+        file.remove_leftovers(self._path)
+        self._save()  # a place that cannot be written is told before any work
+
+    def _take_up(self, before: Snapshot, any_seed: bool) -> None:
+        if any_seed:
+            self.seed = before.seed
+        then, now = before.identity | _shown(before.seed), self._identity | _shown(self.seed)
+        if then != now:
+            differing = [
+                f"{name} (then {then.get(name, 'unknown')}, now {now.get(name, 'unknown')})"
+                for name in {**then, **now}
+                if then.get(name) != now.get(name)
+            ]
+            raise ValueError(f"{self._path} is the checkpoint of another fit: {'; '.join(differing)}. {OTHERWISE}")
+        self.stages, self._positions = before.stages, before.positions
+
+    def standing(self) -> str:
+        """Return in words where the fit goes on."""
+        told = [f"after {len(self.stages)} pretrained layers"]
+        for (stage, layer), position in self._positions.items():
+            place = stage if layer is None else f"{stage} of layer {layer}"
+            steps = f" and {position.step} steps" if position.step else ""
+            told.append(f"{place}: {len(position.records)} epochs{steps}")
+        return ", ".join(told)
+
+    def records(self) -> list[EpochRecord]:
+        """Return the epochs done before."""
+        done = [record for stage in self.stages for record in stage.history]
+        return done + [record for position in self._positions.values() for record in position.records]
+
+    def begin(self, stages: Sequence[Stage]) -> None:
+        """Take note of layers that were pretrained before the fit, unless the checkpoint has them already."""
+        self.stages = self.stages or list(stages)
+
+    def position(self, stage: str, layer: int | None) -> Position:
+        """Return where a training stood in the checkpoint that was found."""
+        return self._positions.get((stage, layer), Position())
+
+    def follow(self, stage: str, layer: int | None, capture: Callable[[], Position]) -> None:
+        """Take note of a training that begins, and of how to learn where it stands."""
+        self._captures[stage, layer] = capture
+        if (stage, layer) in self._positions:  # its arrays are where they belong
+            self._positions[stage, layer] = replace(self._positions[stage, layer], arrays={})
+        self._rate = 0.0
+
+    def stretch(self, steps: int) -> int:
+        """Return how many steps to do until the next checkpoint is due, by the speed of the last ones."""
+        left = self._due - perf_counter()
+        count = min(steps, max(1, int(self._rate * left)))
+        self._asked = (perf_counter(), count)
+        self._changed = True
+        return count
+
+    def look(self) -> None:
+        """Write a checkpoint if it is due."""
+        now = perf_counter()
+        began, count = self._asked
+        self._rate = count / max(now - began, 1e-9)
+        if now >= self._due:
+            self._save()
+
+    def done(self, stage: Stage) -> None:
+        """Take note of a finished pretrained layer."""
+        self.stages.append(stage)
+        for kept in (self._captures, self._positions):
+            kept.pop(("pretraining", stage.layer), None)
+        self._changed = True
+
+    def finish(self) -> None:
+        """Write a checkpoint if anything has happened since the last one."""
+        if self._changed:
+            self._save()
+
+    def _save(self) -> None:
+        captured = {place: capture() for place, capture in self._captures.items()}
+        positions = self._positions | captured
+        snapshot = Snapshot(
+            self._identity, self.seed, self.stages, {place: at for place, at in positions.items() if at.begun}
+        )
+        try:
+            file.save(snapshot, self._path)
+        except OSError as error:
+            told = f"The checkpoint could not be written ({error.strerror or error}); an older one is as it was"
+            raise NotWrittenError(error.errno, told, self._path) from error
+        self._due, self._changed = perf_counter() + self._every, False
+
+
+def _shown(seed: int) -> dict[str, str]:
+    return {"random_state": f"the key {seed}"}

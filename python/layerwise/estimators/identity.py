@@ -1,0 +1,81 @@
+"""What makes two fits the same: their settings by name, and checksums of their data."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.frozen import FrozenEstimator
+
+from layerwise import __version__, _core
+from layerwise.network import DenseLayer
+from layerwise.persistence.schema import encode_value
+from layerwise.settings import Settings
+
+Array = NDArray[Any]
+
+# Parameters that change no bit of a fit that is not ended before its time; random_state counts by the key it gives.
+IRRELEVANT = {"n_jobs", "random_state", "verbose", "callbacks", "max_seconds", "checkpoint", "memory", "warm_start"}
+
+
+def arithmetic() -> dict[str, str]:
+    """Return what decides on the bits beside settings and data: the version, and the kind of processor."""
+    fused = "without" if _core.isa() == "x86-64-v2" else "with"
+    return {"version": __version__, "processor": f"{fused} fused multiply-add"}
+
+
+def of_parameters(params: dict[str, Any]) -> dict[str, str]:
+    """Return parameters in words, those inside settings by their own names; irrelevant ones are left out.
+
+    Raises
+    ------
+    TypeError
+        If a value is of a kind that no file can hold.
+    """
+    told: dict[str, str] = {}
+    for name, value in params.items():
+        if name in IRRELEVANT:
+            continue
+        if isinstance(value, Settings):
+            encode_value(value, {}, "", name)  # what no file can hold is refused here
+            told[name] = type(value).__name__
+            inner = value.get_params(deep=False)
+            told |= {f"{name}__{key}": text for key, text in of_parameters(inner).items()}
+        else:
+            told[name] = in_words(value, name)
+    return told
+
+
+def in_words(value: Any, name: str = "") -> str:
+    """Return the value of the parameter `name`, or an array, in words."""
+    if isinstance(value, np.ndarray) and not name:
+        return of_array(value)
+    inner = value.estimator if isinstance(value, FrozenEstimator) else value
+    if hasattr(inner, "network_"):
+        return f"a fitted {type(inner).__name__} with checksum {of_layers(inner.network_.layers)}"
+    if isinstance(value, (tuple, range)):
+        value = list(value)
+    return json.dumps(encode_value(value, {}, "", name))
+
+
+def of_layers(layers: Sequence[DenseLayer]) -> str:
+    """Return a checksum of layers: their weights, and which activations they have."""
+    parts = [of_array(array) for one in layers for array in (one.weights, one.bias, one.parameter) if array is not None]
+    return checksum([*parts, *(f"{one.activation} {one.tied_to}" for one in layers)])
+
+
+def of_array(array: Any) -> str:
+    """Return shape, dtype and checksum of an array in words; of None, that it is None."""
+    if array is None:
+        return "None"
+    array = np.asarray(array)
+    content = array if array.flags.c_contiguous else np.ascontiguousarray(array)
+    digest = hashlib.sha256(content.data if content.size else b"")  # X is read in place
+    return f"{' x '.join(map(str, array.shape))} {array.dtype}, checksum {digest.hexdigest()[:16]}"
+
+
+def checksum(texts: Sequence[str]) -> str:
+    """Return a checksum of texts in their order."""
+    return hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()[:16]
