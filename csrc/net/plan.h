@@ -5,6 +5,7 @@
 
 #include "net/learning.h"
 #include "net/pace.h"
+#include "net/plan_checks.h"
 
 namespace layerwise {
 
@@ -17,20 +18,6 @@ struct RunStats {
   bool interrupted = false;
   double seconds = 0;
 };
-
-// One learning rate, and perhaps one momentum, per step.
-struct Rates {
-  const double* rates;
-  const double* momenta;  // null: the optimiser's own
-};
-
-// Throw std::invalid_argument where the settings that every kind of plan has, or the rates of a run, are not allowed.
-template <class T>
-void check_steps(const Recipe& recipe);
-template <class T>
-void check_rates(const Rates& rates, index_t steps);
-template <class T>
-void check_part(const Data<T>& data, const Recipe& recipe, index_t steps);
 
 // Asked now and then (at most every 20 ms) by the calling thread; true stops the run after the current step, or inside a step of
 // several row blocks, which is then given up whole.
