@@ -59,12 +59,17 @@ def run(
     return [done[key(plan, seed)] for plan, seed in asked]
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options that the MNIST experiments share."""
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """The options that every MNIST experiment has."""
     parser.add_argument("--data", metavar="FOLDER", help="MNIST's files; default: the folder LAYERWISE_DATA")
     parser.add_argument("--cache", type=Path, metavar="FOLDER", help="keep pretrained layers here, for other runs")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="SEED")
     parser.add_argument("--threads", type=int, help="default: chosen by the size of the work; changes no result")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options that the experiments on denoising autoencoders share."""
+    add_run_options(parser)
     parser.add_argument("--hidden", type=int, nargs="+", default=[1000, 1000, 1000])
     parser.add_argument("--activation", default="sigmoid")
     parser.add_argument("--name", default="pretrained", help="of the pretrained network's settings, in the table")
@@ -124,12 +129,7 @@ def pretrain(
     if "pretraining" not in plan:
         return None
     settings = plan["pretraining"]
-    file = None
-    if options.cache:
-        words = key({"hidden": plan["hidden"], "activation": plan["activation"], **settings, "rows": len(X)}, seed)
-        file = options.cache / f"{hashlib.sha256(words.encode()).hexdigest()[:16]}.layerwise"
-        if file.exists():
-            return load(file)
+    words = {"hidden": plan["hidden"], "activation": plan["activation"], **settings, "rows": len(X)}
     model = StackedAutoencoder(
         hidden_layer_sizes=tuple(plan["hidden"]),
         activation=plan["activation"],
@@ -143,10 +143,21 @@ def pretrain(
         n_jobs=options.threads,
         random_state=seed,
         verbose=1 if sys.stderr.isatty() else 0,
-    ).fit(X)
-    if file:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        model.save(file)
+    )
+    return cached(model, X, key(words, seed), options)
+
+
+def cached(
+    model: StackedAutoencoder, X: NDArray[np.float32], words: str, options: argparse.Namespace
+) -> StackedAutoencoder:
+    """Fit the model, or take what an earlier run of the same `words` left in the cache."""
+    if not options.cache:
+        return model.fit(X)
+    file: Path = options.cache / f"{hashlib.sha256(words.encode()).hexdigest()[:16]}.layerwise"
+    if file.exists():
+        return load(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    model.fit(X).save(file)
     return model
 
 

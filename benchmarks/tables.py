@@ -16,6 +16,7 @@ from typing import Any
 
 import _experiment
 import _timing
+from layerwise.paired import Difference
 from peers import CONTENDERS
 
 Line = dict[str, Any]
@@ -189,12 +190,32 @@ def anomaly() -> str:
     return f"{markdown(rows)}\n\n{origin(lines)}"
 
 
+def adult() -> str:
+    """ROC AUC in % of each contender on Adult, what sets it apart from the pretrained network, and its time."""
+    lines = _timing.records("adult")
+    lines = [line for line in lines if line["settings"] == lines[-1]["settings"]]
+    rows = [["", "ROC AUC, %", "the pretrained network's is higher by", "95 % interval", "training"]]
+    for name in lines[0]["auc"]:
+        areas = [100 * line["auc"][name] for line in lines]
+        time = duration(statistics.median(line["seconds"][name] for line in lines))
+        row = [name, _experiment.shown(areas), "", "", time]
+        if name != "pretrained":
+            gaps = [100 * line["auc"]["pretrained"] - area for line, area in zip(lines, areas, strict=True)]
+            gap = Difference.of(gaps)
+            row[2:4] = [f"{gap.mean:+.2f}", f"{gap.low:+.2f} to {gap.high:+.2f}"]
+        rows.append(row)
+    known = lines[-1]["rows"]
+    counts = ", ".join(f"{count:,} {kind}" for kind, count in known.items())
+    return f"{markdown(rows)}\n\n{len(lines)} seeds; rows: {counts}. {origin(lines)}"
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "training": training,
     "kernels": kernels,
     "growth": growth,
     "neighbours": neighbours,
     "anomaly": anomaly,
+    "adult": adult,
     "mnist_few_labels": lambda: experiment("mnist_few_labels"),
     "mnist_sda": lambda: experiment("mnist_sda"),
 }

@@ -36,21 +36,25 @@ ACTIVATIONS = [
 ]
 KINKED = {"relu", "leaky_relu", "prelu", "elu"}
 # loss: the output activation it prescribes, or None when every activation may stand there
-LOSSES = {"squared_error": None, "sigmoid_cross_entropy": "sigmoid", "softmax_cross_entropy": "softmax"}
+LOSSES = {
+    "squared_error": None, "sigmoid_cross_entropy": "sigmoid", "softmax_cross_entropy": "softmax", "mixed": "identity",
+}  # fmt: skip
+GROUPS = (("flag", 1), ("category", 2), ("number", 1))  # of the inputs, where the loss is mixed
 
-ROWS, INPUTS, UNITS, SEED, STEP = 5, 3, 2, (7 << 33) + 1, 3
+ROWS, UNITS, SEED, STEP = 5, 2, (7 << 33) + 1, 3
 
-# What _core.Noise is called with.
+# What _core.Noise is called with; of levels as many as there are inputs.
 NOISES = {
     "no noise": {},
     "masking": {"kind": "masking", "level": 0.3},
-    "masking by column": {"kind": "masking", "levels": [0.1, 0.9, 0.5]},
+    "masking by column": {"kind": "masking", "levels": [0.1, 0.9, 0.5, 0.3]},
     "exact masking": {"kind": "masking", "level": 0.3, "exact": True},
     "emphasised masking": {"kind": "masking", "level": 0.4, "corrupted_weight": 1.5, "clean_weight": 0.5},
     "salt and pepper": {"kind": "salt_and_pepper", "level": 0.5, "low": -1.0, "high": 2.0},
     "gaussian": {"kind": "gaussian", "level": 0.3},
-    "gaussian by column": {"kind": "gaussian", "levels": [0.0, 0.5, 1.0]},
+    "gaussian by column": {"kind": "gaussian", "levels": [0.0, 0.5, 1.0, 0.2]},
     "swap": {"kind": "swap", "level": 0.5},
+    "emphasised swap of categories": {"kind": "swap", "level": 0.5, "groups": GROUPS, "clean_weight": 0.3},
     "input dropout": {"kind": "dropout", "level": 0.4},
     "fully emphasised swap": {"kind": "swap", "level": 0.5, "clean_weight": 0.0},
 }
@@ -90,8 +94,20 @@ class Case:
             or ("contraction" in options and code == "softmax")
         )
 
+    @property
+    def inputs(self):
+        return 4 if self.loss == "mixed" else 3
+
+    def noise_settings(self):
+        fitted, settings = {}, NOISES[self.noise]
+        if "levels" in settings:
+            fitted["levels"] = settings["levels"][: self.inputs]
+        if "groups" in settings:
+            fitted["groups"] = GROUPS[-2:] if self.inputs == 3 else GROUPS
+        return settings | fitted
+
     def engine_noise(self):
-        return _core.Noise(**NOISES[self.noise])
+        return _core.Noise(**self.noise_settings())
 
     @cached_property
     def data(self):
@@ -100,10 +116,12 @@ class Case:
             rng = np.random.default_rng(seed)
             output = self.activation if LOSSES[self.loss] is None else (LOSSES[self.loss], None, "fixed")
             layers = [
-                make_layer(rng, INPUTS, UNITS, *self.activation),
-                make_layer(rng, UNITS, INPUTS, *output, tied_to=0 if self.tied else -1),
+                make_layer(rng, self.inputs, UNITS, *self.activation),
+                make_layer(rng, UNITS, self.inputs, *output, tied_to=0 if self.tied else -1),
             ]
-            X, T = rng.normal(size=(ROWS, INPUTS)), make_targets(rng, self.loss, ROWS, INPUTS)
+            if self.loss == "mixed":
+                layers[-1].groups = GROUPS
+            X, T = rng.normal(size=(ROWS, self.inputs)), make_targets(rng, self.loss, ROWS, self.inputs)
             if self.missing:
                 T[1, 2] = T[3, 0] = np.nan
             if self.is_smooth(self.corrupted(X), layers):
@@ -116,7 +134,7 @@ class Case:
         return all(np.abs(z).min() > margin for (_, z, _), layer in trace if layer.activation in kinked)
 
     def corrupted(self, X):
-        noise = {"kind": "none", "level": 0.0} | NOISES[self.noise]
+        noise = {"kind": "none", "level": 0.0} | self.noise_settings()
         level = np.array(noise.pop("levels")) if "levels" in noise else noise.pop("level")
         noise = {key: value for key, value in noise.items() if not key.endswith("_weight") and key != "level"}
         return reference_random.corrupt(X, level=level, seed=SEED, rows=np.arange(len(X)), step=STEP, **noise)
@@ -135,11 +153,12 @@ class Case:
     def reference_options(self, layers):
         """The keyword arguments of reference.loss_and_gradients."""
         options = {key: value for key, value in REGULARIZERS[self.regularizer].items() if key != "dropout"}
-        noise = NOISES[self.noise]
+        noise = self.noise_settings()
         if "corrupted_weight" in noise or "clean_weight" in noise:
             chosen = reference_random.chosen(
-                INPUTS, noise["level"], seed=SEED, rows=np.arange(ROWS), step=STEP, exact=noise.get("exact", False)
-            )
+                self.inputs, noise["level"], seed=SEED, rows=np.arange(ROWS), step=STEP,
+                exact=noise.get("exact", False), groups=noise.get("groups", ()),
+            )  # fmt: skip
             weights = noise.get("corrupted_weight", 1.0), noise.get("clean_weight", 1.0)
             options["cell_weights"] = np.where(chosen, *weights)
         options |= {"dropout": self.dropout(layers), "row_weights": self.row_weights(), "missing_targets": self.missing}
@@ -168,6 +187,11 @@ def make_targets(rng, loss, rows, outputs):
         return rng.normal(size=(rows, outputs))
     if loss == "sigmoid_cross_entropy":
         return rng.uniform(size=(rows, outputs))
+    if loss == "mixed":
+        T = rng.normal(size=(rows, outputs))
+        T[:, :3] = rng.uniform(size=(rows, 3))  # the flag, and levels that do not sum to 1
+        T[2, 1:3] = 0  # a level that is not known
+        return T
     return rng.dirichlet(np.ones(outputs), rows)
 
 

@@ -26,8 +26,12 @@ NETWORKS = {
     "shared prelu": (12, [(35, "prelu", -0.5, "shared"), (2, "softmax")]),
     "hidden softmax": (12, [(35, "softmax"), (4, "gelu_tanh"), (33, "softmax")]),
     "three layers": (10, [(33, "tanh"), (20, "sigmoid"), (4, "softmax")]),
+    "mixed": (45, [(20, "tanh"), (45, "identity", 0.0, "fixed", 0)]),
     "elu, leaky, silu": (20, [(16, "elu", 0.75), (8, "leaky_relu", 0.25), (9, "silu"), (6, "gelu")]),
 }
+# Columns of several kinds: of one column, across a panel's end, and across a vector's.
+KINDS = ("number", "category", "flag", "category", "category", "number", "category")
+GROUPS = {"mixed": tuple(zip(KINDS, (3, 2, 2, 1, 29, 1, 7), strict=True))}
 LOSS_OF = {"sigmoid": "sigmoid_cross_entropy", "softmax": "softmax_cross_entropy"}
 PLANS = {np.float32: _core.Plan_float32, np.float64: _core.Plan_float64}
 NETS = {np.float32: _core.Network_float32, np.float64: _core.Network_float64}
@@ -46,6 +50,7 @@ def make_layers(name, dtype=np.float64, seed=0):
         b = rng.normal(0, 0.3, n_out).astype(dtype)
         layers.append(Layer(W, b, activation, parameter, learn, tied_to))
         n_in = n_out
+    layers[-1].groups = GROUPS.get(name, ())
     return layers
 
 
@@ -56,7 +61,7 @@ def make_network(layers):
     for i, layer in enumerate(layers):
         start = float(np.ravel(layer.parameter)[0])
         shape = reference.weights(layers, i).shape
-        specs.append(_core.Layer(*shape, layer.activation, start, layer.learn, layer.tied_to))
+        specs.append(_core.Layer(*shape, layer.activation, start, layer.learn, layer.tied_to, layer.groups))
     network = NETS[dtype](specs)
     network.set_parameters(reference.flatten(layers))
     return network
@@ -72,6 +77,7 @@ def as_float64(layers):
             a.parameter.astype(np.float64) if isinstance(a.parameter, np.ndarray) else a.parameter,
             a.learn,
             a.tied_to,
+            a.groups,
         )
         for a in layers
     ]
@@ -88,6 +94,8 @@ def make_data(layers, rows, loss, seed=1):
 
 def losses_of(layers):
     """The losses that fit the last activation."""
+    if layers[-1].groups:
+        return ["mixed"]
     special = LOSS_OF.get(layers[-1].activation)
     return ["squared_error"] + ([special] if special else [])
 

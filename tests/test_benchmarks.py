@@ -94,3 +94,38 @@ def test_tables_are_made_from_the_lines(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert "0.100 ms | 0.3 ms" in tables.neighbours()
     assert "busy | 1.02× | 1.05×" in tables.neighbours()
     assert [tables.duration(s) for s in (12.34, 0.1, 1.5e-3, 2e-8)] == ["12.3 s", "100 ms", "1.50 ms", "0.02 µs"]
+
+
+def test_the_papers_tables_can_be_made_and_taken_up_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from layerwise.datasets import Dataset, load_digits
+
+    X, y = load_digits()
+    data = Dataset(X[:120], y[:120], X[120:160], y[120:160])
+    sys.path.insert(0, str(_timing.HERE))
+    try:
+        deep, start = (importlib.import_module(name) for name in ("mnist_deep_autoencoder", "mnist_500_500_2000"))
+    finally:
+        sys.path.pop(0)
+    monkeypatch.setattr(_timing, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(sys, "argv", ["x.py"])
+    for module in (deep, start):
+        monkeypatch.setattr(module, "load_mnist", lambda _: data)
+    monkeypatch.setattr(start, "TRAIN", slice(0, 80))
+    monkeypatch.setattr(start, "VALIDATION", slice(80, 120))
+    quick = ["--seeds", "0", "--epochs", "1", "--finetuning-epochs", "2", "--cache", str(tmp_path / "cache")]
+    both = {
+        deep: ["--hidden", "12", "9", "4", "--train-rows", "100", "--connections", "3", "--logistic-epochs", "1"],
+        start: ["--hidden", "12", "9", "7"],
+    }
+    for module, own in both.items():
+        module.main([*quick, *own])
+        lines = _timing.records(module.NAME)
+        assert [line["settings"]["name"] for line in lines] == list(module.ROWS)
+        assert all(0 < line["validation_error"] <= 100 and line["test_error"] >= 0 for line in lines)
+        module.main([*quick, *own])
+        assert len(_timing.records(module.NAME)) == len(lines)  # nothing was missing
+    searched = ["--rows", "machines", "--optimizer", "conjugate_gradient", "--batch-size", "50"]
+    deep.main([*quick, *both[deep], *searched])
+    line = _timing.records(deep.NAME)[-1]
+    assert line["settings"]["tuning"]["rate"] is None
+    assert line["test_error"] < line["pretrained_test_error"]

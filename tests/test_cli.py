@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from command_lines import Terminal
 
 import layerwise
 from layerwise import cli, datasets, demo
@@ -121,7 +122,7 @@ def test_failures_take_one_line_and_code_1(capsys, tmp_path, monkeypatch, words,
         ["demo", "--hidden", "10,0"],
         ["demo", "--corruption", "1.5"],
         ["demo", "--corruption", "much"],
-        ["info", "more"],
+        ["info", "a file", "more"],
     ],
 )
 def test_wrong_words_end_with_code_2(capsys, words):
@@ -186,22 +187,6 @@ def test_the_verdict_goes_by_the_paired_difference_and_its_spread(found, said):
     assert re.search(said, sentence)
     assert sentence.count(". ") == 0
     assert sentence.endswith(".")
-
-
-class Terminal:
-    """A stream that looks like a terminal and keeps what is written."""
-
-    def __init__(self):
-        self.written = ""
-
-    def isatty(self):
-        return True
-
-    def write(self, text):
-        self.written += text
-
-    def flush(self):
-        pass
 
 
 def test_progress_rewrites_one_line_on_a_terminal():

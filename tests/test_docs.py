@@ -99,12 +99,20 @@ def test_the_call_of_the_readme_at_full_width(tmp_path: Path, monkeypatch: pytes
     np.testing.assert_array_equal(load("digits.layerwise").predict_proba(X), model.predict_proba(X))
 
 
-SMALL = {"adult.py": ["--rows", "3000", "--labels", "200", "--seeds", "2", "--epochs", "2"]}
+BRIEF = ["--depths", "1,2", "--seeds", "2", "--units", "20", "--epochs", "2", "--finetuning-epochs", "3"]
+SMALL = {
+    "adult.py": ["--rows", "3000", "--labels", "200", "--seeds", "2", "--epochs", "2"],
+    "depth_and_pretraining.py": BRIEF,
+    "grid_of_runs.py": [*BRIEF, "--jobs", "1"],
+}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=name)
-def test_examples_run(path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examples_run(
+    path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", [path.name, *SMALL.get(path.name, [])])
     runpy.run_path(str(path), run_name="__main__")
     assert capsys.readouterr().out

@@ -66,6 +66,7 @@ GOOD = {  # those of BAD that a parameter allows
     "pretraining__simultaneous": [True],
     "pretraining__corruption__exact": [True],
     "finetuning__early_stopping": [True],
+    "finetuning__untie": [True],  # of an autoencoder
     "pretraining__optimizer__bias_correction": [True],
     "pretraining__optimizer__epsilon_inside_sqrt": [True],
     "finetuning__optimizer__bias_correction": [True],

@@ -45,6 +45,10 @@ WRONG = {
     "loss": [
         (lambda f: f(A, V, "squared_error"), ValueError, r"t must have shape \(2, 3\)"),
         (lambda f: f(A, A, "mse"), ValueError, "name"),
+        (lambda f: f(A, A, "mixed"), ValueError, "'groups' parameter of loss must be a non-empty sequence"),
+        (lambda f: f(A, A, "mixed", groups=[("flag", 2)]), ValueError, "groups of 3 columns in all"),
+        (lambda f: f(A, A, "mixed", groups=[("word", 3)]), ValueError, "kind one of"),
+        (lambda f: f(A, A, "squared_error", groups=[("number", 3)]), ValueError, 'empty unless name="mixed"'),
     ],
     "sgd_step": [
         (lambda f: f(V, V.copy(), learning_rate=-1), ValueError, "learning_rate"),

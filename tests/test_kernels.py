@@ -265,6 +265,16 @@ def test_limits(dtype):
 # Losses.
 
 
+def groups_of(n_columns):
+    """Groups of all kinds and of many widths, at any place in a panel, as far as there are columns."""
+    kinds = ("category", "number", "flag", "category", "category", "number")
+    groups, cycle = [], itertools.cycle(zip(kinds, (3, 1, 2, 1, 40, 5), strict=True))
+    while left := n_columns - sum(count for _, count in groups):
+        kind, count = next(cycle)
+        groups.append((kind, min(count, left)))
+    return groups
+
+
 def targets(rng, name, shape, dtype):
     if name == "squared_error":
         return normal(rng, *shape, dtype=dtype)
@@ -279,7 +289,9 @@ def test_loss(name, dtype):
     rng = np.random.default_rng(8)
     for shape in RAGGED:
         p, t = normal(rng, *shape, dtype=dtype, scale=4), targets(rng, name, shape, dtype)
-        (rows, delta), (rows_exact, delta_exact) = kernels.loss(p, t, name), exactly(reference.loss, p, t, name)
+        groups = {"groups": groups_of(shape[1])} if name == "mixed" else {}
+        rows, delta = kernels.loss(p, t, name, **groups)
+        rows_exact, delta_exact = exactly(reference.loss, p, t, name, **groups)
         assert rows.dtype == np.float64
         np.testing.assert_allclose(rows, rows_exact, rtol=16 * np.finfo(dtype).eps, atol=16 * np.finfo(dtype).eps)
         assert_near(delta, delta_exact, dtype, 16, scale=np.maximum(1, t.sum(axis=1, keepdims=True)))

@@ -53,6 +53,7 @@ def test_settings_count_as_rounded_to_the_dtype(setting):
         ({"optimizer": _core.Optimizer("rmsprop", decay=-0.1)}, r"decay \(beta_2\) must be in \[0, 1\)"),
         ({"loss": "sigmoid_cross_entropy"}, "needs the output activation sigmoid"),
         ({"loss": "softmax_cross_entropy"}, "needs the output activation softmax"),
+        ({"loss": "mixed"}, "mixed needs an output layer with groups"),
     ],
 )
 def test_recipes_that_make_no_sense_are_refused(change, message):
@@ -89,3 +90,31 @@ def test_a_wish_for_thousands_of_threads_does_not_end_the_process():
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "alive"), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ([(3, 4, "identity", [("number", 4)]), (4, 3, "identity", [])], "only a last layer of activation identity"),
+        ([(3, 4, "sigmoid", [("number", 4)])], "only a last layer of activation identity"),
+        ([(3, 4, "identity", [("number", 3)])], "groups must cover n_out columns"),
+        ([(3, 4, "identity", [("number", 3), ("flag", 2)])], "groups must cover n_out columns"),
+        ([(3, 4, "identity", [("number", 3), ("flag", 0)])], "between 1 and 2"),
+        ([(3, 4, "identity", [("number", 2**40)])], "between 1 and 2"),
+        ([(3, 4, "identity", [("word", 4)])], "group must be one of number, flag, category"),
+    ],
+)
+def test_groups_that_make_no_sense_are_refused(layers, message):
+    with pytest.raises(ValueError, match=message):
+        _core.Network_float64([_core.Layer(n_in, n_out, f, groups=groups) for n_in, n_out, f, groups in layers])
+
+
+def test_groups_need_the_loss_that_is_theirs():
+    groups = [("number", 1), ("category", 2)]
+    layers = [_core.Layer(3, 4, "sigmoid"), _core.Layer(4, 3, "identity", tied_to=0, groups=groups)]
+    network = _core.Network_float64(layers)
+    _core.Plan_float64(network, _core.Recipe("mixed", _core.Optimizer("sgd"), 1))
+    with pytest.raises(ValueError, match="such a layer needs mixed"):
+        _core.Plan_float64(network, make_recipe())
+    with pytest.raises(ValueError, match="units are sigmoid"):
+        _core.RbmPlan_float64(network, make_recipe())

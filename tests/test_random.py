@@ -7,7 +7,7 @@ and shuffling. tests/test_instruction_sets.py runs this file once more under eac
 import numpy as np
 import pytest
 
-from layerwise import _core, reference_random
+from layerwise import _core, reference_groups, reference_random
 
 
 @pytest.mark.parametrize("n", [0, 1, 31, 32, 33, 1000])
@@ -211,3 +211,28 @@ def test_emphasis_needs_outputs_that_are_the_inputs():
             _core.Plan_float64(
                 _core.Network_float64([layer]), _core.Recipe(loss, _core.Optimizer("sgd"), 1, noise=noise)
             )
+
+
+GROUPS = (("number", 3), ("category", 2), ("flag", 2), ("category", 29), ("category", 40), ("number", 1))
+
+
+@pytest.mark.parametrize("level", [0.3, 1.0, "by column"])
+def test_swap_noise_replaces_a_category_whole(level):
+    rng, columns = np.random.default_rng(3), sum(count for _, count in GROUPS)
+    X, rows = np.arange(ROWS)[:, None] + np.zeros(columns), np.arange(ROWS)
+    levels = rng.uniform(size=columns) if level == "by column" else level
+    noise = make_noise("swap", levels, groups=GROUPS)
+    got = _core.corrupt(X, noise, rows, 9, 4)
+    expected = reference_random.corrupt(X, "swap", levels, seed=9, rows=rows, step=4, groups=GROUPS)
+    np.testing.assert_array_equal(got, expected)
+    rates = np.broadcast_to(levels, columns)
+    for kind, own in reference_groups.columns(GROUPS):
+        part = got[:, own]
+        if kind == "category":
+            assert (part == part[:, :1]).all()
+            assert near((part[:, 0] != rows).mean(), rates[own.start], ROWS)
+        elif part.shape[1] > 1:  # each by itself
+            assert (part.std(axis=1) > 0).any()
+    for bad in ({"kind": "masking"}, {"groups": GROUPS[:-1]}):
+        with pytest.raises(ValueError, match="groups, which must cover all columns"):
+            _core.corrupt(X, _core.Noise(**{"kind": "swap", "level": 0.5, "groups": GROUPS} | bad), rows, 9, 4)

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 import pytest
-from gradient_cases import KINKED, LOSSES, make_layer, make_targets
+from gradient_cases import GROUPS, KINKED, LOSSES, make_layer, make_targets
 from test_gradients import check_gradient
 
 from layerwise import reference, reference_penalties, reference_random
@@ -36,6 +36,7 @@ def test_gradient_of_an_unrolled_stack_with_row_weights_and_missing_targets(loss
             make_layer(rng, 2, 3, "swish", 1.0, "shared", tied_to=1),
             make_layer(rng, 3, 4, LOSSES[loss] or "softplus", tied_to=0),
         ]
+        layers[-1].groups = GROUPS if loss == "mixed" else ()
         return rng.normal(size=(5, 4)), layers
 
     X, layers = away_from_kinks(make)
@@ -56,6 +57,8 @@ def test_loss_is_the_mean_over_rows_of_the_sum_over_outputs():
     s = 1 / (1 + np.exp(-p))
     by_hand = -np.sum(t * np.log(s) + (1 - t) * np.log(1 - s), axis=1)
     np.testing.assert_allclose(reference.loss(p, t, "sigmoid_cross_entropy")[0], by_hand)
+    mixed = reference.loss(p, t, "mixed", groups=(("number", 1), ("flag", 1)))[0]
+    np.testing.assert_allclose(mixed, [1, 1] - np.log(1 - s[:, 1]))
     q = np.exp(p) / np.exp(p).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(reference.loss(p, t, "softmax_cross_entropy")[0], -np.sum(t * np.log(q), axis=1))
     np.testing.assert_allclose(reference.loss(p, t, "softmax_cross_entropy")[1][1], (q - t)[1])

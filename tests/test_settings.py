@@ -19,6 +19,7 @@ from layerwise import (
     Adam,
     AdamW,
     Autoencoder,
+    ColumnGroups,
     ContractiveAutoencoder,
     DenoisingAutoencoder,
     Emphasis,
@@ -56,7 +57,7 @@ KINDS = [
     SGD, Momentum, Nesterov, Adagrad, RMSProp, Adam, AdamW, Masking, Gaussian, SaltAndPepper, Swap, Emphasis, LeakyReLU,
     PReLU, ELU, GELU, Swish, Normal, Sparse, Autoencoder, DenoisingAutoencoder, SparseAutoencoder,
     ContractiveAutoencoder, RestrictedBoltzmannMachine, FineTuning, *schedules.BY_NAME.values(),
-    *momentum_schedules.MOMENTUM_SCHEDULES, SupervisedPretraining,
+    *momentum_schedules.MOMENTUM_SCHEDULES, SupervisedPretraining, ColumnGroups,
 ]  # fmt: skip
 WHERE = Parameter("Thing", "setting")
 BAD_NUMBERS = [None, "x", True, [1], np.nan, np.inf, -np.inf, -1.0, 1 + 1j, object()]

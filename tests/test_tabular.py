@@ -86,6 +86,15 @@ def test_numbers_are_rank_gauss_with_flags_where_they_were_missing() -> None:
     assert (out[["job_clerk", "job_cook", "job_smith", "job_None"]].sum(axis=1) == 1).all()
 
 
+def test_numbers_scaled_in_other_ways() -> None:
+    table = frame()[["age", "income"]]
+    filled = table.fillna(table.median())
+    out = columns_of(table, numbers="range")[["age", "income"]]
+    np.testing.assert_allclose(out, (filled - filled.min()) / (filled.max() - filled.min()), atol=1e-6)
+    out = columns_of(table, numbers="standard")[["age", "income"]]
+    np.testing.assert_allclose(out, (filled - filled.mean()) / filled.std(ddof=0), atol=1e-6)
+
+
 def test_levels_and_holes_that_training_did_not_have() -> None:
     table = frame()
     new = table.iloc[:4].copy()
@@ -203,6 +212,7 @@ def test_a_search_reaches_the_network_s_settings() -> None:
     [
         *(("categorical", bad) for bad in ("some", None, [1.5], 3, [None], {"a"})),
         *(("min_frequency", bad) for bad in (0, -1, 1.0, 0.0, "few", True, [1], float("nan"))),
+        *(("numbers", bad) for bad in ("none", "minmax", None, 3, ["range"])),
         *(("estimator", bad) for bad in (None, "network", PretrainedClassifier, 3)),
     ],
 )

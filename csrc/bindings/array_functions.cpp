@@ -92,16 +92,19 @@ void bind(py::module_& m) {
       py::arg("z").noconvert(), py::arg("g").noconvert(), py::arg("name"), py::arg("parameter").noconvert());
   m.def(
       "loss",
-      [](const Array<T>& p, const Array<T>& t, const std::string& name) {
+      [](const Array<T>& p, const Array<T>& t, const std::string& name, const GroupPairs& pairs) {
         const Matrix<T> x = as_matrix(p, false, "p");
+        const std::vector<ColumnGroup> groups = groups_of(pairs);
+        require(loss_named(name) == Loss::mixed ? !groups.empty() && groups.back().end == x.cols : groups.empty(),
+                "groups must cover the columns of p for mixed, and be empty for other losses");
         const T* targets = matrix(t, x.cols, "t");
         require(t.shape(0) == x.rows, "p and t must have the same shape, got " + shape_of(p) + " and " + shape_of(t));
         Array<double> rows = empty<double>({x.rows});
         Array<T> delta = empty<T>({x.rows, x.cols});
-        loss(loss_named(name), x.data, targets, x.rows, x.cols, rows.mutable_data(), delta.mutable_data());
+        loss(loss_named(name), x.data, targets, x.rows, x.cols, groups, rows.mutable_data(), delta.mutable_data());
         return py::make_tuple(rows, delta);
       },
-      py::arg("p").noconvert(), py::arg("t").noconvert(), py::arg("name"));
+      py::arg("p").noconvert(), py::arg("t").noconvert(), py::arg("name"), py::arg("groups") = GroupPairs{});
   m.def(
       "optimizer_step",
       [](const OptimizerSpec& optimizer, Array<T>& w, Array<T>& mean, Array<T>& square, const Array<T>& g, double rate, index_t step,

@@ -30,6 +30,16 @@ inline Activation activation_named(const std::string& name) { return named<Activ
 inline Loss loss_named(const std::string& name) { return named<Loss>(name, kLossNames, "loss"); }
 inline OptimizerKind optimizer_named(const std::string& name) { return named<OptimizerKind>(name, kOptimizerNames, "optimizer"); }
 inline NoiseKind noise_named(const std::string& name) { return named<NoiseKind>(name, kNoiseNames, "noise"); }
+using GroupPairs = std::vector<std::pair<std::string, index_t>>;  // columns from the first on: kind, how many
+inline std::vector<ColumnGroup> groups_of(const GroupPairs& pairs) {
+  std::vector<ColumnGroup> groups;
+  for (const auto& [kind, count] : pairs) {
+    const index_t begin = groups.empty() ? 0 : groups.back().end;
+    require(count > 0 && count <= (index_t{1} << 31), "a group must have between 1 and 2^31 columns");
+    groups.push_back({named<GroupKind>(kind, kGroupNames, "group"), begin, begin + count});
+  }
+  return groups;
+}
 inline Learn learn_named(const std::string& name) { return named<Learn>(name, kLearnNames, "learn"); }
 
 // Python's lock, given back for as long as the engine works. When the interpreter ends meanwhile, Python stops a thread that wants the

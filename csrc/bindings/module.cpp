@@ -27,12 +27,13 @@ Array<T> numbers(std::uint64_t seed, std::uint32_t stream, index_t n,
 void bind_settings(py::module_& m) {
   py::class_<LayerSpec>(m, "Layer")
       .def(py::init([](index_t n_in, index_t n_out, const std::string& f, std::optional<double> parameter, const std::string& learn,
-                       int tied_to) {
+                       int tied_to, const GroupPairs& groups) {
              const Activation kind = activation_named(f);
-             return LayerSpec{n_in, n_out, kind, parameter.value_or(default_parameter(kind)), learn_named(learn), tied_to};
+             return LayerSpec{
+                 n_in, n_out, kind, parameter.value_or(default_parameter(kind)), learn_named(learn), tied_to, groups_of(groups)};
            }),
            py::arg("n_in"), py::arg("n_out"), py::arg("activation"), py::arg("parameter") = py::none(), py::arg("learn") = "fixed",
-           py::arg("tied_to") = -1)
+           py::arg("tied_to") = -1, py::arg("groups") = GroupPairs{})
       .def_readonly("n_in", &LayerSpec::n_in)
       .def_readonly("n_out", &LayerSpec::n_out)
       .def_property_readonly("activation", [](const LayerSpec& s) { return kActivationNames[static_cast<int>(s.activation)]; })
@@ -47,11 +48,12 @@ void bind_settings(py::module_& m) {
            py::arg("bias_correction") = true, py::arg("epsilon_inside_sqrt") = false);
   py::class_<NoiseSpec>(m, "Noise")
       .def(py::init([](const std::string& kind, double level, double low, double high, const std::vector<double>& levels, bool exact,
-                       double corrupted,
-                       double clean) { return NoiseSpec{noise_named(kind), level, low, high, levels, exact, corrupted, clean}; }),
+                       double corrupted, double clean, const GroupPairs& groups) {
+             return NoiseSpec{noise_named(kind), level, low, high, levels, exact, groups_of(groups), corrupted, clean};
+           }),
            py::arg("kind") = "none", py::arg("level") = 0.0, py::arg("low") = 0.0, py::arg("high") = 1.0,
            py::arg("levels") = std::vector<double>{}, py::arg("exact") = false, py::arg("corrupted_weight") = 1.0,
-           py::arg("clean_weight") = 1.0);
+           py::arg("clean_weight") = 1.0, py::arg("groups") = GroupPairs{});
   using Doubles = std::vector<double>;
   py::class_<PenaltySpec>(m, "Penalties")
       .def(py::init<double, Doubles, Doubles, Doubles, double, double, double, double>(), py::arg("l1") = 0.0,
@@ -79,10 +81,14 @@ void bind_settings(py::module_& m) {
            py::arg("loss"), py::arg("optimizer"), py::arg("batch_size"), py::arg("seed") = 0, py::arg("alpha") = 0.0,
            py::arg("noise") = NoiseSpec{}, py::arg("dropout") = std::vector<double>{}, py::arg("frozen") = std::vector<bool>{},
            py::arg("rate_scale") = std::vector<double>{}, py::arg("shuffle") = true, py::arg("missing_targets") = false,
-           py::arg("threads") = 0, py::arg("penalties") = PenaltySpec{}, py::arg("bfloat16") = false);
+           py::arg("threads") = 0, py::arg("penalties") = PenaltySpec{}, py::arg("bfloat16") = false)
+      .def_readonly("batch_size", &Recipe::batch_size)
+      .def_readonly("seed", &Recipe::seed)
+      .def_readonly("shuffle", &Recipe::shuffle);
   py::class_<RunStats>(m, "RunStats")
       .def_readonly("loss", &RunStats::loss)
       .def_readonly("rows", &RunStats::rows)
+      .def_readonly("weight", &RunStats::weight)
       .def_readonly("steps", &RunStats::steps)
       .def_readonly("finite", &RunStats::finite)
       .def_readonly("seconds", &RunStats::seconds);
@@ -123,13 +129,14 @@ PYBIND11_MODULE(_core, m) {
       py::arg("seed"), py::arg("stream"), py::arg("n"));
   m.def(
       "random_permutation",
-      [](std::uint64_t seed, std::uint32_t stream, index_t n) {
-        return numbers<index_t>(seed, stream, n, [](std::uint64_t s, std::uint32_t step, std::uint32_t words, index_t* out, index_t count) {
-          for (index_t i = 0; i < count; ++i) out[i] = i;
-          random_shuffle(s, step, words, out, count);
-        });
+      [](std::uint64_t seed, std::uint32_t stream, index_t n, std::uint32_t step) {
+        require(n >= 0, "n must not be negative");
+        Array<index_t> out = empty<index_t>({n});
+        for (index_t i = 0; i < n; ++i) out.mutable_data()[i] = i;
+        random_shuffle(seed, step, stream, out.mutable_data(), n);
+        return out;
       },
-      py::arg("seed"), py::arg("stream"), py::arg("n"));
+      py::arg("seed"), py::arg("stream"), py::arg("n"), py::arg("step") = 0);
   bind_settings(m);
   bind_networks(m);
   bind_rbm(m);

@@ -120,13 +120,14 @@ void bind_plan(py::module_& m, const char* name) {
       .def(
           "run",
           [](Shared& s, const Array<T>& X, const Optional& Y, index_t first_step, index_t steps, const Doubles& rates,
-             const std::optional<Doubles>& momenta, const Optional& weights) {
+             const std::optional<Doubles>& momenta, const Optional& weights, const std::optional<Array<index_t>>& ids) {
             const Use use(s);
-            const Data<T> data = data_of(*s.network, X, Y, weights);
+            Data<T> data = data_of(*s.network, X, Y, weights);
+            if (ids) data.ids = vector(*ids, data.rows, "ids");
             return run_plan<T>(s, data, first_step, steps, rates, momenta);
           },
           py::arg("X").noconvert(), py::arg("Y").noconvert(), py::arg("first_step"), py::arg("steps"), py::arg("rates").noconvert(),
-          py::arg("momenta") = py::none(), py::arg("row_weights") = py::none())
+          py::arg("momenta") = py::none(), py::arg("row_weights") = py::none(), py::arg("ids") = py::none())
       .def(
           "evaluate",
           [](Shared& s, const Array<T>& X, const Optional& Y, const Optional& weights) {
@@ -152,6 +153,7 @@ void bind_plan(py::module_& m, const char* name) {
             return py::make_tuple(objective, flat);
           },
           py::arg("X").noconvert(), py::arg("Y").noconvert(), py::arg("row_weights") = py::none(), py::arg("step") = 0)
+      .def_property_readonly("loss", [](const Shared& s) { return s.plan.last_loss(); })
       .def("moments",
            [](Shared& s) {
              const auto plain = [&](const T* moment) {

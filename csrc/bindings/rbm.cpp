@@ -22,15 +22,16 @@ void bind(py::module_& m, const char* name) {
       .def(
           "run",
           [](Shared& s, const Array<T>& X, index_t first_step, index_t steps, const Doubles& rates, const std::optional<Doubles>& momenta,
-             const std::optional<Array<T>>& weights) {
+             const std::optional<Array<T>>& weights, const std::optional<Array<index_t>>& ids) {
             const Use use(s);
             Data<T> data{matrix(X, s.network->inputs(), "X"), nullptr, nullptr, X.shape(0)};
             require(data.rows > 0, "X must have at least one row");
             if (weights) data.weights = vector(*weights, data.rows, "row_weights");
+            if (ids) data.ids = vector(*ids, data.rows, "ids");
             return run_plan<T>(s, data, first_step, steps, rates, momenta);
           },
           py::arg("X").noconvert(), py::arg("first_step"), py::arg("steps"), py::arg("rates").noconvert(), py::arg("momenta") = py::none(),
-          py::arg("row_weights") = py::none());
+          py::arg("row_weights") = py::none(), py::arg("ids") = py::none());
   m.def(
       "gibbs",
       [](const Network<T>& machine, const Array<T>& V, index_t steps, bool means, std::uint64_t seed, int threads) {

@@ -33,7 +33,8 @@ const ActivationEntry& entry(Activation kind) { return kEntries[static_cast<int>
 
 const char* const kActivationNames[kActivations] = {"identity", "sigmoid", "tanh",      "relu", "leaky_relu", "prelu",  "elu",
                                                     "softplus", "gelu",    "gelu_tanh", "silu", "swish",      "softmax"};
-const char* const kLossNames[kLosses] = {"squared_error", "sigmoid_cross_entropy", "softmax_cross_entropy"};
+const char* const kLossNames[kLosses] = {"squared_error", "sigmoid_cross_entropy", "softmax_cross_entropy", "mixed"};
+const char* const kGroupNames[kGroups] = {"number", "flag", "category"};
 const char* const kOptimizerNames[kOptimizers] = {"sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"};
 const char* const kNoiseNames[kNoises] = {"none", "masking", "gaussian", "salt_and_pepper", "swap", "dropout"};
 

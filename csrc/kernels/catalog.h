@@ -8,6 +8,7 @@ namespace layerwise {
 // In the order of the lists in kernels.h.
 extern const char* const kActivationNames[kActivations];
 extern const char* const kLossNames[kLosses];
+extern const char* const kGroupNames[kGroups];
 extern const char* const kOptimizerNames[kOptimizers];
 extern const char* const kNoiseNames[kNoises];
 

@@ -5,6 +5,7 @@
 #include "kernels/gemm.h"
 #include "kernels/gemv.h"
 #include "kernels/losses.h"
+#include "kernels/mixed.h"
 #include "kernels/noise.h"
 #include "kernels/penalties.h"
 #include "kernels/random.h"
@@ -22,6 +23,7 @@ constexpr Kernels<T> table() {
   fill_single_row(k);
   fill_activations(k);
   fill_losses(k);
+  fill_mixed(k);
   fill_optimizers(k);
   fill_random(k);
   fill_noises(k);

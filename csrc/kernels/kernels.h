@@ -12,12 +12,20 @@ namespace layerwise {
 // The order of these lists is the order of the tables below and of the names in catalog.cpp.
 enum class Activation { identity, sigmoid, tanh, relu, leaky_relu, prelu, elu, softplus, gelu, gelu_tanh, silu, swish, softmax };
 inline constexpr int kActivations = 13;
-enum class Loss { squared_error, sigmoid_cross_entropy, softmax_cross_entropy };
-inline constexpr int kLosses = 3;
+enum class Loss { squared_error, sigmoid_cross_entropy, softmax_cross_entropy, mixed };
+inline constexpr int kLosses = 4;
+enum class GroupKind { number, flag, category };
+inline constexpr int kGroups = 3;
 enum class OptimizerKind { sgd, momentum, nesterov, adagrad, rmsprop, adam, adamw };
 inline constexpr int kOptimizers = 7;
 enum class NoiseKind { none, masking, gaussian, salt_and_pepper, swap, dropout };
 inline constexpr int kNoises = 6;
+
+// Columns begin .. end - 1 of a table: numbers, flags (each 0 or 1), or the levels of one category (of which one is 1).
+struct ColumnGroup {
+  GroupKind kind;
+  index_t begin, end;
+};
 
 // One optimiser step's scalars, worked out once per step in double and rounded once.
 template <class T>
@@ -51,6 +59,7 @@ struct NoiseScalars {
   T low, high;                      // salt-and-pepper values
   const std::uint64_t* thresholds;  // not null: instead of threshold
   const T* levels;                  // not null: instead of level
+  const index_t* leaders;           // not null, swap: for each column the one (itself, or before it) whose random words it shares
   index_t count;                    // not negative: so many columns of each row are chosen, whatever the threshold
   T corrupted_weight, clean_weight;
   T keep_scale;  // dropout: what the inputs it leaves are multiplied by
@@ -129,6 +138,14 @@ struct Kernels {
   // `weights` (null: all 1; softmax never has them) multiply each cell's loss and delta.
   void (*loss[kLosses])(const T* p, index_t p_step, const T* t, index_t t_step, T* delta, index_t delta_step, index_t rows, index_t cols,
                         const T* row_scale, double* row_loss, bool masked, const T* weights, index_t weights_step);
+  // Of columns cut into groups (loss has no entry for it): the sum of the squared errors of numbers, the sigmoid cross-entropies of flags
+  // and the softmax cross-entropy of each category, in logits. A weight multiplies its cell's loss; of a category, its cell's target. A
+  // category with a NaN target counts nothing as a whole. The padding of delta is left as it is.
+  void (*mixed_loss)(const T* z, index_t z_step, const T* t, index_t t_step, T* delta, index_t delta_step, index_t rows, index_t cols,
+                     const T* row_scale, double* row_loss, bool masked, const T* weights, index_t weights_step, const ColumnGroup* groups,
+                     index_t n_groups);
+  // What its logits mean, in place: numbers as they are, the sigmoid of flags, the softmax of each category.
+  void (*mixed)(T* a, index_t step, index_t rows, const ColumnGroup* groups, index_t n_groups);
 
   // One optimiser step on n parameters; m and v are the moments (null where the kind has none). Formulas: docs/numerics.md.
   void (*update[kOptimizers])(T* w, T* m, T* v, const T* g, index_t n, const UpdateScalars<T>& s);

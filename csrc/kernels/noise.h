@@ -47,13 +47,26 @@ inline RandomPlace place_of(const NoiseRow<T>& row, index_t panel) {
   return place;
 }
 
+// Columns that follow a leader get its words; `held` is the last leader's, for those that go on in the next panel.
+template <class T>
+inline void follow_leaders(const NoiseScalars<T>& s, index_t panel, std::uint32_t* words, std::uint32_t& held) {
+  if (s.leaders == nullptr) return;
+  const index_t first = panel * kPanel;
+  for (index_t c = 0; c < kPanel; ++c) {
+    if (s.leaders[first + c] == first + c) held = words[c];
+    words[c] = held;
+  }
+}
+
 // replace(x, words, hit, panel) does the noise on 32 numbers.
 template <class T, class Replace>
 inline void corrupt_chosen(const NoiseRow<T>& row, const NoiseScalars<T>& s, Replace replace) {
   Choice<T> choice(row, s);
+  std::uint32_t held = 0;
   for (index_t panel = 0; panel < panels(row.cols); ++panel) {
     std::uint32_t words[kPanel], hit[kPanel];
     random_words(place_of(row, panel), words);
+    follow_leaders(s, panel, words, held);
     choice.next(words, panel, hit);
     replace(row.x + panel * row.step, words, hit, panel);
     if (row.weights == nullptr) continue;
@@ -104,16 +117,18 @@ void salt_and_pepper(const NoiseRow<T>& row, const NoiseScalars<T>& s) {
 }
 
 // The same column's value in another row of the data set, each from a row of its own: of the n - 1 others, number (word * (n - 1)) >> 32,
-// with words of the next stream.
+// with words of the next stream. Columns with one leader come from one row.
 template <class T>
 void swap_rows(const NoiseRow<T>& row, const NoiseScalars<T>& s) {
   const auto others = static_cast<std::uint64_t>(row.data_rows - 1);
+  std::uint32_t held = 0;
   corrupt_chosen(row, s, [&](T* x, const std::uint32_t*, const std::uint32_t* hit, index_t panel) {
     if (others == 0) return;
     RandomPlace place = place_of(row, panel);
     ++place.stream;
     std::uint32_t words[kPanel];
     random_words(place, words);
+    follow_leaders(s, panel, words, held);
     for (index_t c = 0; c < kPanel; ++c) {
       if (!hit[c]) continue;
       auto other = static_cast<index_t>(words[c] * others >> 32);

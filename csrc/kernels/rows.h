@@ -56,6 +56,15 @@ inline void each_of_row(index_t cols, Body body, Rest rest) {
   }
 }
 
+template <class T>
+inline T largest_lane(Vec<T> x) {
+  T lane[kLanes<T>];
+  store(lane, x);
+  T top = lane[0];
+  for (index_t c = 1; c < kLanes<T>; ++c) top = lane[c] > top ? lane[c] : top;
+  return top;
+}
+
 // The largest of the first `cols` numbers of a row; a NaN may be passed over (its exponential is NaN all the same).
 template <class T>
 inline T row_max(const T* z, index_t z_step, index_t cols) {
@@ -67,11 +76,7 @@ inline T row_max(const T* z, index_t z_step, index_t cols) {
         largest = (valid & (x > largest)) ? x : largest;
       },
       [](index_t, index_t) {});
-  T lane[kLanes<T>];
-  store(lane, largest);
-  T top = lane[0];
-  for (index_t c = 1; c < kLanes<T>; ++c) top = lane[c] > top ? lane[c] : top;
-  return top;
+  return largest_lane<T>(largest);
 }
 
 // a = exp(z - top) with padding 0; returns the sum of a.

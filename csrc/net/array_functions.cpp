@@ -111,12 +111,20 @@ void column_sums(const T* x, index_t rows, index_t cols, T* sums) {
 }
 
 template <class T>
-void loss(Loss kind, const T* p, const T* t, index_t rows, index_t cols, double* row_loss, T* delta) {
+void loss(Loss kind, const T* p, const T* t, index_t rows, index_t cols, const std::vector<ColumnGroup>& groups, double* row_loss,
+          T* delta) {
   PanelMatrix<T> outputs(Matrix<T>{p, rows, cols}), targets(Matrix<T>{t, rows, cols}), result(rows, cols);
   const std::vector<T> ones(static_cast<std::size_t>(rows), T{1});
   std::fill_n(row_loss, rows, 0.0);
-  kernels<T>().loss[static_cast<int>(kind)](outputs.at(0), outputs.step(), targets.at(0), targets.step(), result.at(0), result.step(), rows,
-                                            cols, ones.data(), row_loss, false, nullptr, 0);
+  const auto run = [&](auto kernel, auto... more) {
+    kernel(outputs.at(0), outputs.step(), targets.at(0), targets.step(), result.at(0), result.step(), rows, cols, ones.data(), row_loss,
+           false, nullptr, 0, more...);
+  };
+  if (kind == Loss::mixed) {
+    run(kernels<T>().mixed_loss, groups.data(), static_cast<index_t>(groups.size()));
+  } else {
+    run(kernels<T>().loss[static_cast<int>(kind)]);
+  }
   result.unpack(delta);
 }
 
@@ -162,7 +170,7 @@ void corrupt(const NoiseSpec& noise, const index_t* ids, index_t rows, index_t c
   template void activation<T>(Activation, const T*, index_t, index_t, const T*, T*);                                        \
   template void activation_backward<T>(Activation, const T*, index_t, index_t, const T*, T*, T*);                           \
   template void column_sums<T>(const T*, index_t, index_t, T*);                                                             \
-  template void loss<T>(Loss, const T*, const T*, index_t, index_t, double*, T*);                                           \
+  template void loss<T>(Loss, const T*, const T*, index_t, index_t, const std::vector<ColumnGroup>&, double*, T*);          \
   template void optimizer_step<T>(const OptimizerSpec&, T*, T*, T*, const T*, index_t, double, index_t, double);            \
   template void corrupt<T>(const NoiseSpec&, const index_t*, index_t, index_t, std::uint64_t, std::uint32_t, const T*, T*); \
   template UpdateScalars<T> update_scalars<T>(const OptimizerSpec&, index_t, double, double, double);

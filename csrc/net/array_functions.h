@@ -24,7 +24,8 @@ void activation_backward(Activation f, const T* parameter, index_t rows, index_t
 template <class T>
 void column_sums(const T* x, index_t rows, index_t cols, T* sums);
 template <class T>
-void loss(Loss kind, const T* p, const T* t, index_t rows, index_t cols, double* row_loss, T* delta);
+void loss(Loss kind, const T* p, const T* t, index_t rows, index_t cols, const std::vector<ColumnGroup>& groups, double* row_loss,
+          T* delta);
 template <class T>
 void optimizer_step(const OptimizerSpec& spec, T* w, T* m, T* v, const T* g, index_t n, double rate, index_t step, double alpha);
 // What a plan with this seed does to the rows x, which have the positions `ids` in a data set, at this step. Swap noise takes its

@@ -1,6 +1,8 @@
 #include "net/corruption.h"
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <string>
 
 #include "base/check.h"
@@ -28,6 +30,8 @@ void check(const NoiseSpec& noise, index_t cols) {
   for (const double x : {noise.corrupted_weight, noise.clean_weight}) {
     require(x >= 0 && std::isfinite(static_cast<double>(static_cast<T>(x))), "the cells' weights must be finite and not negative");
   }
+  require(noise.groups.empty() || (noise.kind == NoiseKind::swap && noise.groups.back().end == cols),
+          "only swap noise has groups, which must cover all columns");
   require(!noise.emphasises() || probability, "gaussian noise falls on every input, so there is nothing to emphasise");
 }
 
@@ -45,6 +49,19 @@ Corruption<T>::Corruption(const NoiseSpec& noise, std::uint64_t seed, index_t co
     if (!thresholds_.empty()) thresholds_.resize(padded);
     scalars_.threshold = threshold_of(noise.level);
   }
+  if (!noise.groups.empty()) {
+    leaders_.resize(padded);
+    std::iota(leaders_.begin(), leaders_.end(), index_t{0});
+  }
+  for (const ColumnGroup& group : noise.groups) {
+    if (group.kind != GroupKind::category) continue;
+    const auto of_group = [&](auto& values) {
+      if (!values.empty())
+        std::fill(values.begin() + group.begin, values.begin() + group.end, values[static_cast<std::size_t>(group.begin)]);
+    };
+    of_group(leaders_);
+    of_group(thresholds_);
+  }
   scalars_.level = static_cast<T>(noise.level);
   scalars_.low = static_cast<T>(noise.low);
   scalars_.high = static_cast<T>(noise.high);
@@ -61,6 +78,7 @@ void Corruption<T>::apply(const Kernels<T>& k, const Panels<T>& x, index_t r, co
   // Set here and not once, so that a copy of this object never points into the first one.
   scalars.thresholds = thresholds_.empty() ? nullptr : thresholds_.data();
   scalars.levels = levels_.empty() ? nullptr : levels_.data();
+  scalars.leaders = leaders_.empty() ? nullptr : leaders_.data();
   const RandomPlace place{seed_, static_cast<std::uint64_t>(id * panels(cols_)), step, kNoiseStream};
   T* weights_of_row = weights.data == nullptr ? nullptr : weights.at(0, r);
   k.noise[static_cast<int>(kind_)]({x.at(0, r), x.step, cols_, place, weights_of_row, weights.step, data.x, data.rows, id}, scalars);

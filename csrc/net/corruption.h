@@ -25,6 +25,7 @@ class Corruption {
   index_t cols_;
   std::vector<std::uint64_t> thresholds_;
   std::vector<T> levels_;
+  std::vector<index_t> leaders_;
   NoiseScalars<T> scalars_;
 };
 

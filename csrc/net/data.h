@@ -5,6 +5,8 @@
 
 namespace layerwise {
 
+constexpr index_t kPart = -2;  // in the place of an epoch's number: the rows of a part, in the order they have
+
 // Rows of the caller's matrices (row-major) and what belongs to them.
 template <class T>
 struct Data {
@@ -12,6 +14,8 @@ struct Data {
   const T* y = nullptr;        // null: the clean x is the target
   const T* weights = nullptr;  // one per row, or null
   index_t rows = 0;
+  // Where these rows are a part of a larger data set, the rows of some steps one after the other: their positions there. Else null.
+  const index_t* ids = nullptr;
 };
 
 // A batch of rows in panels: feature f of row r is data[(f / 32) * step + r * 32 + f % 32].

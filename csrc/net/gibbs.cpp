@@ -8,7 +8,7 @@ template <class T>
 void check_machine(const Network<T>& machine) {
   const auto known = [&](int l) {
     const Activation f = machine.layer(l).activation;
-    return f == Activation::sigmoid || f == Activation::identity;
+    return f == Activation::sigmoid || (f == Activation::identity && machine.layer(l).groups.empty());
   };
   require(machine.depth() == 2 && machine.layer(1).tied_to == 0, "a Boltzmann machine is an encoder and a decoder that is tied to it");
   require(known(kUp) && known(kDown), "a Boltzmann machine's units are sigmoid (binary) or identity (Gaussian)");

@@ -12,6 +12,17 @@ namespace {
 
 constexpr index_t kLargest = index_t{1} << 31;  // features of a layer; keeps every product of sizes inside 64 bits
 
+void check_groups(const LayerSpec& layer, bool is_last, const std::string& name) {
+  if (layer.groups.empty()) return;
+  require(is_last && layer.activation == Activation::identity, name + ": only a last layer of activation identity may have groups");
+  index_t end = 0;
+  for (const ColumnGroup& group : layer.groups) {
+    require(group.begin == end && group.end > end, name + ": groups must follow one another, each of at least one column");
+    end = group.end;
+  }
+  require(end == layer.n_out, name + ": groups must cover n_out columns");
+}
+
 void check(const std::vector<LayerSpec>& layers) {
   require(!layers.empty(), "a network needs at least one layer");
   for (std::size_t l = 0; l < layers.size(); ++l) {
@@ -26,6 +37,7 @@ void check(const std::vector<LayerSpec>& layers) {
     require(layer.activation != Activation::leaky_relu || layer.parameter >= 0,
             name + ": the parameter of leaky_relu must not be negative");
     require(layer.activation != Activation::elu || layer.parameter > 0, name + ": the parameter of elu must be positive");
+    check_groups(layer, l + 1 == layers.size(), name);
     if (layer.tied_to < 0) continue;
     require(static_cast<std::size_t>(layer.tied_to) < l, name + ": tied_to must be an earlier layer");
     const LayerSpec& owner = layers[static_cast<std::size_t>(layer.tied_to)];

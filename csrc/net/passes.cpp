@@ -40,7 +40,7 @@ void drop_out(const Batch<T>& batch, int l, index_t panel, index_t row, index_t 
   const auto threshold = static_cast<std::uint64_t>(rate * 4294967296.0);
   const T keep = static_cast<T>(1 / (1 - rate));
   for (index_t r = row; r < row_end; ++r) {
-    const auto group = static_cast<std::uint64_t>(batch.id(r) * panels(batch.network.layer(l).n_out) + panel);
+    const auto group = static_cast<std::uint64_t>(batch.random_id(r) * panels(batch.network.layer(l).n_out) + panel);
     const RandomPlace place{batch.recipe->seed, group, batch.step, kDropoutStream + static_cast<std::uint32_t>(l)};
     batch.k.dropout(room.scale.at(panel, r), place, threshold, keep);
   }
@@ -101,7 +101,8 @@ void gather(Team& team, const Batch<T>& batch, const Data<T>& data) {
         copy_row(data.x + id * n_in, n_in, room.target, r);
       }
     }
-    if (batch.corruption != nullptr) batch.corruption->apply(batch.k, room.input, r, room.cell_weights, data, id, batch.step);
+    if (batch.corruption != nullptr)
+      batch.corruption->apply(batch.k, room.input, r, room.cell_weights, data, batch.random_id(r), batch.step);
   }
 }
 
@@ -145,6 +146,12 @@ void forward(Team& team, const Batch<T>& batch) {
       });
     }
     meet(team, batch);
+    if (!spec.groups.empty() && activates) {
+      const Range rows = team.share(batch.rows);
+      batch.k.mixed(room.value.at(0, rows.begin), room.value.step, rows.end - rows.begin, spec.groups.data(),
+                    static_cast<index_t>(spec.groups.size()));
+      meet(team, batch);
+    }
     if (by_row && activates) {
       const Range rows = team.share(batch.rows);
       batch.k.softmax(room.z.at(0, rows.begin), room.z.step, room.value.at(0, rows.begin), room.value.step, rows.end - rows.begin,
@@ -174,10 +181,16 @@ void loss(Team& team, const Batch<T>& batch) {
     const Panels<T>& cells = batch.room.cell_weights;
     const T* weights = batch.corruption == nullptr || cells.data == nullptr ? nullptr : cells.at(0, rows.begin);
     std::fill_n(batch.room.row_loss.data() + rows.begin, n, 0.0);
-    batch.k.loss[static_cast<int>(batch.recipe->loss)](p.at(0, rows.begin), p.step, t.at(0, rows.begin), t.step, delta, room.delta.step, n,
-                                                       spec.n_out, batch.room.row_scale.data() + rows.begin,
-                                                       batch.room.row_loss.data() + rows.begin, batch.recipe->missing_targets, weights,
-                                                       cells.step);
+    const auto run = [&](auto kernel, auto... groups) {
+      kernel(p.at(0, rows.begin), p.step, t.at(0, rows.begin), t.step, delta, room.delta.step, n, spec.n_out,
+             batch.room.row_scale.data() + rows.begin, batch.room.row_loss.data() + rows.begin, batch.recipe->missing_targets, weights,
+             cells.step, groups...);
+    };
+    if (spec.groups.empty()) {
+      run(batch.k.loss[static_cast<int>(batch.recipe->loss)]);
+    } else {
+      run(batch.k.mixed_loss, spec.groups.data(), static_cast<index_t>(spec.groups.size()));
+    }
     if (batch.train && !in_logits) {
       if (spec.activation == Activation::softmax) {
         softmax_slope_of_rows(batch, l, rows);

@@ -29,7 +29,11 @@ struct Batch {
   const BFloat16Kernels* half = nullptr;      // not null: the products of this batch are made in bfloat16
   bool by_rows = false;                       // each thread takes rows of its own through all layers, without meeting the others
 
+  const index_t* whole = nullptr;  // Data::ids
+
   index_t id(index_t row) const { return ids != nullptr ? ids[row] : first_row + row; }
+  // The row's position in the whole data set: what its random numbers depend on.
+  index_t random_id(index_t row) const { return whole != nullptr ? whole[id(row)] : id(row); }
 };
 
 constexpr std::size_t at(int l) { return static_cast<std::size_t>(l); }

@@ -3,12 +3,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <limits>
 #include <numeric>
-#include <string>
-#include <type_traits>
 
-#include "base/check.h"
 #include "kernels/catalog.h"
 #include "kernels/dispatch.h"
 #include "net/array_functions.h"
@@ -29,31 +25,6 @@ double multiply_adds(const Network<T>& network, index_t rows) {
   double sum = 0;
   for (int l = 0; l < network.depth(); ++l) sum += static_cast<double>(network.layer(l).n_in) * static_cast<double>(network.layer(l).n_out);
   return sum * static_cast<double>(rows);
-}
-
-template <class T>
-void check(const Network<T>& network, const Recipe& recipe) {
-  const auto depth = static_cast<std::size_t>(network.depth());
-  const auto per_layer = [&](std::size_t n, const char* name) {
-    require(n == 0 || n == depth, std::string(name) + " must be empty or have one value a layer");
-  };
-  per_layer(recipe.dropout.size(), "dropout");
-  per_layer(recipe.frozen.size(), "frozen");
-  per_layer(recipe.rate_scale.size(), "rate_scale");
-  for (const double rate : recipe.dropout) require(rate >= 0 && rate < 1, "dropout must be in [0, 1)");
-  require(recipe.dropout.empty() || recipe.dropout.back() == 0, "dropout of the output layer must be 0");
-  check_steps<T>(recipe);
-  require(!recipe.noise.emphasises() || (network.inputs() == network.outputs() && recipe.loss != Loss::softmax_cross_entropy),
-          "corrupted inputs can be emphasised only where the outputs are as many as the inputs, and not with softmax_cross_entropy");
-  check_penalties(network, recipe.penalties);
-  require(!recipe.bfloat16 || std::is_same_v<T, float>, "bfloat16 products need a float32 network");
-  require(!recipe.bfloat16 || bfloat16_kernels() != nullptr,
-          "bfloat16 products need a processor with AVX512-BF16, and LAYERWISE_ISA unset or x86-64-v4");
-  const Activation output = network.layer(network.depth() - 1).activation;
-  require(recipe.loss != Loss::sigmoid_cross_entropy || output == Activation::sigmoid,
-          "sigmoid_cross_entropy needs the output activation sigmoid");
-  require(recipe.loss != Loss::softmax_cross_entropy || output == Activation::softmax,
-          "softmax_cross_entropy needs the output activation softmax");
 }
 
 template <class T>
@@ -80,47 +51,12 @@ double weighted_loss(const Batch<T>& batch, const Data<T>& data) {
   return sum;
 }
 
-// What counts is the number after rounding to T: in float32 a decay of 0.99999999 is 1, and an epsilon of 1e-50 is 0.
-template <class T>
-double rounded(double x) {
-  return static_cast<double>(static_cast<T>(x));
-}
-
 }  // namespace
-
-template <class T>
-void check_steps(const Recipe& recipe) {
-  const auto not_negative = [](double x, const char* name) {
-    require(x >= 0 && std::isfinite(rounded<T>(x)), std::string(name) + " must be finite in the network's dtype and not negative");
-  };
-  const auto share = [](double x, const char* name) {
-    require(x >= 0 && rounded<T>(x) < 1, std::string(name) + " must be in [0, 1), also when rounded to the network's dtype");
-  };
-  require(recipe.batch_size > 0, "batch_size must be at least 1");
-  require(recipe.threads >= 0, "threads must not be negative");
-  const OptimizerSpec& o = recipe.optimizer;
-  require(o.epsilon >= static_cast<double>(std::numeric_limits<T>::min()) && std::isfinite(rounded<T>(o.epsilon)),
-          "epsilon must be positive and finite, also when rounded to the network's dtype");
-  share(o.momentum, "momentum (beta_1)");
-  share(o.decay, "decay (beta_2)");
-  not_negative(recipe.alpha, "alpha");
-  not_negative(o.weight_decay, "weight_decay");
-}
-
-template <class T>
-void check_rates(const Rates& rates, index_t steps) {
-  for (index_t s = 0; s < steps; ++s) {
-    require(rates.rates[s] >= 0 && std::isfinite(rounded<T>(rates.rates[s])),
-            "rates must be finite and not negative, also when rounded to the network's dtype");
-    require(rates.momenta == nullptr || (rates.momenta[s] >= 0 && rounded<T>(rates.momenta[s]) < 1),
-            "momenta must be in [0, 1), also when rounded to the network's dtype");
-  }
-}
 
 template <class T>
 Plan<T>::Plan(Network<T>& network, const Recipe& recipe)
     : network_(network),
-      recipe_((check(network, recipe), recipe)),
+      recipe_((check_recipe(network, recipe), recipe)),
       threads_(threads_for(3 * multiply_adds(network, recipe.batch_size), recipe.threads,
                            shares_rows(network, &recipe, recipe.batch_size, 2) ? kLeastWorkByRows : kLeastWork)),
       pace_(threads_, recipe.threads == 0),
@@ -138,6 +74,7 @@ Batch<T> Plan<T>::batch_of(const Data<T>& data) {
   batch.train = true;
   batch.corruption = corruption_.any() ? &corruption_ : nullptr;
   batch.input_is_target = data.y == nullptr && batch.corruption == nullptr;
+  batch.whole = data.ids;
   return batch;
 }
 
@@ -147,7 +84,7 @@ void Plan<T>::shuffle(index_t rows, index_t epoch) {
   if (shuffled_epoch_ == epoch) return;
   std::iota(order_.begin(), order_.end(), index_t{0});
   shuffled_epoch_ = epoch;
-  if (!recipe_.shuffle) return;
+  if (!recipe_.shuffle || epoch == kPart) return;
   random_shuffle(recipe_.seed, static_cast<std::uint32_t>(epoch), kShuffleStream, order_.data(), rows);
 }
 
@@ -238,6 +175,7 @@ void Plan<T>::complete(Team& team, const Batch<T>& batch, const Update<T>* updat
 template <class T>
 RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, const Rates& rates, const Poll& poll) {
   check_rates<T>(rates, steps);
+  check_part(data, recipe_, steps);
   const double start = now();
   const index_t batch_size = std::min(recipe_.batch_size, data.rows), steps_per_epoch = (data.rows + batch_size - 1) / batch_size;
   if (static_cast<index_t>(order_.size()) != data.rows) {
@@ -257,10 +195,10 @@ RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, co
     parallel(pace_.threads(), [&](Team& team) {
       Batch<T> batch = batch_of(data);
       for (index_t s = done; s < stretch_end && !stop; ++s) {
-        const index_t step = first_step + s, place = step % steps_per_epoch;
+        const index_t step = first_step + s, place = data.ids != nullptr ? s : step % steps_per_epoch;
         const index_t begin = place * batch_size, end = std::min(data.rows, begin + batch_size);
         if (place == 0 || s == done) {
-          if (team.leads()) shuffle(data.rows, step / steps_per_epoch);
+          if (team.leads()) shuffle(data.rows, data.ids != nullptr ? kPart : step / steps_per_epoch);
           team.barrier();
         }
         batch.ids = order_.data();
@@ -283,6 +221,7 @@ RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, co
   }
   stats.interrupted = interrupted_;
   stats.loss = weight_sum > 0 ? loss_sum / weight_sum : 0;
+  stats.weight = weight_sum;
   stats.seconds = now() - start;
   return stats;
 }
@@ -318,7 +257,8 @@ double Plan<T>::gradient(const Data<T>& data, std::uint32_t step, T* flat, const
     }
   }
   network_.flatten(gradient_.data(), flat);
-  return (total > 0 ? sum / total : 0) + 0.5 * recipe_.alpha * penalty + penalty_;
+  loss_ = total > 0 ? sum / total : 0;
+  return loss_ + 0.5 * recipe_.alpha * penalty + penalty_;
 }
 
 template <class T>
@@ -355,7 +295,7 @@ void apply(const Network<T>& network, const T* x, index_t rows, int first, int l
 
 template <class T>
 double evaluate(const Network<T>& network, const Recipe& recipe, const Data<T>& data) {
-  check(network, recipe);
+  check_recipe(network, recipe);
   const index_t block = std::min(data.rows, kReadRows);
   const int threads = threads_for(multiply_adds(network, block), recipe.threads);
   Workspace<T> room(network, &recipe, block, threads, 0, network.depth());
@@ -383,8 +323,6 @@ double evaluate(const Network<T>& network, const Recipe& recipe, const Data<T>& 
 }
 
 #define LAYERWISE_INSTANTIATE(T)                                                         \
-  template void check_steps<T>(const Recipe&);                                           \
-  template void check_rates<T>(const Rates&, index_t);                                   \
   template class Plan<T>;                                                                \
   template void apply<T>(const Network<T>&, const T*, index_t, int, int, bool, int, T*); \
   template double evaluate<T>(const Network<T>&, const Recipe&, const Data<T>&);

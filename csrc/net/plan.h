@@ -5,29 +5,19 @@
 
 #include "net/learning.h"
 #include "net/pace.h"
+#include "net/plan_checks.h"
 
 namespace layerwise {
 
 struct RunStats {
   double loss = 0;  // mean over the rows seen, weighted; without the alpha term
   index_t rows = 0;
+  double weight = 0;  // of those rows
   index_t steps = 0;
   bool finite = true;
   bool interrupted = false;
   double seconds = 0;
 };
-
-// One learning rate, and perhaps one momentum, per step.
-struct Rates {
-  const double* rates;
-  const double* momenta;  // null: the optimiser's own
-};
-
-// Throw std::invalid_argument where the settings that every kind of plan has, or the rates of a run, are not allowed.
-template <class T>
-void check_steps(const Recipe& recipe);
-template <class T>
-void check_rates(const Rates& rates, index_t steps);
 
 // Asked now and then (at most every 20 ms) by the calling thread; true stops the run after the current step, or inside a step of
 // several row blocks, which is then given up whole.
@@ -39,11 +29,14 @@ class Plan {
   Plan(Network<T>& network, const Recipe& recipe);
 
   // Steps first_step .. first_step + steps - 1. A step is one batch; which rows, what noise and what dropout it sees depends on its
-  // number alone, so that a run may be cut anywhere. Allocates only when the data has more rows than ever before.
+  // number alone, so that a run may be cut anywhere. Of a part (Data::ids) each step takes the next rows, in the order they have.
+  // Allocates only when the data has more rows than ever before.
   RunStats run(const Data<T>& data, index_t first_step, index_t steps, const Rates& rates, const Poll& poll);
   // Objective (with alpha's term) and gradient over all rows, in blocks, with the noise and dropout of `step`.
   double gradient(const Data<T>& data, std::uint32_t step, T* flat, const Poll& poll);
 
+  // Of the rows that `gradient` saw last: their loss alone, without any penalty.
+  double last_loss() const { return loss_; }
   T* first_moment() { return first_.data(); }
   T* second_moment() { return second_.data(); }
   const Recipe& recipe() const { return recipe_; }
@@ -72,6 +65,7 @@ class Plan {
   index_t shuffled_epoch_ = -1;
   double polled_ = 0;
   bool interrupted_ = false;
+  double loss_ = 0;        // of the rows seen by `gradient`
   double penalty_ = 0;     // of the activations seen by `gradient`
   bool given_up_ = false;  // a batch of several row blocks, interrupted before its update
 };

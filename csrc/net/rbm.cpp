@@ -79,7 +79,8 @@ void RbmPlan<T>::shuffle(index_t rows, index_t epoch) {
   if (shuffled_epoch_ == epoch) return;
   std::iota(order_.begin(), order_.end(), index_t{0});
   shuffled_epoch_ = epoch;
-  if (recipe_.shuffle) random_shuffle(recipe_.seed, static_cast<std::uint32_t>(epoch), kShuffleStream, order_.data(), rows);
+  if (recipe_.shuffle && epoch != kPart)
+    random_shuffle(recipe_.seed, static_cast<std::uint32_t>(epoch), kShuffleStream, order_.data(), rows);
 }
 
 // The batch's rows, and every row's share of the gradient: minus its weight among the data, plus its weight among the chains. Where no row
@@ -201,7 +202,7 @@ template <class T>
 double RbmPlan<T>::pass(Team& team, const Step& step, const Poll& poll) {
   const bool persistent = gibbs_.persistent;
   const index_t chains = persistent ? recipe_.batch_size : step.rows;
-  const index_t* chain_ids = persistent ? nullptr : step.ids;
+  const index_t* chain_ids = persistent ? nullptr : step.data.ids != nullptr ? step.data.ids + step.ids[0] : step.ids;
   T* scratch = scratch_.data() + team.rank() * kScratch;
   const auto draw = [&](index_t half) {
     return Draw{recipe_.seed, step.number, static_cast<std::uint32_t>(kGibbsStream + half), chain_ids};
@@ -253,6 +254,7 @@ double RbmPlan<T>::pass(Team& team, const Step& step, const Poll& poll) {
 template <class T>
 RunStats RbmPlan<T>::run(const Data<T>& data, index_t first_step, index_t steps, const Rates& rates, const Poll& poll) {
   check_rates<T>(rates, steps);
+  check_part(data, recipe_, steps);
   const double start = Patience::now();
   const index_t batch_size = std::min(recipe_.batch_size, data.rows), steps_per_epoch = (data.rows + batch_size - 1) / batch_size;
   if (static_cast<index_t>(order_.size()) != data.rows) {
@@ -269,9 +271,9 @@ RunStats RbmPlan<T>::run(const Data<T>& data, index_t first_step, index_t steps,
     const double began = Patience::now();
     parallel(pace_.threads(), [&](Team& team) {
       for (index_t s = done; s < stretch_end && !stop; ++s) {
-        const index_t number = first_step + s, place = number % steps_per_epoch, begin = place * batch_size;
+        const index_t number = first_step + s, place = data.ids != nullptr ? s : number % steps_per_epoch, begin = place * batch_size;
         if (place == 0 || s == done) {
-          if (team.leads()) shuffle(data.rows, number / steps_per_epoch);
+          if (team.leads()) shuffle(data.rows, data.ids != nullptr ? kPart : number / steps_per_epoch);
           team.barrier();
         }
         const double momentum = rates.momenta == nullptr ? recipe_.optimizer.momentum : rates.momenta[s];
@@ -303,6 +305,7 @@ RunStats RbmPlan<T>::run(const Data<T>& data, index_t first_step, index_t steps,
   }
   stats.interrupted = interrupted_;
   stats.loss = weight_sum > 0 ? loss_sum / weight_sum : 0;
+  stats.weight = weight_sum;
   stats.seconds = Patience::now() - start;
   return stats;
 }

@@ -17,6 +17,8 @@ struct LayerSpec {
   double parameter = 0;  // the value, or the start when it is learned
   Learn learn = Learn::fixed;
   int tied_to = -1;  // uses the transposed weights of that earlier layer
+  // Not empty: the outputs are columns of several kinds (the last layer's, of activation identity); the loss is then `mixed`.
+  std::vector<ColumnGroup> groups;
 };
 
 struct OptimizerSpec {
@@ -33,8 +35,9 @@ struct NoiseSpec {
   NoiseKind kind = NoiseKind::none;
   double level = 0;  // probability, or standard deviation
   double low = 0, high = 1;
-  std::vector<double> levels;  // one a column, or empty: level for all
-  bool exact = false;          // masking: level * columns (rounded, halves up) of each row's columns, no more and no fewer
+  std::vector<double> levels;       // one a column, or empty: level for all
+  bool exact = false;               // masking: level * columns (rounded, halves up) of each row's columns, no more and no fewer
+  std::vector<ColumnGroup> groups;  // swap: the columns of a category are replaced together, or not at all
   double corrupted_weight = 1, clean_weight = 1;  // of the loss's cells (Vincent 2010: alpha and beta)
 
   bool emphasises() const { return corrupted_weight != 1 || clean_weight != 1; }

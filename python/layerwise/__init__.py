@@ -5,6 +5,7 @@ The public names are imported on first use, so that ``import layerwise`` needs N
 
 import importlib
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -16,6 +17,11 @@ if _quieten:
     os.environ["GOMP_SPINCOUNT"] = "2000"
 try:
     from layerwise import _core as _core
+except ImportError as _error:
+    # As a command (python -m: the word "-m" stands there until the package is imported), the reason alone will do.
+    if os.path.basename(sys.argv[0] if sys.argv else "") in ("layerwise", "-m") and "LAYERWISE_ISA" in str(_error):
+        raise SystemExit(f"layerwise: {_error}") from None
+    raise
 finally:
     if _quieten:
         del os.environ["GOMP_SPINCOUNT"]
@@ -25,6 +31,7 @@ if TYPE_CHECKING:
     from layerwise.autoencoders import Autoencoder, ContractiveAutoencoder, DenoisingAutoencoder, SparseAutoencoder
     from layerwise.callbacks import BestModel, JSONLines
     from layerwise.checks import InvalidParameterError, ScaleWarning, TimeLimitWarning
+    from layerwise.column_groups import ColumnGroups
     from layerwise.comparison import Comparison, compare
     from layerwise.corruption import Emphasis, Gaussian, Masking, SaltAndPepper, Swap
     from layerwise.estimators import (
@@ -48,7 +55,7 @@ if TYPE_CHECKING:
     )
     from layerwise.initializers import Normal, Sparse
     from layerwise.momentum_schedules import MomentumRamp, MomentumSwitch
-    from layerwise.optimizers import SGD, Adagrad, Adam, AdamW, Momentum, Nesterov, RMSProp
+    from layerwise.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, ConjugateGradient, Momentum, Nesterov, RMSProp
     from layerwise.persistence import FormatError
     from layerwise.pretraining import Stage, pretrain
     from layerwise.rbm import RestrictedBoltzmannMachine
@@ -70,6 +77,7 @@ _HOMES = {
     "autoencoders": ("Autoencoder", "ContractiveAutoencoder", "DenoisingAutoencoder", "SparseAutoencoder"),
     "callbacks": ("BestModel", "JSONLines"),
     "checks": ("InvalidParameterError", "ScaleWarning", "TimeLimitWarning"),
+    "column_groups": ("ColumnGroups",),
     "comparison": ("Comparison", "compare"),
     "corruption": ("Emphasis", "Gaussian", "Masking", "SaltAndPepper", "Swap"),
     "estimators": (
@@ -93,7 +101,7 @@ _HOMES = {
     ),
     "initializers": ("Normal", "Sparse"),
     "momentum_schedules": ("MomentumRamp", "MomentumSwitch"),
-    "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Momentum", "Nesterov", "RMSProp"),
+    "optimizers": ("LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "ConjugateGradient", "Momentum", "Nesterov", "RMSProp"),
     "persistence": ("FormatError",),
     "pretraining": ("Stage", "pretrain"),
     "rbm": ("RestrictedBoltzmannMachine",),
@@ -115,6 +123,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "ELU",
     "GELU",
+    "LBFGS",
     "SGD",
     "Adagrad",
     "Adam",
@@ -122,7 +131,9 @@ __all__ = [
     "AnomalyDetector",
     "Autoencoder",
     "BestModel",
+    "ColumnGroups",
     "Comparison",
+    "ConjugateGradient",
     "ConstantRate",
     "ContractiveAutoencoder",
     "CosineDecay",

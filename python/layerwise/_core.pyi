@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 Float = TypeVar("Float", np.float32, np.float64)
 
 ACTIVATIONS: tuple[str, ...]  # identity sigmoid tanh relu leaky_relu prelu elu softplus gelu gelu_tanh silu swish softmax
-LOSSES: tuple[str, ...]  # squared_error sigmoid_cross_entropy softmax_cross_entropy
+LOSSES: tuple[str, ...]  # squared_error sigmoid_cross_entropy softmax_cross_entropy mixed
 OPTIMIZERS: tuple[str, ...]  # sgd momentum nesterov adagrad rmsprop adam adamw
 NOISES: tuple[str, ...]  # none masking gaussian salt_and_pepper swap dropout
 
@@ -24,7 +24,7 @@ def default_threads() -> int: ...  # cores allowed by affinity, cgroup quota and
 def random_words(seed: int, stream: int, n: int) -> NDArray[np.uint32]: ...  # Philox4x32-10 words of one stream
 def random_uniform(seed: int, stream: int, n: int) -> NDArray[np.float64]: ...  # in [0, 1), 53 bits
 def random_normal(seed: int, stream: int, n: int) -> NDArray[np.float64]: ...
-def random_permutation(seed: int, stream: int, n: int) -> NDArray[np.int64]: ...
+def random_permutation(seed: int, stream: int, n: int, step: int = 0) -> NDArray[np.int64]: ...
 
 class Layer:
     def __init__(
@@ -35,6 +35,7 @@ class Layer:
         parameter: float | None = None,  # alpha of leaky_relu, prelu, elu; beta of swish: its value, or its start when learned
         learn: str = "fixed",  # "fixed", "shared" (one for the layer) or "unit" (one per unit): prelu and swish only
         tied_to: int = -1,  # uses the transposed weights of that earlier layer (own bias, no own weights)
+        groups: Sequence[tuple[str, int]] = (),  # of the last layer, activation identity, loss mixed: number, flag, category; how many columns
     ) -> None: ...
     n_in: int
     n_out: int
@@ -66,6 +67,7 @@ class Noise:
         exact: bool = False,  # masking: level * columns of each row's columns, rounded (halves up)
         corrupted_weight: float = 1.0,  # of the loss's cells (Vincent 2010: alpha)
         clean_weight: float = 1.0,  # beta
+        groups: Sequence[tuple[str, int]] = (),  # swap: as a Layer's; a category is replaced whole, by the first column's level
     ) -> None: ...
 
 class Penalties:
@@ -103,10 +105,14 @@ class Recipe:
         penalties: Penalties = ...,
         bfloat16: bool = False,  # products of batches of two rows and more; needs has_bfloat16() and a float32 network
     ) -> None: ...
+    batch_size: int
+    seed: int
+    shuffle: bool
 
 class RunStats:
     loss: float  # mean over the rows seen (weighted) of the loss summed over outputs; without the alpha term
     rows: int
+    weight: float  # of those rows
     steps: int  # finished steps; fewer than asked when the loss was not finite
     finite: bool
     seconds: float
@@ -143,6 +149,7 @@ class Plan(Generic[Float]):  # Plan_float32, Plan_float64
         rates: NDArray[np.float64],
         momenta: NDArray[np.float64] | None = None,
         row_weights: NDArray[Float] | None = None,
+        ids: NDArray[np.int64] | None = None,  # X has the rows of these steps, one after the other: their positions
     ) -> RunStats: ...
     # Loss without noise, dropout or alpha.
     def evaluate(self, X: NDArray[Float], Y: NDArray[Float] | None, row_weights: NDArray[Float] | None = None) -> float: ...
@@ -150,6 +157,7 @@ class Plan(Generic[Float]):  # Plan_float32, Plan_float64
     def gradient(
         self, X: NDArray[Float], Y: NDArray[Float] | None, row_weights: NDArray[Float] | None = None, step: int = 0
     ) -> tuple[float, NDArray[Float]]: ...
+    loss: float  # of the rows that `gradient` saw last, without any penalty
     def moments(self) -> tuple[NDArray[Float], NDArray[Float]]: ...  # flat, zeros where the optimiser has none
     def set_moments(self, first: NDArray[Float], second: NDArray[Float]) -> None: ...
 
@@ -182,6 +190,7 @@ class RbmPlan(Generic[Float]):  # RbmPlan_float32, RbmPlan_float64
         rates: NDArray[np.float64],
         momenta: NDArray[np.float64] | None = None,
         row_weights: NDArray[Float] | None = None,
+        ids: NDArray[np.int64] | None = None,  # X has the rows of these steps, one after the other: their positions
     ) -> RunStats: ...
 
 RbmPlan_float32: type[RbmPlan[np.float32]]
@@ -196,6 +205,6 @@ def dense_forward(X: NDArray[Any], W: NDArray[Any], b: NDArray[Any], activation:
 def dense_backward(X: NDArray[Any], W: NDArray[Any], z: NDArray[Any], G: NDArray[Any], activation: str, parameter: NDArray[Any], threads: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]: ...  # (dX, dW, db, dparameter per unit)
 def activation(z: NDArray[Any], name: str, parameter: NDArray[Any]) -> NDArray[Any]: ...  # parameter: (columns,)
 def activation_backward(z: NDArray[Any], g: NDArray[Any], name: str, parameter: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]: ...  # (g * slope, elementwise g * df/dparameter)
-def loss(p: NDArray[Any], t: NDArray[Any], name: str) -> tuple[NDArray[np.float64], NDArray[Any]]: ...  # per row; delta (not divided by rows)
+def loss(p: NDArray[Any], t: NDArray[Any], name: str, groups: Sequence[tuple[str, int]] = ()) -> tuple[NDArray[np.float64], NDArray[Any]]: ...  # per row; delta (not divided by rows)
 def optimizer_step(optimizer: Optimizer, w: NDArray[Any], m: NDArray[Any], v: NDArray[Any], g: NDArray[Any], rate: float, step: int, alpha: float) -> None: ...  # in place, 1-D; step counts from 1
 def corrupt(X: NDArray[Any], noise: Noise, rows: NDArray[np.int64], seed: int, step: int) -> NDArray[Any]: ...  # what the engine does to those rows

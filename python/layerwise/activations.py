@@ -17,15 +17,20 @@ IN_UNIT_INTERVAL = ("sigmoid", "softmax")  # activations whose values lie in [0,
 
 @dataclass(frozen=True)
 class Activation:
-    """An activation as the engine knows it: name, parameter (or its start), and how the parameter is learned."""
+    """An activation as the engine knows it: name, parameter (or its start), and how the parameter is learned.
+
+    The decoder of columns of several kinds is "mixed" and has their groups as (kind, count) pairs (see `ColumnGroups`).
+    """
 
     name: str
     parameter: float = 0.0
     learn: str = "fixed"
+    groups: tuple[tuple[str, int], ...] = ()
 
     def layer(self, n_in: int, n_out: int, tied_to: int = -1) -> _core.Layer:
         """Return the engine's description of a layer with this activation."""
-        return _core.Layer(n_in, n_out, self.name, self.parameter, self.learn, tied_to)
+        name = "identity" if self.groups else self.name  # which the engine turns into what the groups' logits mean
+        return _core.Layer(n_in, n_out, name, self.parameter, self.learn, tied_to, self.groups)
 
 
 class ActivationSettings(Settings, ABC):

@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from layerwise import _core, checks, corruption, optimizers, penalties, schedules, training
+from layerwise import _core, checks, codes, corruption, optimizers, penalties, schedules, supervision, training
 from layerwise.checks import Parameter
+from layerwise.column_groups import ColumnGroups
 from layerwise.corruption import Corruption, Emphasis, Gaussian, Masking
 from layerwise.optimizers import Adam, Optimizer
 from layerwise.schedules import CONSTANT, Schedule
@@ -25,7 +26,7 @@ class Autoencoder(Settings):
     epochs : int, default=15
         0 leaves a layer at its random start: ``[15, 15, 0]`` pretrains the two lowest of three.
     batch_size : int or "auto", default="auto"
-        "auto": rows / 32, but at least 10 and at most 100.
+        As in `FineTuning`.
     optimizer, schedule : settings or their names, default=Adam() and ConstantRate()
         As in `FineTuning`.
     alpha : float >= 0, default=0.0
@@ -36,16 +37,32 @@ class Autoencoder(Settings):
         The decoder uses the transposed weights of the encoder.
     decoder : {"auto", "sigmoid", "identity", "tanh", "relu", "softplus"}, default="auto"
         Activation of the decoder. "auto": sigmoid for cross-entropy, identity for the squared error.
-    loss : {"auto", "squared_error", "cross_entropy"}, default="auto"
-        Mean over rows of the sum over inputs. "auto": cross-entropy where the targets lie in [0, 1] (the first layer if
-        all training values do, the others if the layer below is sigmoid or softmax), else squared error; a fixed
-        decoder decides by itself. Searches over settings should fix it, so that losses compare.
+    loss : {"auto", "squared_error", "cross_entropy"} or ColumnGroups, default="auto"
+        Mean over rows of the sum over inputs. `ColumnGroups` has a loss for each kind of column of a table and holds
+        for the first layer. "auto": those in a `tabular_pipeline`; else cross-entropy where the targets lie in [0, 1]
+        (the first layer if all training values do, the others if the layer below is sigmoid or softmax), else squared
+        error; a fixed decoder decides by itself. Searches over settings should fix it, so that losses compare.
     validation_fraction : float in [0, 1), default=0.0
         Share of rows (at least one, unless 0) kept out of the training, on which the validation loss of each epoch is
         measured.
     simultaneous : bool, default=False
         Train all layers at the same time: in each epoch every layer for an epoch, from the lowest up, on the codes that
         the layers below give then, instead of one layer to its end before the next. Stages come when all are trained.
+    supervised_optimizer : optimizer, its name, or None, default=None
+        Not None: the first layer is pretrained partially supervised (Bengio et al. 2007). Its own steps and as many
+        steps on the labelled rows, with this optimizer, take turns of 10; the latter train the layer and an output
+        layer that is dropped at the end. Only where there are labels: in `PretrainedClassifier` and
+        `PretrainedRegressor`. An optimizer with a learning rate, to which `schedule` does not apply.
+    code_cache : {"auto", "memory", "float16", "file", "recompute"}, default="auto"
+        Where the codes lie that the layers above the first learn from: in memory; in memory as float16, half as large,
+        each code rounded by a 2,048th of itself at most (below 6e-5 by 3e-8) and none above 65,504; in a file in the
+        system's folder for temporary files, which goes when training is over; or nowhere, so that they are computed
+        from X whenever they are needed, which takes a forward pass of all lower layers an epoch. Only "float16"
+        changes the results. "auto": "memory" up to the limit, then "file" if there is room for twice as much, else
+        "recompute". With `simultaneous`, `Swap` noise or line searches "float16" and "recompute" are not allowed.
+        Codes of held-out rows (`validation_fraction`) stay in memory.
+    code_cache_limit : float >= 0, default=1024.0
+        Megabytes of codes that "auto" keeps in memory.
     """
 
     epochs: int | Sequence[int] = 15
@@ -59,9 +76,12 @@ class Autoencoder(Settings):
     max_norm: float | Sequence[float | None] | None = None
     tied: bool | Sequence[bool] = True
     decoder: str | Sequence[str] = "auto"
-    loss: str | Sequence[str] = "auto"
+    loss: str | ColumnGroups | Sequence[str | ColumnGroups] = "auto"
     validation_fraction: float = 0.0
     simultaneous: bool = False
+    supervised_optimizer: Optimizer | str | None = None
+    code_cache: str = "auto"
+    code_cache_limit: float = 1024.0
 
     def check(self, where: Parameter, n_layers: int) -> list["Autoencoder"]:
         """Check all settings; return one settings object a layer, each with single values."""
@@ -71,15 +91,24 @@ class Autoencoder(Settings):
             name: checks.per_layer(where.child(name), getattr(self, name), n_layers, check)
             for name, check in self._checks().items()
         }
+        if isinstance(self.loss, ColumnGroups):
+            columns["loss"][1:] = ["auto"] * (n_layers - 1)
+        elif any(isinstance(loss, ColumnGroups) for loss in columns["loss"][1:]):
+            raise where.child("loss").error("ColumnGroups for the first layer alone", self.loss)
+        supervised = supervision.check_optimizer(where.child("supervised_optimizer"), self.supervised_optimizer)
+        columns["supervised_optimizer"] = [supervised] * n_layers
         layers = [self.replace(**{name: values[i] for name, values in columns.items()}) for i in range(n_layers)]
         for schedule, epochs in zip(columns["schedule"], columns["epochs"], strict=True):
             schedule.check_length(where.child("schedule"), epochs)
         for layer in layers:
             layer._check_together(where)
+        codes.check(where, self, layers)
         return layers
 
     def check_inputs(self, where: Parameter, n_inputs: int) -> None:
         """Raise InvalidParameterError if a layer's settings do not fit its number of inputs."""
+        if isinstance(self.loss, ColumnGroups) and self.loss.n_columns != n_inputs:
+            raise where.child("loss").error(f"groups of {n_inputs} columns in all, as many as X has", self.loss)
 
     def check_activation(self, where: Parameter, activation: str) -> None:
         """Raise InvalidParameterError if a layer's settings do not fit its activation."""
@@ -94,6 +123,9 @@ class Autoencoder(Settings):
 
     def _check_together(self, where: Parameter) -> None:
         penalties.check_together(where, self)
+        if isinstance(self.loss, ColumnGroups) and self.decoder != "auto":
+            raise where.child("decoder").error('"auto" with ColumnGroups as loss', self.decoder)
+        optimizers.check_together(where, self)
         if self.loss == "cross_entropy" and self.decoder not in ("auto", "sigmoid"):
             raise where.child("decoder").error('"sigmoid" or "auto" with loss="cross_entropy"', self.decoder)
 
@@ -107,8 +139,16 @@ class Autoencoder(Settings):
             **penalties.CHECKS,
             "tied": checks.boolean,
             "decoder": lambda where, value: checks.choice(where, value, DECODERS),
-            "loss": lambda where, value: checks.choice(where, value, LOSSES),
+            "loss": _check_loss,
         }
+
+
+def _check_loss(where: Parameter, value: Any) -> str | ColumnGroups:
+    if isinstance(value, ColumnGroups):
+        return value.check(where)
+    if not isinstance(value, str) or value not in LOSSES:
+        raise where.error(f"one of {list(LOSSES)} or ColumnGroups", value)
+    return value
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -125,7 +165,7 @@ class DenoisingAutoencoder(Autoencoder):
         Weights of the corrupted and the untouched inputs in the training loss: one, or a list with one a layer. Not
         with Gaussian noise, which falls on every input. Validation losses and skill, whose inputs are clean, have none.
     epochs, batch_size, optimizer, schedule, alpha, l1, clip_value, clip_norm, max_norm, tied, decoder, loss,
-    validation_fraction, simultaneous
+    validation_fraction, simultaneous, supervised_optimizer, code_cache, code_cache_limit
         As in `Autoencoder`.
     """
 
@@ -134,6 +174,7 @@ class DenoisingAutoencoder(Autoencoder):
 
     def check_inputs(self, where: Parameter, n_inputs: int) -> None:
         """Raise InvalidParameterError if a layer's settings do not fit its number of inputs."""
+        super().check_inputs(where, n_inputs)
         if isinstance(self.corruption, Corruption):
             self.corruption.check_inputs(where.child("corruption"), n_inputs)
 
@@ -141,7 +182,8 @@ class DenoisingAutoencoder(Autoencoder):
         """Return the engine's noise for a layer's inputs, which can take values from `low` to `high`."""
         if not isinstance(self.corruption, Corruption):
             return _core.Noise()
-        return self.corruption.noise(low, high, self.emphasis if isinstance(self.emphasis, Emphasis) else None)
+        emphasis = self.emphasis if isinstance(self.emphasis, Emphasis) else None
+        return self.corruption.noise(low, high, emphasis, self.loss if isinstance(self.loss, ColumnGroups) else None)
 
     def _checks(self) -> dict[str, Callable[[Parameter, Any], Any]]:
         return super()._checks() | {"corruption": corruption.resolve, "emphasis": corruption.resolve_emphasis}
@@ -172,7 +214,7 @@ class SparseAutoencoder(DenoisingAutoencoder):
     corruption : corruption, its name, or None, default=None
         As in `DenoisingAutoencoder`, which has one by default.
     emphasis, epochs, batch_size, optimizer, schedule, alpha, l1, clip_value, clip_norm, max_norm, tied, decoder, loss,
-    validation_fraction, simultaneous
+    validation_fraction, simultaneous, supervised_optimizer, code_cache, code_cache_limit
         As in `DenoisingAutoencoder`.
     """
 
@@ -217,7 +259,7 @@ class ContractiveAutoencoder(DenoisingAutoencoder):
     corruption : corruption, its name, or None, default=None
         As in `DenoisingAutoencoder`, which has one by default.
     emphasis, epochs, batch_size, optimizer, schedule, alpha, l1, clip_value, clip_norm, max_norm, tied, decoder, loss,
-    validation_fraction, simultaneous
+    validation_fraction, simultaneous, supervised_optimizer, code_cache, code_cache_limit
         As in `DenoisingAutoencoder`.
     """
 

@@ -198,6 +198,13 @@ def compare(
 
     scores: dict[str, list[float]] = {}
     seconds: dict[str, list[float]] = {}
+
+    def note(name: str, score: Any, elapsed: float) -> None:
+        scores.setdefault(name, []).append(float(score))
+        seconds.setdefault(name, []).append(elapsed)
+        if verbose:
+            print(f"seed {seed}  {name}: {scoring} {float(score):.3f} after {duration(elapsed)}", flush=True)
+
     for seed in chosen:
         train, test, known = target.split(seed, test_size, labels)
         if not (~known).any():
@@ -210,7 +217,8 @@ def compare(
             model = _network(estimator, seed, random=name == RANDOM)
             start = perf_counter()
             model.fit(X_train, target.marked(train, known))
-            _note(scores, seconds, name, scorer(model, X_test, target.labels[test]), perf_counter() - start)
+            elapsed = perf_counter() - start
+            note(name, scorer(model, X_test, target.labels[test]), elapsed)
         before, columns = _columns(estimator, X_train, target.marked(train, known))
         test_columns = X_test if before is None else before.transform(X_test)
         for name, rival in others.items():
@@ -224,10 +232,7 @@ def compare(
                 else:
                     model.fit(_safe_indexing(columns, np.flatnonzero(known)), codes[known])
                 elapsed = perf_counter() - start
-                _note(scores, seconds, name, scorer(model, test_columns, target.codes[test]), elapsed)
-        if verbose:
-            for name, own in scores.items():
-                print(f"seed {seed}  {name}: {scoring} {own[-1]:.3f} after {duration(seconds[name][-1])}")
+                note(name, scorer(model, test_columns, target.codes[test]), elapsed)
     counts = {"labelled": int(known.sum()), "unlabelled": int((~known).sum()), "test": len(test)}
     return Comparison(
         {name: tuple(own) for name, own in scores.items()},
@@ -237,13 +242,6 @@ def compare(
         counts,
         {name: why for name, why in left_out.items() if name not in scores},
     )
-
-
-def _note(
-    scores: dict[str, list[float]], seconds: dict[str, list[float]], name: str, score: float, elapsed: float
-) -> None:
-    scores.setdefault(name, []).append(float(score))
-    seconds.setdefault(name, []).append(elapsed)
 
 
 def _seeds(value: Any) -> list[int]:

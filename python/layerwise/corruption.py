@@ -11,6 +11,7 @@ from typing import Any
 
 from layerwise import _core, checks
 from layerwise.checks import Parameter
+from layerwise.column_groups import ColumnGroups
 from layerwise.settings import Settings
 
 Level = float | Sequence[float]  # one for all inputs, or one an input
@@ -36,12 +37,15 @@ class Corruption(Settings, ABC):
                 f"one number, or a sequence of {n_inputs} (one for each input of the layer)", level
             )
 
-    def noise(self, low: float, high: float, emphasis: "Emphasis | None" = None) -> _core.Noise:
+    def noise(
+        self, low: float, high: float, emphasis: "Emphasis | None" = None, groups: ColumnGroups | None = None
+    ) -> _core.Noise:
         """Return the engine's form, for inputs whose least and greatest possible values are `low` and `high`."""
         _, level = self._level()
         own = {"levels": [float(one) for one in level]} if checks.is_sequence(level) else {"level": float(level)}
         weights = {} if emphasis is None else emphasis.weights()
-        return _core.Noise(self.kind, low=low, high=high, exact=getattr(self, "exact", False), **own, **weights)
+        exact, pairs = getattr(self, "exact", False), () if groups is None or self.kind != Swap.kind else groups.groups
+        return _core.Noise(self.kind, low=low, high=high, exact=exact, groups=pairs, **own, **weights)
 
     def _level(self) -> tuple[str, Any]:
         name = fields(self)[0].name  # type: ignore[arg-type]
@@ -109,7 +113,8 @@ class Swap(Corruption):
     """Replace each input with probability `rate` by the same column's value in another row of the training data.
 
     Each replaced input takes its value from a row of its own, any of the others alike, so that a column keeps its
-    distribution whatever that is: the noise for tables (Jahrer 2017).
+    distribution whatever that is: the noise for tables (Jahrer 2017). Where the loss is by `ColumnGroups`, the columns
+    of a category are replaced together, from one row, so that it stays one level; its rate is its first column's.
 
     Parameters
     ----------

@@ -19,6 +19,7 @@ import numpy as np
 from layerwise import datasets, paired
 from layerwise import progress as progress_of_estimators
 from layerwise.paired import Difference, duration
+from layerwise.terminal import Line
 from layerwise.training import EpochRecord
 
 PRETRAINED, RANDOM = "pretrained network", "same network, random start"
@@ -146,13 +147,9 @@ class Progress(progress_of_estimators.Progress):
     stream : text stream
     """
 
-    SECONDS_BETWEEN_LINES = 15.0  # where lines cannot be rewritten
-
     def __init__(self, options: Options, data: datasets.Dataset, stream: TextIO) -> None:
         super().__init__(verbose=1)
-        self.options, self.stream = options, stream
-        self.rewrites = stream.isatty()
-        self._width = 0
+        self.options, self.line = options, Line(stream)
         sizes = (data.X_train.shape[1], *options.hidden_layer_sizes)
         weights = [n_in * n_out for n_in, n_out in pairwise(sizes)]
         self._pretraining = [2 * len(data.X_train) * w for w in weights]  # an epoch of each layer: encoder and decoder
@@ -160,20 +157,20 @@ class Progress(progress_of_estimators.Progress):
         epochs = options.pretraining_epochs * sum(self._pretraining), options.finetuning_epochs * self._finetuning
         self._total: int = options.seeds * (epochs[0] + 3 * epochs[1])
         self._done: int = 0
-        self._start = self._last = perf_counter()
+        self._start = perf_counter()
         self._place, self._first = "", False
 
     def begin(self, seed: int, method: str) -> None:
         """A method starts on a seed."""
         self._place = f"seed {seed + 1}/{self.options.seeds}  {method}"
         self._first = (seed, method) == (0, PRETRAINED)
-        if self.rewrites:
-            self._rewrite(self._place)
+        if self.line.rewrites:
+            self.line.show(self._place)
 
     def report(self, text: str) -> None:
         """Tell what the first pretraining chose and how well each layer went; it is much the same for other seeds."""
         if self._first:
-            self._print(f"{self._place}: {text}")
+            self.line.print(f"{self._place}: {text}")
 
     def close(self) -> None:
         """Leave the line that is being rewritten to the next one."""
@@ -185,43 +182,25 @@ class Progress(progress_of_estimators.Progress):
         else:
             stage = f"pretraining layer {record.layer}/{len(self._pretraining)}"
             self._done += self._pretraining[record.layer - 1]
-        line = (
+        self.line.show(
             f"{self._place}: {stage}  epoch {record.epoch}/{record.epochs}  loss {record.loss:.4g}  "
             f"{duration(self._left())} left"
         )
-        if self.rewrites:
-            self._rewrite(line)
-        elif perf_counter() - self._last > self.SECONDS_BETWEEN_LINES:
-            self._print(line)
 
     def end(self, model: Any, error: float, seconds: float) -> None:
         """A method is done with a seed."""
         skills = [f"{stage.skill:.2f}" for stage in getattr(model, "stages_", ())]
         skill = f", skill of the layers {' '.join(skills)}" if skills else ""
-        self._print(f"{self._place}: test error {error:.2f} % after {duration(seconds)}{skill}")
+        self.line.print(f"{self._place}: test error {error:.2f} % after {duration(seconds)}{skill}")
 
     def clear(self) -> None:
         """Leave the line that is being rewritten."""
-        if self.rewrites and self._width:
-            self.stream.write("\r" + " " * self._width + "\r")
-            self.stream.flush()
-            self._width = 0
+        self.line.clear()
 
     def _left(self) -> float:
         # What is not training (the rivals, predictions) takes its share of what is left, too.
         share = max(self._done, 1) / self._total
         return (perf_counter() - self._start) * (1 / share - 1)
-
-    def _rewrite(self, line: str) -> None:
-        self.stream.write("\r" + line.ljust(self._width))
-        self.stream.flush()
-        self._width = len(line)
-
-    def _print(self, line: str) -> None:
-        self.clear()
-        self.stream.write(line + "\n")
-        self.stream.flush()
-        self._last = perf_counter()
 
 
 # -------------------------------------------------------------------------------------------------------------- results

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from layerwise import _core, checks, initializers, penalties, training
+from layerwise import _core, checks, initializers, line_search, penalties, training
 from layerwise.activations import Activation
 from layerwise.finetuning_settings import FineTuning as FineTuning
 from layerwise.finetuning_settings import resolve as resolve
@@ -76,6 +77,13 @@ def unroll(stages: Sequence[Stage]) -> Network:
         tied_to = depth if layer.tied_to >= 0 else -1
         decoders.append(DenseLayer(layer.weights, layer.bias, layer.activation, layer.parameter, tied_to))
     return Network([*(stage.encoder for stage in stages), *decoders])
+
+
+def untied(network: Network) -> Network:
+    """Return the network with weights of their own, still the same, for the layers that share an earlier one's."""
+    return Network(
+        [replace(layer, weights=np.ascontiguousarray(layer.weights), tied_to=-1) for layer in network.layers]
+    )
 
 
 def finetune(
@@ -154,7 +162,7 @@ def finetune(
         outcomes = Y.shape[1] if loss == "softmax_cross_entropy" else 2
         Y = ((1 - settings.label_smoothing) * Y + settings.label_smoothing / outcomes).astype(Y.dtype)
     engine = network.engine()
-    batch_size = training.batch_size_for(settings.batch_size, len(X))
+    batch_size = training.batch_size_for(settings.batch_size, len(X), settings.optimizer.auto_rows)
     others = len(network.layers) - n_hidden
 
     def recipe_of(phase: int, frozen: list[bool]) -> _core.Recipe:
@@ -177,9 +185,12 @@ def finetune(
     frozen_epochs = _frozen_epochs(settings, len(network.layers))
     stopper = EarlyStopping(engine, settings.n_iter_no_change, settings.tol) if settings.early_stopping else None
     history: list[EpochRecord] = []
+    recipe = recipe_of(0, [epochs != 0 for epochs in frozen_epochs])
+    plan_of = partial(line_search.plan_for, settings.optimizer)
+    thaws = any(frozen_epochs)
     records = training.run(
         engine,
-        recipe_of(0, [epochs != 0 for epochs in frozen_epochs]),
+        recipe,
         X,
         Y,
         stage="finetuning",
@@ -194,7 +205,9 @@ def finetune(
         memory=memory,
         out_of_time=out_of_time,
         callbacks=[*callbacks, stopper] if stopper else callbacks,
-        plan=ThawingPlan(engine, recipe_of, frozen_epochs, -(-len(X) // batch_size)) if any(frozen_epochs) else None,
+        plan=ThawingPlan(engine, recipe_of, frozen_epochs, -(-len(X) // batch_size), plan_of)
+        if thaws
+        else plan_of(engine, recipe),
     )
     if on_start is not None:
         on_start(lambda: network.trained(engine))

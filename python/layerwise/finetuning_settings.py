@@ -22,8 +22,11 @@ class FineTuning(Settings):
     epochs : int, default=50
         At most so many, with early stopping. 0 leaves the network as stacked.
     batch_size : int or "auto", default="auto"
-        "auto": rows / 32, but at least 10 and at most 100.
+        "auto": rows / 32, but at least 10 and at most 100; with `ConjugateGradient` 1,000, with `LBFGS` all rows.
     optimizer : optimizer or its name, default=Adam()
+        `SGD`, `Momentum`, `Nesterov`, `Adagrad`, `RMSProp`, `Adam`, `AdamW`; or `ConjugateGradient` or `LBFGS`, whose
+        line searches find the steps, so that schedule, clip_value, clip_norm, max_norm, rate_scale, layer_decay and
+        output_rate_scale must have their defaults.
     schedule : schedule or its name, default=ConstantRate()
         How the optimizer's learning rate changes from step to step: `ConstantRate`, `InverseTimeDecay`, `StepDecay`,
         `ExponentialDecay`, `LinearDecay`, `CosineDecay` or `ReduceOnPlateau`, each with a warm-up if wanted. The linear
@@ -63,6 +66,10 @@ class FineTuning(Settings):
         Where a pretrained layer starts: where pretraining left it; at random draws, with replacement, from the layer's
         own pretrained weights (of its biases for the biases), which keeps their distribution alone; or as without
         pretraining. The controls of Erhan et al. 2009 and 2010; not for unrolled autoencoders.
+    untie : bool, default=False
+        For unrolled autoencoders: each decoder that is tied to its encoder starts from the encoder's transposed weights
+        and has weights of its own from then on (Hinton & Salakhutdinov 2006). A network untied by a fit before stays so
+        under warm_start.
     early_stopping : bool, default=False
         Keep a part of the labelled rows out of the training, end when the loss there has not fallen by `tol` for
         `n_iter_no_change` epochs, and take the weights that were best there.
@@ -90,17 +97,21 @@ class FineTuning(Settings):
     layer_decay: float = 1.0
     output_rate_scale: float = 1.0
     start: str | Sequence[str] = "pretrained"
+    untie: bool = False
     early_stopping: bool = False
     validation_fraction: float = 0.1
     n_iter_no_change: int = 10
     tol: float = 1e-4
 
-    def check(self, where: Parameter, n_hidden: int, *, classes: bool = True) -> "FineTuning":
+    def check(self, where: Parameter, n_hidden: int, *, classes: bool = True, unrolled: bool = False) -> "FineTuning":
         """Check all settings; return them with one value a layer where that may differ, frozen layers by number.
 
-        `classes` says whether the targets are classes, whose labels can be smoothed.
+        `classes` says whether the targets are classes, whose labels can be smoothed; `unrolled` whether the network is
+        an unrolled autoencoder.
         """
         checks.boolean(where.child("early_stopping"), self.early_stopping)
+        if checks.boolean(where.child("untie"), self.untie) and not unrolled:
+            raise where.child("untie").error("False where no autoencoder is unrolled", self.untie)
         epochs = checks.integer(where.child("epochs"), self.epochs, 0)
         schedule = schedules.resolve(where.child("schedule"), self.schedule)
         schedule.check_length(where.child("schedule"), epochs)
@@ -110,7 +121,7 @@ class FineTuning(Settings):
             raise where.child("label_smoothing").error("0 where the targets are not classes", self.label_smoothing)
         of_weights = {name: check(where.child(name), getattr(self, name)) for name, check in penalties.CHECKS.items()}
         penalties.check_together(where, self)
-        return self.replace(
+        checked = self.replace(
             **of_weights,
             label_smoothing=smoothing,
             input_dropout=_share(where.child("input_dropout"), self.input_dropout),
@@ -132,6 +143,8 @@ class FineTuning(Settings):
             n_iter_no_change=checks.integer(where.child("n_iter_no_change"), self.n_iter_no_change, 1),
             tol=checks.real(where.child("tol"), self.tol, 0),
         )
+        optimizers.check_together(where, checked)
+        return checked
 
 
 def _frozen(where: Parameter, value: Any, n_hidden: int) -> tuple[int, ...]:

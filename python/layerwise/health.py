@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from layerwise import measurements
 from layerwise.checks import DECODER_RANGES, Parameter, ScaleWarning
+from layerwise.column_groups import ColumnGroups
 from layerwise.network import DenseLayer
 from layerwise.stage import Stage
 from layerwise.supervised_pretraining import SupervisedPretraining
@@ -193,7 +195,7 @@ def diagnose(estimator: Any, X: Any) -> Diagnosis:
     data = np.ascontiguousarray(data[:: -(-len(data) // MOST_ROWS)])
     network, n_hidden = estimator.network_, estimator._n_hidden()
 
-    findings = _uneven_columns(data)
+    findings = _uneven_columns(data, estimator.stages_)
     gradients = measurements.gradient_norms(network, data[:: -(-len(data) // GRADIENT_ROWS)])
     layers, stages = [], {stage.layer: stage for stage in estimator.stages_}
     hidden, below = data, data
@@ -310,8 +312,11 @@ def _range(stage: Stage, X: Array) -> list[Finding]:
     return [Finding(ScaleWarning, stage.layer, message, remedy)]
 
 
-def _uneven_columns(X: Array) -> list[Finding]:
+def _uneven_columns(X: Array, stages: Sequence[Stage]) -> list[Finding]:
     scales = X.std(axis=0, dtype=np.float64)
+    loss = getattr(stages[0].settings, "loss", None) if stages else None
+    if isinstance(loss, ColumnGroups):  # a rare level has a small deviation, and is no scale of its own
+        scales *= loss.of_kind("number")
     varying = scales[scales > 0]
     if len(varying) == 0 or varying.max() <= UNEVEN * np.median(varying):
         return []

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from layerwise import _core, checks
+from layerwise import _core, checks, column_groups
 from layerwise.checks import Parameter
 
 __all__ = [
@@ -248,7 +248,7 @@ def softmax(z: ArrayLike) -> Array:
     return activation(z, "softmax")
 
 
-def loss(p: ArrayLike, t: ArrayLike, name: str) -> tuple[NDArray[np.float64], Array]:
+def loss(p: ArrayLike, t: ArrayLike, name: str, *, groups: Any = ()) -> tuple[NDArray[np.float64], Array]:
     """Return the loss of each row (the sum over its outputs) and its derivative by ``p``.
 
     ===================== ================================================== ====================
@@ -257,15 +257,18 @@ def loss(p: ArrayLike, t: ArrayLike, name: str) -> tuple[NDArray[np.float64], Ar
     squared_error         sum_j (p_j - t_j)^2, p being outputs               2 (p - t)
     sigmoid_cross_entropy sum_j max(p_j, 0) - p_j t_j + log(1 + exp(-|p_j|)) sigmoid(p) - t
     softmax_cross_entropy sum_j t_j (log sum_k exp(p_k) - p_j)               softmax(p) sum(t) - t
+    mixed                 the sum of these for numbers, flags and categories each by its group
     ===================== ================================================== ====================
 
-    The cross-entropies take logits (z before the sigmoid or softmax) in forms that do not overflow.
+    The cross-entropies and mixed take logits (z before the sigmoid or softmax) in forms that do not overflow.
 
     Parameters
     ----------
     p, t : ndarray of shape (rows, columns)
         Predictions and targets.
     name : str
+    groups : sequence of (kind, count) pairs, default=()
+        For "mixed": what the columns are, as in `layerwise.ColumnGroups`.
 
     Returns
     -------
@@ -277,17 +280,14 @@ def loss(p: ArrayLike, t: ArrayLike, name: str) -> tuple[NDArray[np.float64], Ar
     _shape("loss", "p", predictions, "rows", "columns")
     _shape("loss", "t", targets, *predictions.shape)
     checks.choice(Parameter("loss", "name"), name, _core.LOSSES)
-    return _core.loss(predictions, targets, name)
+    found = column_groups.covering(Parameter("loss", "groups"), groups, predictions.shape[1] if name == "mixed" else 0)
+    return _core.loss(predictions, targets, name, found)
 
 
 # The engine's name of an optimiser's setting, and the upper end of its range (0 <= value < end).
 _SETTINGS = {
-    "momentum": ("momentum", 1.0),
-    "beta_1": ("momentum", 1.0),
-    "decay": ("decay", 1.0),
-    "beta_2": ("decay", 1.0),
-    "epsilon": ("epsilon", np.inf),
-    "weight_decay": ("weight_decay", np.inf),
+    "momentum": ("momentum", 1.0), "beta_1": ("momentum", 1.0), "decay": ("decay", 1.0), "beta_2": ("decay", 1.0),
+    "epsilon": ("epsilon", np.inf), "weight_decay": ("weight_decay", np.inf),
 }
 
 

@@ -70,7 +70,8 @@ def gradient_norms(network: Network, X: Array) -> list[float]:
     """
     inputs, sums = [np.ascontiguousarray(X)], []
     for layer in network.layers:
-        z, a = kernels.dense_forward(inputs[-1], *_weights(layer), layer.activation.name, parameter=_parameter(layer))
+        name = "identity" if layer.activation.groups else layer.activation.name  # of a last layer only z counts
+        z, a = kernels.dense_forward(inputs[-1], *_weights(layer), name, parameter=_parameter(layer))
         sums.append(z)
         inputs.append(a)
     signs = np.where(_core.random_uniform(SEED, 0, sums[-1].size) < 0.5, -1, 1)

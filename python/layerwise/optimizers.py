@@ -1,5 +1,7 @@
 """The optimisers' settings. The arithmetic is the engine's (and, in plain NumPy, `layerwise.reference`'s).
 
+`ConjugateGradient` and `LBFGS` alone are none of the engine's: `layerwise.line_search` runs them on its gradients.
+
 Here w is a parameter, g its gradient, t the step counted from 1. Each is used as published; docs/numerics.md says
 where lecture notes and other libraries differ.
 """
@@ -10,14 +12,16 @@ from typing import Any
 from layerwise import _core, checks
 from layerwise.checks import Parameter
 from layerwise.momentum_schedules import MomentumSchedule
+from layerwise.schedules import CONSTANT
 from layerwise.settings import Settings
 
 
 class Optimizer(Settings):
     """Base of the optimisers' settings."""
 
-    learning_rate: float
+    learning_rate: float | None  # None: line searches find the steps
     kind = ""
+    auto_rows: int | None = None  # of a batch, where "auto" means another number than usual
 
     def check(self, where: Parameter) -> None:
         """Raise InvalidParameterError if a setting is not allowed."""
@@ -211,6 +215,69 @@ class AdamW(Adam):
         }
 
 
+class LineSearches(Optimizer):
+    """Base of the optimisers that lower each batch's objective by line searches; they have no learning rate."""
+
+    learning_rate = None
+    searches: int
+
+    def check(self, where: Parameter) -> None:
+        """Raise InvalidParameterError if a setting is not allowed."""
+        checks.integer(where.child("searches"), self.searches, 1)
+
+    def engine(self) -> _core.Optimizer:
+        """Return an optimiser for the engine's recipe, of which these need the objective alone."""
+        return _core.Optimizer("sgd")
+
+
+@dataclass(frozen=True, repr=False)
+class ConjugateGradient(LineSearches):
+    """Nonlinear conjugate gradients (Polak & Ribiere 1969) with a few line searches a batch.
+
+    Hinton & Salakhutdinov 2006 fine-tuned so, with 3 line searches for each batch of 1,000 rows; that is what
+    ``batch_size="auto"`` means here. A batch's corruption and dropout stay the same while it is searched, because the
+    values and gradients that a search compares must be of one function; the next batch begins anew with steepest
+    descent. An epoch costs about as many passes over the rows as its searches need evaluations: 2 to 3 each, at most
+    20. Needs SciPy. Cannot stand together with a schedule, clipped gradients, max_norm or rates by layer.
+
+    Parameters
+    ----------
+    searches : int, default=3
+        Line searches a batch, at most: they end where rounding allows no lower objective.
+    """
+
+    searches: int = 3
+    kind = "conjugate_gradient"
+    auto_rows = 1000
+
+
+@dataclass(frozen=True, repr=False)
+class LBFGS(LineSearches):
+    """L-BFGS (Liu & Nocedal 1989) on batches, each of which begins anew; ``batch_size="auto"`` is all rows.
+
+    What is said of `ConjugateGradient` about noise, costs and what cannot stand together holds here too. Remembers
+    2 * memory vectors as long as the parameters.
+
+    Parameters
+    ----------
+    searches : int, default=20
+        Line searches a batch, which is an epoch where the batch is all rows; at most: they end where rounding allows
+        no lower objective.
+    memory : int, default=10
+        How many of the last steps, with the changes of the gradient in them, make the approximation of the Hessian.
+    """
+
+    searches: int = 20
+    memory: int = 10
+    kind = "lbfgs"
+    auto_rows = 2**31 - 1
+
+    def check(self, where: Parameter) -> None:
+        """Raise InvalidParameterError if a setting is not allowed."""
+        super().check(where)
+        checks.integer(where.child("memory"), self.memory, 1)
+
+
 def _epsilon(where: Parameter, epsilon: Any, inside: Any) -> dict[str, Any]:
     return {
         "epsilon": checks.real(where.child("epsilon"), epsilon, 0, open_low=True),
@@ -221,13 +288,41 @@ def _epsilon(where: Parameter, epsilon: Any, inside: Any) -> dict[str, Any]:
 BY_NAME: dict[str, type[Optimizer]] = {
     kind.kind: kind for kind in (SGD, Momentum, Nesterov, Adagrad, RMSProp, Adam, AdamW)
 }
+SEARCHING: dict[str, type[Optimizer]] = {kind.kind: kind for kind in (ConjugateGradient, LBFGS)}
 
 
 def resolve(where: Parameter, value: Any) -> Optimizer:
     """Return the optimiser meant by a settings object or by a name such as "adam"; its settings are checked."""
-    if isinstance(value, str) and value in BY_NAME:
-        value = BY_NAME[value]()
+    known = BY_NAME | SEARCHING
+    if isinstance(value, str) and value in known:
+        value = known[value]()
     if not isinstance(value, Optimizer):
-        raise where.error(f"an optimizer such as Adam() or one of {list(BY_NAME)}", value)
+        raise where.error(f"an optimizer such as Adam() or one of {list(known)}", value)
     value.check(where)
     return value
+
+
+# What changes an optimiser's steps, and the value that changes nothing.
+_OF_STEPS: dict[str, Any] = {
+    "schedule": CONSTANT,
+    "clip_value": None,
+    "clip_norm": None,
+    "max_norm": None,
+    "rate_scale": 1.0,
+    "layer_decay": 1.0,
+    "output_rate_scale": 1.0,
+}
+
+
+def check_together(where: Parameter, settings: Any) -> None:
+    """Raise InvalidParameterError if an optimiser that finds its steps by line searches is told how long they are.
+
+    The settings are those of one stage, each checked by itself; a tuple has one value a layer.
+    """
+    if not isinstance(settings.optimizer, LineSearches):
+        return
+    for name, none in _OF_STEPS.items():
+        value = getattr(settings, name, none)
+        if any(one != none for one in (value if isinstance(value, tuple) else (value,))):
+            allowed = f"{none!r} with {type(settings.optimizer).__name__}, whose line searches find the steps"
+            raise where.child(name).error(allowed, value)

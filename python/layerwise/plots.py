@@ -222,8 +222,9 @@ def column_errors(estimator: Any, X: Any, *, top: int = 20, ax: Any = None) -> A
     Returns
     -------
     matplotlib axes
-        With one bar a column, the greatest error on top: the mean squared error of an AnomalyDetector's standardised
-        columns, or else the mean squared error divided by the column's variance in X (by 1 for a constant).
+        With one bar a column, the greatest error on top: the mean error of an AnomalyDetector's columns (squared, of
+        standardised numbers), or else the mean squared error divided by the column's variance in X (by 1 for a
+        constant).
     """
     where = Parameter("column_errors")
     top = checks.integer(where.child("top"), top, 1)

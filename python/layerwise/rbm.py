@@ -13,12 +13,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from layerwise import _core, checks, initializers, optimizers, schedules, training
+from layerwise import _core, checks, codes, initializers, optimizers, schedules, supervision, training
 from layerwise.activations import Activation
 from layerwise.checks import Parameter
 from layerwise.momentum_schedules import MomentumSwitch
 from layerwise.network import DenseLayer, Network
-from layerwise.optimizers import Momentum, Optimizer
+from layerwise.optimizers import LineSearches, Momentum, Optimizer
 from layerwise.schedules import CONSTANT, Schedule
 from layerwise.settings import Settings
 
@@ -83,6 +83,8 @@ class RestrictedBoltzmannMachine(Settings):
         of as many held-out ones (a growing gap means overfitting), and the mean pseudo-likelihood of the former if the
         visible units are binary (see `layerwise.boltzmann`). They stand in the epochs' records; row weights do not
         count in them.
+    supervised_optimizer, code_cache, code_cache_limit
+        As in `Autoencoder`.
 
     Examples
     --------
@@ -104,6 +106,9 @@ class RestrictedBoltzmannMachine(Settings):
     sparsity_decay: float | Sequence[float] = 0.9
     validation_fraction: float = 0.0
     monitor: bool | Sequence[bool] = False
+    supervised_optimizer: Optimizer | str | None = None
+    code_cache: str = "auto"
+    code_cache_limit: float = 1024.0
 
     tied: ClassVar[bool] = True  # both directions share the weights
 
@@ -114,9 +119,12 @@ class RestrictedBoltzmannMachine(Settings):
             name: checks.per_layer(where.child(name), getattr(self, name), n_layers, check)
             for name, check in _CHECKS.items()
         }
+        supervised = supervision.check_optimizer(where.child("supervised_optimizer"), self.supervised_optimizer)
+        columns["supervised_optimizer"] = [supervised] * n_layers
         layers = [self.replace(**{name: values[i] for name, values in columns.items()}) for i in range(n_layers)]
         for schedule, epochs in zip(columns["schedule"], columns["epochs"], strict=True):
             schedule.check_length(where.child("schedule"), epochs)
+        codes.check(where, self, layers)
         return layers
 
 
@@ -130,7 +138,8 @@ def _is(value: Any, word: str) -> bool:
 def _optimizer(where: Parameter, value: Any) -> Any:
     if _is(value, "auto"):
         return value
-    if not isinstance(value, Optimizer) and not (isinstance(value, str) and value in optimizers.BY_NAME):
+    named = isinstance(value, str) and value in optimizers.BY_NAME
+    if isinstance(value, LineSearches) or not (named or isinstance(value, Optimizer)):  # there is no value to compare
         raise where.error(f'"auto", an optimizer such as Momentum() or one of {list(optimizers.BY_NAME)}', value)
     return optimizers.resolve(where, value)
 
@@ -250,11 +259,7 @@ def start(
     """
     rule = START if _is(initializer, "auto") else initializer
     weights = initializers.draw(rule, activation.name, checks.subkey(key, 0), X.shape[1], n_hidden).astype(X.dtype)
-    if row_weights is None:
-        visible = X.mean(axis=0, dtype=np.float64)
-    else:
-        share = row_weights.astype(np.float64)
-        visible = np.einsum("i,ij->j", share / share.sum(), X)
+    visible = codes.column_means(X, row_weights)
     decoder = Activation(decoder_of(settings)[0])
     if settings.visible == "binary":
         p = (len(X) * visible + 0.5) / (len(X) + 1)
@@ -296,9 +301,10 @@ class Plan:
         rates: Array,
         momenta: Array | None = None,
         row_weights: Array | None = None,
+        ids: Array | None = None,
     ) -> _core.RunStats:
-        """Do the steps `first_step` to `first_step` + `steps` - 1."""
-        stats: _core.RunStats = self._plan.run(X, first_step, steps, rates, momenta, row_weights)
+        """Do the steps `first_step` to `first_step` + `steps` - 1; with `ids`, X has their rows alone."""
+        stats: _core.RunStats = self._plan.run(X, first_step, steps, rates, momenta, row_weights, ids)
         return stats
 
     def evaluate(self, X: Array, Y: None = None, row_weights: Array | None = None) -> float:

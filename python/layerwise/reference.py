@@ -2,8 +2,8 @@
 
 Read this file first. What the compiled engine does stands here once more as formulas; the tests hold this file to
 finite differences and the engine to this file. Nothing else in the package imports it. Its other pages are
-`reference_activations.py`, `reference_penalties.py` (all but ``alpha``) and `reference_random.py`: the random numbers
-behind noise, dropout and shuffling.
+`reference_activations.py`, `reference_groups.py` (columns of several kinds), `reference_penalties.py` (all but
+``alpha``) and `reference_random.py`: the random numbers behind noise, dropout and shuffling.
 
 Conventions. Rows are examples. A layer computes ``z = x @ W + b`` with ``W`` of shape (n_in, n_out), then ``a = f(z)``.
 A loss is the mean over rows of the *sum* over outputs, the squared error without the factor 1/2; ``alpha`` adds
@@ -29,6 +29,7 @@ from layerwise.reference_activations import _parameter, _sigmoid
 from layerwise.reference_activations import activation as activation
 from layerwise.reference_activations import activation_backward as activation_backward
 from layerwise.reference_activations import softmax as softmax
+from layerwise.reference_groups import Groups, known_cells, mixed, mixed_cells
 from layerwise.reference_penalties import activation_l1 as _activation_l1
 from layerwise.reference_penalties import bound_norms, clip_by_norm, clip_by_value, kl_sparsity
 from layerwise.reference_penalties import contraction as _contraction
@@ -79,9 +80,9 @@ def _loss_cells(p: Array, t: Array, name: str) -> tuple[Array, Array]:
     raise ValueError(f"unknown loss {name!r}")
 
 
-def loss(p: Array, t: Array, name: str) -> tuple[NDArray[np.float64], Array]:
-    """The loss of each row, and its derivative by ``p`` (the output, or the logits of a cross-entropy)."""
-    cells, delta = _loss_cells(p, t, name)
+def loss(p: Array, t: Array, name: str, *, groups: Groups = ()) -> tuple[NDArray[np.float64], Array]:
+    """The loss of each row, and its derivative by ``p`` (the output, or the logits of a cross-entropy or of mixed)."""
+    cells, delta = mixed_cells(p, t, groups) if name == "mixed" else _loss_cells(p, t, name)
     return cells.sum(axis=-1, dtype=np.float64), delta
 
 
@@ -175,6 +176,7 @@ class Layer:
     parameter: Any = None  # alpha or beta: one number or one per unit; None: the activation's default
     learn: str = "fixed"  # "fixed", "shared" (the parameter is an array of one number) or "unit" (one number per unit)
     tied_to: int = -1
+    groups: Groups = ()  # of the last layer, with activation "identity": its outputs are columns of several kinds
 
 
 def weights(layers: Sequence[Layer], i: int) -> Array:
@@ -203,6 +205,7 @@ def forward(X: Array, layers: Sequence[Layer], dropout: Sequence[Any] = ()) -> l
     trace = []
     for i, layer in enumerate(layers):
         z, a = dense_forward(X, weights(layers, i), layer.b, layer.activation, parameter=layer.parameter)
+        a = mixed(z, layer.groups) if layer.groups else a
         trace.append((X, z, a))
         X = a if not dropout or dropout[i] is None else a * dropout[i]
     return trace
@@ -226,15 +229,19 @@ def loss_and_gradients(
     """
     trace, last = forward(X, layers, dropout), len(layers) - 1
     in_logits = loss_name != "squared_error"  # the derivative is by z, past the activation
-    if in_logits and layers[last].activation != loss_name.removesuffix("_cross_entropy"):
+    groups = layers[last].groups
+    fits = bool(groups) if loss_name == "mixed" else layers[last].activation == loss_name.removesuffix("_cross_entropy")
+    if in_logits and not fits:
         raise ValueError(f"{loss_name} does not fit the activation {layers[last].activation!r}")
 
     _, z, a = trace[last]
-    cells, G = _loss_cells(z if in_logits else a, T, loss_name)
-    if cell_weights is not None:
-        cells, G = cells * cell_weights, G * cell_weights
+    if loss_name == "mixed":
+        cells, G = mixed_cells(z, T, groups, cell_weights)
+    else:
+        factors = 1 if cell_weights is None else cell_weights
+        cells, G = (factors * part for part in _loss_cells(z if in_logits else a, T, loss_name))
     if missing_targets:
-        known = ~np.isnan(T)
+        known = known_cells(T, groups)
         if loss_name == "softmax_cross_entropy":
             known &= known.all(axis=1, keepdims=True)
         cells, G = np.where(known, cells, 0), np.where(known, G, 0)

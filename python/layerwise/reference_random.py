@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from layerwise.reference_groups import Groups
+from layerwise.reference_groups import columns as group_columns
+
 Array = NDArray[Any]
 
 _MASK = np.uint64(0xFFFFFFFF)
@@ -103,6 +106,7 @@ def corrupt(
     step: int,
     exact: bool = False,
     data: Array | None = None,
+    groups: Groups = (),
 ) -> Array:
     """Corrupt X, whose rows have the positions ``rows`` in the data set (Vincent et al. 2010, section 3.3).
 
@@ -110,14 +114,15 @@ def corrupt(
     with half that probability; Gaussian noise adds ``level`` times a standard normal number; swap noise takes the same
     column's value in another row of ``data`` (by default X), any of the others alike; dropout masks, and divides the
     rest by ``1 - level`` (Srivastava et al. 2014). ``level`` is one number or one a column. With ``exact``, masking
-    hits the same number of elements in each row (see `chosen`).
+    hits the same number of elements in each row (see `chosen`). With ``groups`` (see `reference_groups.py`), swap noise
+    replaces the columns of a category together, from one row: they share the random words of the first.
     """
     columns = X.shape[1]
     if kind == "none":
         return X.copy()
     if kind == "gaussian":
         return np.asarray(X + level * normal_numbers(seed, rows, columns, step), X.dtype)
-    hit = chosen(columns, level, seed=seed, rows=rows, step=step, exact=exact)
+    hit = chosen(columns, level, seed=seed, rows=rows, step=step, exact=exact, groups=groups)
     if kind == "masking":
         return np.where(hit, 0, X).astype(X.dtype)
     if kind == "dropout":
@@ -128,21 +133,34 @@ def corrupt(
     data = X if data is None else data
     if len(data) < 2:
         return X.copy()
-    other = (row_words(seed, rows, columns, step, SWAP) * np.uint64(len(data) - 1) >> _HALF).astype(np.int64)
+    words = row_words(seed, rows, columns, step, SWAP)[:, leaders(columns, groups)]
+    other = (words * np.uint64(len(data) - 1) >> _HALF).astype(np.int64)
     other += other >= np.asarray(rows)[:, None]  # all rows but the one itself
     return np.where(hit, data[other, np.arange(columns)], X).astype(X.dtype)
 
 
-def chosen(columns: int, level: Any, *, seed: int, rows: Array, step: int, exact: bool = False) -> NDArray[np.bool_]:
+def leaders(columns: int, groups: Groups) -> NDArray[np.int64]:
+    """For each column the one whose random words it has: its category's first, or itself."""
+    found = np.arange(columns)
+    for kind, own in group_columns(groups):
+        if kind == "category":
+            found[own] = own.start
+    return found
+
+
+def chosen(
+    columns: int, level: Any, *, seed: int, rows: Array, step: int, exact: bool = False, groups: Groups = ()
+) -> NDArray[np.bool_]:
     """Where noise other than Gaussian falls, shape (len(rows), columns).
 
     An element is chosen if its word is below ``level`` as a 32-bit threshold. With ``exact``, ``level * columns``
     elements of each row are (rounded, halves up), by selection sampling: where m of the n columns left are still
     wanted, the next is taken with probability m / n (Knuth, The Art of Computer Programming 2, 3.4.2, algorithm S).
     """
-    words = row_words(seed, rows, columns, step, NOISE).astype(np.uint64)
+    first = leaders(columns, groups)
+    words = row_words(seed, rows, columns, step, NOISE).astype(np.uint64)[:, first]
     if not exact:
-        return np.asarray(words < _threshold(level))
+        return np.asarray(words < np.broadcast_to(_threshold(level), columns)[first])
     hit = np.zeros(words.shape, bool)
     wanted = np.full(len(words), int(np.floor(level * columns + 0.5)), np.uint64)
     for column in range(columns):

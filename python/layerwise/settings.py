@@ -49,7 +49,7 @@ class Settings:
             If a name is not one of the settings, or leads into something that has none.
         """
         values = self.get_params(deep=False)
-        return type(self)(**replace_nested(values, params, repr(self)))
+        return type(self)(**replace_nested(values, params, self))
 
     def __repr__(self) -> str:
         """Return the call that makes this object, without the settings that have their default value."""
@@ -71,7 +71,7 @@ def _same(a: Any, b: Any) -> bool:
     return type(a) is type(b) and repr(a) == repr(b)
 
 
-def replace_nested(values: dict[str, Any], changes: dict[str, Any], owner: str) -> dict[str, Any]:
+def replace_nested(values: dict[str, Any], changes: dict[str, Any], owner: object) -> dict[str, Any]:
     """Return `values` with `changes` made; a change named ``outer__inner`` replaces inside the settings `outer`.
 
     Direct changes are made first, whatever their order, so that
@@ -94,7 +94,7 @@ def replace_nested(values: dict[str, Any], changes: dict[str, Any], owner: str) 
     return values
 
 
-def no_settings(name: str, inner: str, value: Any, owner: str) -> ValueError:
+def no_settings(name: str, inner: str, value: Any, owner: object) -> ValueError:
     """Return the exception for a change of `inner` inside the parameter `name`, whose value has no settings."""
     return ValueError(
         f"Invalid parameter {name}__{inner} for {owner}: {name} is {value!r}, which has no settings of its own. "

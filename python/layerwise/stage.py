@@ -28,7 +28,7 @@ class Stage:
     decoder : DenseLayer
         Its `tied_to` is 0 if it shares the encoder's weights, else -1.
     loss : str
-        "squared_error" or "cross_entropy".
+        "squared_error", "cross_entropy", or "mixed" for a table by its `ColumnGroups`, which are then `settings.loss`.
     settings : Autoencoder, DenoisingAutoencoder, RestrictedBoltzmannMachine or SupervisedPretraining
         This layer's settings, each a single value.
     history : tuple of EpochRecord

@@ -11,7 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from layerwise import _core, activations, checks, initializers, optimizers, pretraining, schedules, skill, training
+from layerwise import (
+    _core,
+    activations,
+    checks,
+    initializers,
+    line_search,
+    optimizers,
+    pretraining,
+    schedules,
+    skill,
+    training,
+)
 from layerwise.activations import Activation
 from layerwise.checks import Parameter
 from layerwise.network import Network, start_layer
@@ -20,13 +31,13 @@ from layerwise.pretraining import Pretraining, Stage
 from layerwise.schedules import CONSTANT, Schedule
 from layerwise.settings import Settings
 from layerwise.stage import check_done
+from layerwise.supervision import LOSSES
 from layerwise.training import Callback
 
 Array = NDArray[Any]
 
 ADAM = Adam()
 NAME = "supervised"
-LOSSES = {"softmax": "softmax_cross_entropy", "sigmoid": "sigmoid_cross_entropy", "identity": "squared_error"}
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -38,7 +49,7 @@ class SupervisedPretraining(Settings):
     epochs : int, default=15
         0 leaves a layer at its random start.
     batch_size : int or "auto", default="auto"
-        "auto": labelled rows / 32, but at least 10 and at most 100.
+        As in `FineTuning`, of the labelled rows.
     optimizer, schedule : settings or their names, default=Adam() and ConstantRate()
         As in `FineTuning`.
     alpha : float >= 0, default=0.0
@@ -66,7 +77,10 @@ class SupervisedPretraining(Settings):
         }
         for schedule, epochs in zip(columns["schedule"], columns["epochs"], strict=True):
             schedule.check_length(where.child("schedule"), epochs)
-        return [self.replace(**{name: values[i] for name, values in columns.items()}) for i in range(n_layers)]
+        layers = [self.replace(**{name: values[i] for name, values in columns.items()}) for i in range(n_layers)]
+        for layer in layers:
+            optimizers.check_together(where, layer)
+        return layers
 
 
 def resolve(where: Parameter, value: Any) -> Pretraining | SupervisedPretraining:
@@ -172,7 +186,7 @@ def _stages(
         second = initializers.draw("glorot_uniform", output, checks.subkey(key, 1), size, n_out)
         network = Network([start_layer(first, activation, X.dtype), start_layer(second, Activation(output), X.dtype)])
         engine = network.engine()
-        batch_size = training.batch_size_for(settings.batch_size, len(hidden))
+        batch_size = training.batch_size_for(settings.batch_size, len(hidden), settings.optimizer.auto_rows)
         recipe = _core.Recipe(
             loss,
             settings.optimizer.engine(),
@@ -198,6 +212,7 @@ def _stages(
                 row_weights=row_weights,
                 out_of_time=out_of_time,
                 callbacks=callbacks,
+                plan=line_search.plan_for(settings.optimizer, engine, recipe),
             )
         )
         trained = network.trained(engine)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from numbers import Number
 from typing import Any
@@ -11,10 +12,11 @@ from numpy.typing import NDArray
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, QuantileTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OneHotEncoder, QuantileTransformer, StandardScaler
 
-from layerwise import checks
+from layerwise import checks, persistence
 from layerwise.checks import Parameter
+from layerwise.column_groups import ColumnGroups, groups_of, with_groups
 
 Array = NDArray[Any]
 
@@ -79,6 +81,86 @@ def _with_nan(X: Any) -> Any:
     return X.astype(object).where(X.notna(), np.nan) if hasattr(X, "notna") else X
 
 
+class TableColumns(ColumnTransformer):  # type: ignore[misc]
+    """scikit-learn's ColumnTransformer, whose tables know what their columns are (`layerwise.ColumnGroups`).
+
+    Its transformers are "numbers", "missing" and "categories", as `tabular_pipeline` makes them.
+    """
+
+    def fit_transform(self, X: Any, y: Any = None, **params: Any) -> Any:
+        """Fit all transformers and return the columns they make.
+
+        Parameters
+        ----------
+        X : array-like or dataframe of shape (n_samples, n_features)
+        y : ignored
+        **params : dict
+            As scikit-learn routes them.
+
+        Returns
+        -------
+        ndarray or dataframe of shape (n_samples, n_columns)
+        """
+        return with_groups(super().fit_transform(X, y, **params), self._groups())
+
+    def transform(self, X: Any, **params: Any) -> Any:
+        """Return the columns that the fitted transformers make.
+
+        Parameters
+        ----------
+        X : array-like or dataframe of shape (n_samples, n_features)
+        **params : dict
+            As scikit-learn routes them.
+
+        Returns
+        -------
+        ndarray or dataframe of shape (n_samples, n_columns)
+        """
+        return with_groups(super().transform(X, **params), self._groups())
+
+    def _groups(self) -> ColumnGroups | None:
+        given = {name: self._input_names(columns) for name, _, columns in self.transformers_}
+        groups = [("number", len(given["numbers"]))]
+        names, levels = list(given["numbers"]), []
+        if given["numbers"]:
+            holes = self.named_transformers_["missing"].features_
+            groups.append(("flag", len(holes)))
+            names += [f"{given['numbers'][number]} missing" for number in holes]
+        if given["categories"]:
+            encoder = self.named_transformers_["categories"]
+            levels = [_level_names(*found) for found in zip(encoder.categories_, _infrequent(encoder), strict=True)]
+            groups += [("category", len(own)) for own in levels]
+            names += given["categories"]
+        kept = [(kind, count) for kind, count in groups if count > 0]
+        return ColumnGroups(kept, names, levels).check(WHERE) if kept else None
+
+    def _input_names(self, columns: Any) -> list[str]:
+        of_table = getattr(self, "feature_names_in_", None)
+        return [str(number if of_table is None else of_table[number]) for number in columns]
+
+
+def _infrequent(encoder: OneHotEncoder) -> list[Any]:
+    """Return the levels of each category that count as one."""
+    if encoder.min_frequency is None:
+        return [None] * len(encoder.categories_)
+    return list(encoder.infrequent_categories_)
+
+
+def _level_names(levels: Array, infrequent: Array | None) -> list[str]:
+    rare = set() if infrequent is None else {str(level) for level in infrequent}
+    own = ["missing" if level is None or level != level else str(level) for level in levels if str(level) not in rare]
+    return own + (["infrequent"] if rare else [])
+
+
+def _as_float32(X: Any) -> Any:
+    """Return a table of float32 that knows the same groups."""
+    if hasattr(X, "astype"):  # NumPy, pandas
+        return with_groups(X.astype(np.float32), groups_of(X))
+    import polars
+
+    return with_groups(X.cast(polars.Float32), groups_of(X))
+
+
 class Columns:
     """Chooses a table's columns when a ColumnTransformer is fitted: the categories, or all others.
 
@@ -123,14 +205,43 @@ def _is_category(column: Any) -> bool:
     return kind not in "iuf"
 
 
-def tabular_pipeline(estimator: Any, *, categorical: Any = "auto", min_frequency: Any = None) -> Pipeline:
+class TabularPipeline(Pipeline):  # type: ignore[misc]
+    """scikit-learn's Pipeline as `tabular_pipeline` makes it, which a model file can hold."""
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted pipeline to a model file; `layerwise.load` reads it.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Raises
+        ------
+        TypeError
+            If the estimator is not one of this package, if a step or a setting of a step is not as `tabular_pipeline`
+            made it, or if a category is neither a string, a number, a bool nor a hole.
+        ValueError, OSError
+            As for the estimators' `save`.
+        """
+        persistence.save(self, path)
+
+
+SCALES = ("rank_gauss", "range", "standard")
+
+
+def tabular_pipeline(
+    estimator: Any, *, categorical: Any = "auto", min_frequency: Any = None, numbers: str = "rank_gauss"
+) -> TabularPipeline:
     """Put what a table with categories and holes needs before an estimator.
 
-    Numbers: holes take the median; then rank-Gauss, their quantiles mapped to those of a normal distribution (1,000
-    quantiles, learned on at most 10,000 rows drawn with a fixed seed), scaled to mean 0 and variance 1. A flag for each
-    column that had holes in training says where they were. Categories: a column of 0 and 1 for each level, a hole being
-    a level too; a level that was not there in training is all zeros, or counts with the rare ones. All is fitted on the
-    rows that `fit` gets, and comes out as float32.
+    Numbers: holes take the median; then each column is scaled as `numbers` says. A flag for each column that had holes
+    in training says where they were. Categories: a column of 0 and 1 for each level, a hole being a level too; a level
+    that was not there in training is all zeros, or counts with the rare ones. All is fitted on the rows that `fit`
+    gets, and comes out as float32.
+
+    The estimator learns what each column is: unless its settings say otherwise, its first autoencoder rebuilds numbers,
+    flags and categories each by the loss that fits them, and an `AnomalyDetector` judges and explains by them (see
+    `ColumnGroups`).
 
     Parameters
     ----------
@@ -141,12 +252,17 @@ def tabular_pipeline(estimator: Any, *, categorical: Any = "auto", min_frequency
         (strings, categories, bool).
     min_frequency : int >= 1, float in (0, 1) or None, default=None
         Levels with fewer rows than that (or than that share of them) become one level, "infrequent".
+    numbers : {"rank_gauss", "range", "standard"}, default="rank_gauss"
+        How columns of numbers are scaled. "rank_gauss": their quantiles are mapped to those of a normal distribution
+        (1,000 quantiles, learned on at most 10,000 rows drawn with a fixed seed), then to mean 0 and variance 1; for
+        columns of any shape, and what lies beyond the greatest value counts as the greatest. "range": to [0, 1]; for
+        pixels and other columns whose zero means something. "standard": to mean 0 and variance 1.
 
     Returns
     -------
-    sklearn.pipeline.Pipeline
-        Steps "columns", "float32", and the estimator under its class name in lower case, so that
-        ``pretrainedclassifier__pretraining__corruption__rate`` is a parameter.
+    TabularPipeline
+        A scikit-learn Pipeline that also has `save`. Steps "columns", "float32", and the estimator under its class name
+        in lower case, so that ``pretrainedclassifier__pretraining__corruption__rate`` is a parameter.
 
     Raises
     ------
@@ -157,6 +273,7 @@ def tabular_pipeline(estimator: Any, *, categorical: Any = "auto", min_frequency
     --------
     >>> from layerwise import PretrainedClassifier, tabular_pipeline
     >>> model = tabular_pipeline(PretrainedClassifier((200, 100))).fit(frame, y)  # doctest: +SKIP
+    >>> model.save("people.layerwise")  # doctest: +SKIP
     """
     if not hasattr(estimator, "fit") or isinstance(estimator, type):
         raise WHERE.child("estimator").error("an estimator (an object with fit)", estimator)
@@ -168,21 +285,21 @@ def tabular_pipeline(estimator: Any, *, categorical: Any = "auto", min_frequency
             raise WHERE.child("categorical").error('"auto" or a list of column names or numbers', categorical)
         categorical = list(categorical)
     _check_min_frequency(min_frequency)
-    numbers = Columns(categorical, chosen=False)
-    columns = ColumnTransformer(
+    checks.choice(WHERE.child("numbers"), numbers, SCALES)
+    of_numbers = Columns(categorical, chosen=False)
+    columns = TableColumns(
         [
             (
                 "numbers",
                 Pipeline(
                     [
                         ("fill", SimpleImputer(strategy="median", keep_empty_features=True)),
-                        ("rank", RankGauss(output_distribution="normal", random_state=0)),
-                        ("scale", StandardScaler()),  # a value that many rows share at either end is 5.2 from 0
+                        *_scaling(numbers),
                     ]
                 ),
-                numbers,
+                of_numbers,
             ),
-            ("missing", MissingIndicator(error_on_new=False), numbers),
+            ("missing", MissingIndicator(error_on_new=False), of_numbers),
             (
                 "categories",
                 Levels(handle_unknown="infrequent_if_exist", min_frequency=min_frequency, sparse_output=False),
@@ -190,8 +307,16 @@ def tabular_pipeline(estimator: Any, *, categorical: Any = "auto", min_frequency
             ),
         ],
     )
-    cast = FunctionTransformer(np.asarray, kw_args={"dtype": np.float32}, feature_names_out="one-to-one")
-    return Pipeline([("columns", columns), ("float32", cast), (type(estimator).__name__.lower(), estimator)])
+    cast = FunctionTransformer(_as_float32, feature_names_out="one-to-one")
+    return TabularPipeline([("columns", columns), ("float32", cast), (type(estimator).__name__.lower(), estimator)])
+
+
+def _scaling(numbers: str) -> list[tuple[str, Any]]:
+    if numbers == "range":
+        return [("scale", MinMaxScaler())]
+    # Standardised after rank-Gauss too: a value that many rows share at either end is 5.2 from 0.
+    rank = [("rank", RankGauss(output_distribution="normal", random_state=0))] if numbers == "rank_gauss" else []
+    return [*rank, ("scale", StandardScaler())]
 
 
 def _check_min_frequency(value: Any) -> None:

@@ -22,6 +22,8 @@ class ThawingPlan:
     frozen_epochs : sequence of int or None
         One a layer: for how many epochs it stays frozen; None: for all.
     steps_per_epoch : int
+    plan_of : callable on (engine, recipe), default=training.plan_for
+        Makes the plan of a phase.
     """
 
     def __init__(
@@ -30,8 +32,9 @@ class ThawingPlan:
         recipe_of: Callable[[int, list[bool]], _core.Recipe],
         frozen_epochs: Sequence[int | None],
         steps_per_epoch: int,
+        plan_of: Callable[[Any, _core.Recipe], Any] = training.plan_for,
     ) -> None:
-        self._engine, self._recipe_of = engine, recipe_of
+        self._engine, self._recipe_of, self._plan_of = engine, recipe_of, plan_of
         self._frozen_epochs, self._steps_per_epoch = frozen_epochs, steps_per_epoch
         self._thaws = sorted({epochs * steps_per_epoch for epochs in frozen_epochs if epochs})  # as steps
         self._enter(0)
@@ -51,4 +54,4 @@ class ThawingPlan:
         self._phase, self._first_step = phase, self._thaws[phase - 1] if phase else 0
         ends = (None if epochs is None else epochs * self._steps_per_epoch for epochs in self._frozen_epochs)
         frozen = [end is None or end > self._first_step for end in ends]
-        self._plan = training.plan_for(self._engine, self._recipe_of(phase, frozen))
+        self._plan = self._plan_of(self._engine, self._recipe_of(phase, frozen))

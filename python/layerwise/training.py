@@ -37,7 +37,8 @@ class EpochRecord:
     validation_loss : float or None
         The same for the validation rows, after the epoch, without corruption and dropout.
     learning_rate : float
-        Of the epoch's last step, as the schedule made it.
+        Of the epoch's last step, as the schedule made it; with line searches, the factor of the direction that the
+        last search found.
     seconds : float
     free_energy, validation_free_energy, pseudo_likelihood : float or None
         Means after the epoch, of a Boltzmann machine with `monitor=True`; None elsewhere. See
@@ -76,6 +77,16 @@ class Memory:
     moments: tuple[Array, Array] | None = None
 
 
+@dataclass(frozen=True)
+class Stats:
+    """What some steps did, as the engine's RunStats; `rate` is the length of a line search's last step."""
+
+    loss: float
+    finite: bool = True
+    rate: float = 0.0
+    weight: float = 0.0
+
+
 class TrainingDiverged(ValueError):  # noqa: N818 (named for what happened, like KeyboardInterrupt)
     """The loss or a weight stopped being a finite number.
 
@@ -87,16 +98,16 @@ class TrainingDiverged(ValueError):  # noqa: N818 (named for what happened, like
         The hidden layer being pretrained, counted from 1; None in fine-tuning.
     epoch : int
         Counted from 1.
-    learning_rate : float
-        The optimiser's, before the schedule.
+    learning_rate : float or None
+        The optimiser's, before the schedule; None if it has none.
     """
 
-    def __init__(self, stage: str, layer: int | None, epoch: int, learning_rate: float, what: str) -> None:
+    def __init__(self, stage: str, layer: int | None, epoch: int, learning_rate: float | None, what: str) -> None:
         self.stage, self.layer, self.epoch, self.learning_rate, self.what = stage, layer, epoch, learning_rate, what
         place = stage if layer is None else f"{stage} of layer {layer}"
+        slower = "Scale" if learning_rate is None else f"Try a learning_rate smaller than {learning_rate:g}, or scale"
         super().__init__(
-            f"{place} diverged in epoch {epoch}: {what}. Try a learning_rate smaller than {learning_rate:g}, "
-            "or scale the data to about [0, 1] or to unit variance."
+            f"{place} diverged in epoch {epoch}: {what}. {slower} the data to about [0, 1] or to unit variance."
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -113,7 +124,7 @@ def run(
     layer: int | None,
     epochs: int,
     batch_size: int,
-    learning_rate: float,
+    learning_rate: float | None,
     schedule: Schedule = CONSTANT,
     momentum_schedule: MomentumSchedule | None = None,
     row_weights: Array | None = None,
@@ -138,7 +149,8 @@ def run(
         For the records.
     epochs, batch_size : int
         `batch_size` is the recipe's.
-    learning_rate : float
+    learning_rate : float or None
+        None: `plan` finds the steps by line searches, and its `run` returns the length of the last one.
     schedule : Schedule, default=ConstantRate()
         What each step's learning rate is multiplied by.
     momentum_schedule : MomentumSchedule or None, default=None
@@ -173,7 +185,7 @@ def run(
     """
     plan = plan_for(engine, recipe) if plan is None else plan
     steps = -(-len(X) // batch_size)
-    learning_rate = float(learning_rate)
+    learning_rate = None if learning_rate is None else float(learning_rate)
     done = 0 if memory is None else memory.step
     if memory is not None and memory.moments is not None:
         plan.set_moments(*memory.moments)
@@ -184,9 +196,10 @@ def run(
             return
         start = perf_counter()
         first = (epoch - 1) * steps
-        rates = learning_rate * schedule.factors(first, steps, steps_per_epoch=steps, epochs=epochs)
-        rates *= schedule.reduction(losses)
-        momenta = None
+        rates = momenta = None
+        if learning_rate is not None:
+            rates = learning_rate * schedule.factors(first, steps, steps_per_epoch=steps, epochs=epochs)
+            rates *= schedule.reduction(losses)
         if momentum_schedule is not None:
             momenta = momentum_schedule.momenta(first, steps, steps_per_epoch=steps)
         stats = plan.run(X, Y, done + first, steps, rates, momenta, row_weights)
@@ -204,7 +217,7 @@ def run(
             epochs,
             float(stats.loss),
             held_out,
-            float(rates[-1]),
+            float(stats.rate if rates is None else rates[-1]),
             perf_counter() - start,
             **measured,
         )
@@ -225,12 +238,13 @@ def plan_for(engine: Any, recipe: _core.Recipe) -> Any:
     return kind(engine, recipe)
 
 
-def batch_size_for(setting: int | str, n_rows: int) -> int:
-    """Return the rows of a batch; "auto" is n_rows / 32, but at least 10 and at most 100.
+def batch_size_for(setting: int | str, n_rows: int, auto_rows: int | None = None) -> int:
+    """Return the rows of a batch; "auto" is `auto_rows`, or n_rows / 32, but at least 10 and at most 100.
 
     So an epoch of few rows still has enough steps to learn from, and one of many keeps the processor busy.
     """
-    size = min(100, max(10, n_rows // 32)) if isinstance(setting, str) else setting
+    usual = min(100, max(10, n_rows // 32)) if auto_rows is None else auto_rows
+    size = usual if isinstance(setting, str) else setting
     return min(size, n_rows)
 
 

@@ -8,21 +8,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import OutlierMixin
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
-from layerwise import checks
+from layerwise import checks, pretraining
 from layerwise.checks import Parameter
+from layerwise.column_groups import ColumnGroups, groups_of, with_groups
 from layerwise.estimators.autoencoder import StackedAutoencoder
 from layerwise.estimators.base import LayerwiseEstimator
+from layerwise.estimators.column_errors import BLOCK, by_variable, errors, moments, standardized
 from layerwise.estimators.explanation import Explanation
 from layerwise.estimators.weights import check_sample_weight, counting
 from layerwise.network import Network
 
 Array = NDArray[Any]
 
-BLOCK = 4096  # rows that are scored at a time, so that no float64 copy of all rows is needed
 WIDEST = (256, 128)  # of the layers that hidden_layer_sizes="auto" takes
 FENCE = 1.5  # Tukey's: quartile distances above the upper quartile
 
@@ -33,12 +33,28 @@ class _Underlying(StackedAutoencoder):
     def _where(self, name: str = "") -> Parameter:
         return Parameter("AnomalyDetector", name)
 
+    def _first_groups(self, X: Any) -> ColumnGroups | None:
+        where = self._where("pretraining")
+        settings = pretraining.resolve(where, self.pretraining)
+        if groups_of(X) is None and isinstance(getattr(settings, "loss", "auto"), str):
+            return None  # what the settings are otherwise is for the fit to check
+        first: Any = settings.check(where, len(self._architecture().sizes))[0]
+        groups = pretraining.groups_for(first, groups_of(X))
+        if groups is not None:
+            first.check_inputs(where, X.shape[1])
+        return groups
+
 
 class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
     """Outlier detector: a deep autoencoder learns to rebuild the rows, and what it cannot rebuild is an anomaly.
 
     The error of a column is the square of (observed - rebuilt) / scale, where scale is the column's standard deviation
     in training; a row's score is minus the mean over its columns (Sakurada & Yairi 2014).
+
+    Of tables whose columns are of several kinds (from `tabular_pipeline`, or with `ColumnGroups` as the loss of the
+    pretraining), only the numbers are standardised; the error of a flag is its cross-entropy, that of a category the
+    negative logarithm of the probability that the network gives to the level seen. A level that training did not have
+    counts as the least likely one.
 
     Parameters
     ----------
@@ -145,9 +161,12 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
             standardize = checks.boolean(self._where("standardize"), self.standardize)
             X = self._checked(X, reset=True)
             weights, X = counting(check_sample_weight(sample_weight, X), X)
-            mean, scale = _moments(X, weights) if standardize else (np.zeros(X.shape[1]), np.ones(X.shape[1]))
-            Z = _standardized(X, mean, scale)
             inner = _Underlying(**self._inner_parameters(X.shape[1]))
+            groups = inner._first_groups(X)
+            mean, scale = np.zeros(X.shape[1]), np.ones(X.shape[1])
+            if standardize:
+                mean, scale = moments(X, weights, groups)
+            Z = with_groups(standardized(X, mean, scale), groups)
             try:
                 inner.fit(Z, sample_weight=weights)
             except KeyboardInterrupt as stop:
@@ -158,18 +177,18 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
                 if "network_" in kept:
                     rows = gen_batches(len(Z), BLOCK)
                     network, threads = kept["network_"], self._threads()
-                    errors = np.concatenate([_errors(network, Z[block], threads).mean(axis=1) for block in rows])
+                    of_rows = np.concatenate([errors(network, Z[own], groups, threads).mean(axis=1) for own in rows])
                     offset = (
-                        _fence(errors, weights)
+                        _fence(of_rows, weights)
                         if contamination is None
-                        else weighted_quantile(-errors, weights, contamination)
+                        else weighted_quantile(-of_rows, weights, contamination)
                     )
                     kept |= {"mean_": mean, "scale_": scale, "offset_": float(offset)}
                 fitted |= kept
         return self
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
-        """Return how normal each row is: minus the mean over the columns of the squared standardised errors.
+        """Return how normal each row is: minus the mean over the columns of their errors.
 
         Parameters
         ----------
@@ -182,10 +201,10 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         with np.errstate(over="ignore"):  # beyond all floats is -inf: as abnormal as can be
-            return np.concatenate([-errors.mean(axis=1) for errors in self._blocks_of_errors(self._checked(X))])
+            return np.concatenate([-found.mean(axis=1) for found in self._blocks_of_errors(self._checked(X))])
 
     def score_features(self, X: Any) -> NDArray[np.float64]:
-        """Return how normal each value is: minus its squared standardised error.
+        """Return how normal each value is: minus its error.
 
         Parameters
         ----------
@@ -197,7 +216,7 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
             The mean of a row is its `score_samples`.
         """
         check_is_fitted(self)
-        return np.concatenate([-errors for errors in self._blocks_of_errors(self._checked(X))])
+        return np.concatenate([-found for found in self._blocks_of_errors(self._checked(X))])
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
         """Return the scores above the threshold: negative for anomalies.
@@ -254,7 +273,8 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
         Returns
         -------
         Explanation
-            `ColumnError` tuples (column, observed, expected, share), the greatest share first; prints as a table.
+            `ColumnError` tuples (column, observed, expected, share), the greatest share first; prints as a table. A
+            category is one column there: its level, and the one that the network thinks most likely.
 
         Raises
         ------
@@ -268,10 +288,14 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
         observed = self._checked(table)
         if len(observed) != 1:
             raise ValueError(f"explain takes one row. Got {len(observed)} rows.")
-        ((errors,),) = self._blocks_of_errors(observed)
+        ((found,),) = self._blocks_of_errors(observed)
         expected = self.reconstruct(table)[0]
-        names = getattr(self, "feature_names_in_", range(len(errors)))
-        return Explanation.of(names, observed[0], expected, errors, self.offset_, top)
+        names = getattr(self, "feature_names_in_", range(len(found)))
+        groups = self._groups()
+        if groups is None:
+            return Explanation.of(names, observed[0], expected, found, self.offset_, top)
+        parts = by_variable(groups, names, observed[0], expected, found)
+        return Explanation.of(*parts, self.offset_, top, n_columns=len(found))
 
     # --- inside -------------------------------------------------------------------------------------------------
 
@@ -296,10 +320,14 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
 
     def _blocks_of_errors(self, X: Array) -> Iterator[NDArray[np.float64]]:
         for rows in gen_batches(len(X), BLOCK):
-            yield _errors(self.network_, self._network_input(X[rows]), self._threads())
+            yield errors(self.network_, self._network_input(X[rows]), self._groups(), self._threads())
+
+    def _groups(self) -> ColumnGroups | None:
+        loss = getattr(self.stages_[0].settings, "loss", None)
+        return loss if isinstance(loss, ColumnGroups) else None
 
     def _network_input(self, X: Array) -> Array:
-        return _standardized(X, self.mean_, self.scale_)
+        return standardized(X, self.mean_, self.scale_)
 
     def _apply(self, X: Array, first: int, last: int | None = None, *, logits: bool = False) -> Array:
         if first == 0:  # rows as the user gives them
@@ -316,38 +344,15 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
             raise ValueError("mean_ or scale_ does not have one value a column")
         if not (np.isfinite(self.mean_).all() and np.isfinite(self.scale_).all() and (self.scale_ > 0).all()):
             raise ValueError("a column's mean or scale is not a finite number, or the scale is not positive")
+        groups = self._groups()
+        own = () if groups is None else groups.check(self._where("pretraining__loss")).groups
+        if own != self.network_.layers[-1].activation.groups:
+            raise ValueError("the network's column groups are not those of the first stage")
 
 
 def default_sizes(n_features: int) -> tuple[int, int]:
     """Return what hidden_layer_sizes="auto" means for so many columns."""
     return min(-(-n_features // 2), WIDEST[0]), min(-(-n_features // 4), WIDEST[1])
-
-
-def _moments(X: Array, weights: Array | None) -> tuple[Array, Array]:
-    with np.errstate(over="ignore", invalid="ignore"):
-        scaler = StandardScaler().fit(
-            X, sample_weight=weights
-        )  # float64 inside; knows a constant column from one that only rounds
-    mean, scale = np.asarray(scaler.mean_, np.float64), np.asarray(scaler.scale_, np.float64)
-    if not (np.isfinite(mean).all() and np.isfinite(scale).all()):
-        raise ValueError("Input X contains values whose variance is too large for float64. Scale X down.")
-    return mean, scale
-
-
-def _standardized(X: Array, mean: Array, scale: Array) -> Array:
-    """Return (X - mean) / scale in X's dtype; bounded, so that a row far out of range cannot overflow the network."""
-    limit = np.sqrt(np.finfo(X.dtype).max)
-    Z = np.empty(X.shape, X.dtype)
-    for rows in gen_batches(len(X), BLOCK):
-        with np.errstate(over="ignore"):
-            Z[rows] = np.clip((X[rows] - mean) / scale, -limit, limit)
-    return Z
-
-
-def _errors(network: Network, Z: Array, threads: int) -> NDArray[np.float64]:
-    with np.errstate(over="ignore", invalid="ignore"):
-        errors: NDArray[np.float64] = np.square(Z.astype(np.float64) - network.apply(Z, threads=threads))
-    return errors
 
 
 def _fence(errors: NDArray[np.float64], weights: Array | None) -> float:

@@ -31,7 +31,8 @@ class StackedAutoencoder(CallbackSupportMixin, LayerwiseEstimator):  # type: ign
         with its defaults.
     finetuning : None, "auto" or FineTuning, default=None
         None: encoders and decoders stay as their layers' pretraining left them. Otherwise all encoders and decoders are
-        unrolled into one network and trained to rebuild X (Hinton & Salakhutdinov 2006). Tied weights stay tied.
+        unrolled into one network and trained to rebuild X (Hinton & Salakhutdinov 2006). Tied weights stay tied unless
+        ``FineTuning(untie=True)``.
     activation : str, activation, or a list with one a layer, default="auto"
         "auto": "tanh", or "sigmoid" with a `RestrictedBoltzmannMachine`.
     initializer : str, initializer, or a list with one a layer, default="auto"
@@ -165,7 +166,7 @@ class StackedAutoencoder(CallbackSupportMixin, LayerwiseEstimator):  # type: ign
                 unrolled = finetuning.FineTuning(epochs=int(once)).check(where, len(shape.sizes), classes=False)
             else:
                 given = finetuning.resolve(where, self.finetuning, "None, ")
-                unrolled = given.check(where, len(shape.sizes), classes=False)
+                unrolled = given.check(where, len(shape.sizes), classes=False, unrolled=True)
                 if set(unrolled.start) != {"pretrained"}:
                     raise where.child("start").error('"pretrained" for an autoencoder', given.start)
             unrolled = unrolled.replace(epochs=1) if once else unrolled
@@ -181,6 +182,8 @@ class StackedAutoencoder(CallbackSupportMixin, LayerwiseEstimator):  # type: ign
                 else:
                     self._pretrain(fitted, X, settings, shape, seed, show, weights, kept)
                     network = finetuning.unroll(fitted["stages_"])
+                if unrolled.untie:
+                    network = finetuning.untied(network)
                 if unrolled.epochs:
                     show.report(f"fine-tuning the unrolled network of {len(network.layers)} layers")
                 first = fitted["stages_"][0]
@@ -214,6 +217,7 @@ class StackedAutoencoder(CallbackSupportMixin, LayerwiseEstimator):  # type: ign
         Returns
         -------
         ndarray of shape (n_samples, n_features)
+            Of a table with `ColumnGroups`: numbers, and the probabilities of flags and of each category's levels.
         """
         check_is_fitted(self)
         depth = self._n_hidden()
@@ -239,6 +243,7 @@ class StackedAutoencoder(CallbackSupportMixin, LayerwiseEstimator):  # type: ign
         Returns
         -------
         ndarray of shape (n_samples, n_features)
+            As of `inverse_transform`.
         """
         check_is_fitted(self)
         depth = self._n_hidden()

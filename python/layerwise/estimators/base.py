@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from layerwise import activations, checks, finetuning, initializers, pretraining
 from layerwise.checks import Parameter
+from layerwise.column_groups import groups_of, with_groups
 from layerwise.estimators.continuing import Architecture, Continuing, Kept
 from layerwise.estimators.sklearn_callbacks import TaskTree, callback_management_context
 from layerwise.estimators.watching import Watch, check_callbacks, check_seconds
@@ -207,13 +208,18 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
     # --- data ---------------------------------------------------------------------------------------------------
 
     def _checked(self, X: Any, *, reset: bool = False, dtype: np.dtype[Any] | None = None) -> Array:
-        """Return X as the engine wants it; `reset` is for fit, where X decides the dtype unless one is given."""
+        """Return X as the engine wants it; `reset` is for fit, where X decides the dtype unless one is given.
+
+        In fit, X still knows its column groups if it came with them.
+        """
         checks.refuse_odd_dtypes(X)
+        groups = groups_of(X) if reset else None
         X = validate_data(self, X, reset=reset, dtype="numeric", order="C")
         checks.refuse_odd_dtypes(X)
         if dtype is None:
             dtype = checks.engine_dtype(X.dtype) if reset else self.network_.dtype
-        return checks.as_engine(X, dtype)
+        checked: Array = with_groups(checks.as_engine(X, dtype), groups)
+        return checked
 
     def _network_input(self, X: Array) -> Array:
         """Return checked rows as the network's first layer takes them."""

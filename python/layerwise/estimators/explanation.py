@@ -16,15 +16,16 @@ class ColumnError(NamedTuple):
     ----------
     column : str or int
         The column's name if the detector was fitted with names, else its number from 0.
-    observed, expected : float
-        The value, and the value the network rebuilt from all columns; in the units of X.
+    observed, expected : float, or str of a category
+        The value, and the value the network rebuilt from all columns; in the units of X. Of a category, its level, and
+        the level that is the most likely.
     share : float
         The column's part of the row's error, from 0 to 1; the shares of a row sum to 1.
     """
 
     column: str | int
-    observed: float
-    expected: float
+    observed: float | str
+    expected: float | str
     share: float
 
 
@@ -48,20 +49,25 @@ class Explanation(tuple[ColumnError, ...]):
     def of(
         cls,
         names: Sequence[Any],
-        observed: NDArray[Any],
-        expected: NDArray[Any],
+        observed: Sequence[Any] | NDArray[Any],
+        expected: Sequence[Any] | NDArray[Any],
         errors: NDArray[np.float64],
         offset: float,
         top: int | None,
+        *,
+        n_columns: int | None = None,
     ) -> Explanation:
-        """Return the explanation of a row from its columns' squared errors; with `top`, only so many columns."""
+        """Return the explanation of a row from its columns' errors; with `top`, only so many columns.
+
+        `n_columns` is how many columns the network has, if that is not how many there are errors.
+        """
         shares = _shares(errors)
         order = np.argsort(-shares, kind="stable")[:top]
         explanation = cls(
-            ColumnError(names[i], float(observed[i]), float(expected[i]), float(shares[i])) for i in order
+            ColumnError(names[i], _value(observed[i]), _value(expected[i]), float(shares[i])) for i in order
         )
         with np.errstate(over="ignore"):
-            explanation.score, explanation.offset = -float(errors.mean()), offset
+            explanation.score, explanation.offset = -float(errors.sum() / (n_columns or len(errors))), offset
         return explanation
 
     def __repr__(self) -> str:
@@ -74,10 +80,18 @@ class Explanation(tuple[ColumnError, ...]):
             f"{'column':{width}} {'observed':>12} {'expected':>12} {'share':>7}",
         ]
         lines += [
-            f"{name:{width}} {line.observed:>12.5g} {line.expected:>12.5g} {line.share:>7.1%}"
+            f"{name:{width}} {_shown(line.observed)} {_shown(line.expected)} {line.share:>7.1%}"
             for name, line in zip(names, self, strict=True)
         ]
         return "\n".join(lines)
+
+
+def _value(value: Any) -> float | str:
+    return value if isinstance(value, str) else float(value)
+
+
+def _shown(value: float | str) -> str:
+    return f"{value:>12}" if isinstance(value, str) else f"{value:>12.5g}"
 
 
 def _shares(errors: NDArray[np.float64]) -> NDArray[np.float64]:

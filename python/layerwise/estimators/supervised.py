@@ -1,5 +1,6 @@
 """What the classifier and the regressor share: pretrain on all rows, stack, fine-tune on the labelled ones."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from sklearn.base import is_classifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import _check_feature_names, check_is_fitted
 
-from layerwise import checks, finetuning, initializers, restarts, supervised_pretraining
+from layerwise import checks, finetuning, initializers, pretraining, restarts, supervised_pretraining
 from layerwise.estimators.autoencoder import StackedAutoencoder
 from layerwise.estimators.base import OUTPUT_KEY, START_KEY, LayerwiseEstimator
 from layerwise.estimators.continuing import Architecture, Kept
@@ -19,6 +20,7 @@ from layerwise.estimators.weights import label_weights
 from layerwise.finetuning import FineTuning
 from layerwise.network import DenseLayer
 from layerwise.supervised_pretraining import SupervisedPretraining, pretrain_supervised
+from layerwise.supervision import Labels
 
 Array = NDArray[Any]
 
@@ -102,6 +104,7 @@ class PretrainedEstimator(CallbackSupportMixin, LayerwiseEstimator):  # type: ig
         show: Watch,
         weights: Array | None,
         kept: Kept | None,
+        labels: Labels,
     ) -> list[DenseLayer]:
         """Return the hidden layers to stack: pretrained here, pretrained before, or at a random start."""
         fitted |= {"stages_": [], "history_": []}
@@ -111,7 +114,10 @@ class PretrainedEstimator(CallbackSupportMixin, LayerwiseEstimator):  # type: ig
         if before is None:
             key = checks.subkey(seed, START_KEY)
             return finetuning.random_layers(X.shape[1], shape.sizes, shape.kinds, shape.starts, key, X.dtype)
-        self._pretrain(fitted, X, before, shape, seed, show, weights, kept)
+        if before.supervised_optimizer is not None and len(labels.Y) == 0:
+            raise ValueError("Partially supervised pretraining needs labelled rows, and there are none.")
+        pretrain = partial(pretraining.pretrain, labels=labels)
+        self._pretrain(fitted, X, before, shape, seed, show, weights, kept, pretrain)
         return [stage.encoder for stage in fitted["stages_"]]
 
     def _pretrain_supervised(
@@ -174,7 +180,8 @@ class PretrainedEstimator(CallbackSupportMixin, LayerwiseEstimator):  # type: ig
                     fitted, rows, Y, row_weights, before, shape, output, seed, show, kept
                 )
             else:
-                hidden = self._hidden_layers(fitted, X, before, shape, seed, show, weights, kept)
+                labels = Labels(rows, Y, output, row_weights)
+                hidden = self._hidden_layers(fitted, X, before, shape, seed, show, weights, kept, labels)
             key = checks.subkey(seed, START_KEY)
             hidden = restarts.restarted(hidden, finetuning_settings.start, shape.starts, key)
             key = checks.subkey(seed, OUTPUT_KEY)

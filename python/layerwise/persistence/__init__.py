@@ -11,15 +11,19 @@ import json
 import os
 import secrets
 import stat
+from collections.abc import Callable
 from typing import Any
 
 from numpy.typing import NDArray
 
 from layerwise.persistence.schema import FormatError, decode_estimator, encode_estimator
 
-__all__ = ["FormatError", "load", "save"]
+__all__ = ["FormatError", "load", "register_pipeline", "save"]
 
 Array = NDArray[Any]
+
+# Pipelines that a file may hold: the name in the file, and the class with what encodes and decodes it.
+PIPELINES: dict[str, tuple[type, Callable[..., Any], Callable[..., Any]]] = {}
 
 # The one entry of the metadata, so that a model has one file: key FORMAT; value: version, checksum, JSON, in lines.
 FORMAT = "layerwise"
@@ -28,12 +32,26 @@ LONGEST_HEADER = 64 * 2**20
 DTYPES = {"F32", "F64", "U32"}
 
 
+def register_pipeline(name: str, kind: type, encode: Callable[..., Any], decode: Callable[..., Any]) -> None:
+    """Let files hold pipelines of the class `kind`.
+
+    Parameters
+    ----------
+    name : str
+        In the file.
+    kind : type
+    encode : callable on (pipeline, tensors) that returns JSON
+    decode : callable on (JSON, tensors) that returns the pipeline
+    """
+    PIPELINES[name] = (kind, encode, decode)
+
+
 def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     """Write a fitted estimator to a file.
 
     Parameters
     ----------
-    estimator : PretrainedClassifier, PretrainedRegressor or StackedAutoencoder
+    estimator : estimator of this package, or a pipeline that tabular_pipeline made
     path : str or path-like
 
     Raises
@@ -47,7 +65,13 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
         then left as it was.
     """
     tensors: dict[str, Array] = {}
-    config = json.dumps(encode_estimator(estimator, tensors, ""), allow_nan=False, separators=(",", ":"))
+    content: Any = None
+    for name, (kind, encode, _) in PIPELINES.items():
+        if type(estimator) is kind:
+            content = {"pipeline": name, "content": encode(estimator, tensors)}
+    if content is None:
+        content = encode_estimator(estimator, tensors, "")
+    config = json.dumps(content, allow_nan=False, separators=(",", ":"))
     _write(os.path.realpath(path), _encode(config, tensors))
 
 
@@ -60,7 +84,7 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    PretrainedClassifier, PretrainedRegressor or StackedAutoencoder
+    estimator or TabularPipeline
         Equal to the saved one bit for bit.
 
     Raises
@@ -114,10 +138,18 @@ def _decode(data: bytes) -> Any:
         tensors = unpack(data)
     except SafetensorError as error:
         raise FormatError(f"not in the safetensors layout ({error})") from None
-    estimator = decode_estimator(_json(config), tensors)
+    estimator = _decode_content(_json(config), tensors)
     if tensors:
         raise FormatError(f"arrays that nothing refers to: {sorted(tensors)}")
     return estimator
+
+
+def _decode_content(data: Any, tensors: dict[str, Array]) -> Any:
+    if not isinstance(data, dict) or "pipeline" not in data:
+        return decode_estimator(data, tensors)
+    if set(data) != {"pipeline", "content"} or data["pipeline"] not in PIPELINES:
+        raise FormatError(f"unknown pipeline {data['pipeline']!r}")
+    return PIPELINES[data["pipeline"]][2](data["content"], tensors)
 
 
 def _parts(data: bytes) -> tuple[dict[str, Any], memoryview]:

@@ -4,6 +4,7 @@ from typing import Any
 
 from layerwise import (
     activations,
+    column_groups,
     corruption,
     finetuning,
     initializers,
@@ -16,10 +17,12 @@ from layerwise import (
 
 _SETTINGS: list[Any] = [
     *optimizers.BY_NAME.values(),
+    *optimizers.SEARCHING.values(),
     *schedules.BY_NAME.values(),
     *momentum_schedules.MOMENTUM_SCHEDULES,
     *corruption.BY_NAME.values(),
     corruption.Emphasis,
+    column_groups.ColumnGroups,
     activations.LeakyReLU,
     activations.PReLU,
     activations.ELU,

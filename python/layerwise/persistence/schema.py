@@ -16,6 +16,8 @@ from sklearn.frozen import FrozenEstimator
 from layerwise import activations, rbm
 from layerwise.activations import Activation
 from layerwise.autoencoders import LOSSES, Autoencoder
+from layerwise.checks import Parameter
+from layerwise.column_groups import check_groups
 from layerwise.network import DenseLayer, Network
 from layerwise.persistence.known import SETTINGS
 from layerwise.pretraining import Stage
@@ -214,7 +216,7 @@ def _encode_layers(layers: Any, store: "_Store", place: str) -> list[Any]:
         {
             "weights": None if layer.tied_to >= 0 else store.put(layer.weights, f"{place}.{i}.weights"),
             "bias": store.put(layer.bias, f"{place}.{i}.bias"),
-            "activation": asdict(layer.activation),
+            "activation": {key: value for key, value in asdict(layer.activation).items() if key != "groups" or value},
             "parameter": None if layer.parameter is None else store.put(layer.parameter, f"{place}.{i}.parameter"),
             "tied_to": layer.tied_to,
         }
@@ -230,8 +232,11 @@ def _decode_layers(data: Any, store: "_Store") -> list[DenseLayer]:
         )
         if type(tied_to) is not int or not -1 <= tied_to < len(layers) or (weights is None) != (tied_to >= 0):
             raise FormatError(f"a layer is tied to layer {tied_to!r}")
-        kind = Activation(*_fields(activation, "name", "parameter", "learn"))
-        if kind.name not in activations.NAMES or kind.learn not in ("fixed", "shared", "unit"):
+        name, value, learn, groups = _fields({"groups": None, **activation}, "name", "parameter", "learn", "groups")
+        pairs = () if groups is None else tuple(check_groups(Parameter("a file"), groups))
+        kind = Activation(name, value, learn, pairs)
+        known = ("mixed",) if kind.groups else activations.NAMES
+        if kind.name not in known or kind.learn not in ("fixed", "shared", "unit"):
             raise FormatError(f"unknown activation {activation!r}")
         if not isinstance(kind.parameter, (int, float)) or (parameter is None) != (kind.learn == "fixed"):
             raise FormatError(f"the activation {activation!r} does not fit its parameters")
@@ -277,7 +282,8 @@ def _decode_stage(data: Any, store: "_Store") -> Stage:
     )
     encoder, decoder = _decode_layers(layers, store)
     Network([encoder, decoder]).engine()
-    if loss not in LOSSES[1:] or type(layer) is not int or not isinstance(skill, (int, float)):
+    losses = ("mixed",) if decoder.activation.groups else LOSSES[1:]
+    if loss not in losses or type(layer) is not int or not isinstance(skill, (int, float)):
         raise FormatError("a stage with an unknown loss, layer or skill")
     values = _decode_value(settings, {})
     if not isinstance(values, (Autoencoder, rbm.RestrictedBoltzmannMachine, SupervisedPretraining)):

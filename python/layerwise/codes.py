@@ -1,0 +1,230 @@
+"""Where pretraining keeps the codes that the next layer learns from, in a bounded part of the memory.
+
+The codes of one layer for all rows are often larger than the data. They can lie in memory, in memory as float16, in a
+file that the system pages in and out, or nowhere: then they are computed again from the data, a few batches at a time.
+The engine gives each row the random numbers of its position in the data set, and each output the same bits whatever
+rows are beside it, so all of these train to the same bits, except float16, which rounds the codes.
+"""
+
+import math
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layerwise import _core, checks, corruption
+from layerwise.checks import Parameter
+from layerwise.network import DenseLayer, Network
+from layerwise.optimizers import LineSearches
+from layerwise.training import Stats
+
+Array = NDArray[Any]
+
+CACHES = ("auto", "memory", "float16", "file", "recompute")
+BLOCK = 1024  # rows that are looked at or made at a time
+PART = 8_000_000  # bytes of the rows that the engine is given at a time, about
+
+
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """Codes that are made when they are asked for: ``codes[rows]`` is an array, for a slice or row numbers.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    dtype : dtype
+        Of what they are given as.
+    make : callable
+        On a slice or an array of row numbers.
+    """
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    make: Callable[[Any], Array]
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> Array:
+        """Return the codes of some rows."""
+        return self.make(rows)
+
+
+def check(where: Parameter, settings: Any, layers: Sequence[Any]) -> None:
+    """Raise InvalidParameterError if the cache's settings are not allowed, or not with those of the layers."""
+    cache = checks.choice(where.child("code_cache"), settings.code_cache, CACHES)
+    checks.real(where.child("code_cache_limit"), settings.code_cache_limit, 0)
+    for layer in layers[1:]:  # the first one learns from the data
+        obstacle = needs_all_rows(layer)
+        if obstacle and cache in ("float16", "recompute"):
+            raise where.child("code_cache").error(f'"auto", "memory" or "file" with {obstacle}', cache)
+
+
+def needs_all_rows(settings: Any) -> str:
+    """Return what in a layer's settings needs codes that lie somewhere as they are; "" if nothing does."""
+    if getattr(settings, "simultaneous", False):
+        return "simultaneous=True"
+    if isinstance(getattr(settings, "corruption", None), corruption.Swap):
+        return "Swap noise"
+    return "line searches" if isinstance(settings.optimizer, LineSearches) else ""
+
+
+def choose(cache: str, limit: float, n_bytes: int, obstacle: str) -> str:
+    """Return the kind of cache: the one asked for, or for "auto" the first that fits of those with the same bits.
+
+    Parameters
+    ----------
+    cache : str
+        One of `CACHES`.
+    limit : float
+        Megabytes that may be kept in memory.
+    n_bytes : int
+        Size of the codes.
+    obstacle : str
+        What needs them to lie somewhere as they are; "": nothing.
+    """
+    if cache != "auto":
+        return cache
+    if n_bytes <= limit * 1e6:
+        return "memory"
+    roomy = shutil.disk_usage(tempfile.gettempdir()).free >= 2 * n_bytes
+    return "file" if roomy or obstacle else "recompute"
+
+
+def keep(
+    kind: str, encode: Callable[[Array], Array], X: Any, n_columns: int, below: Sequence[DenseLayer], data: Array
+) -> Any:
+    """Return a layer's codes as an array or as `Codes`.
+
+    Parameters
+    ----------
+    kind : str
+        As `choose` returns it.
+    encode : callable
+        Returns the codes of rows of X.
+    X : array or Codes of shape (n_rows, n_inputs)
+        What the layer learned from.
+    n_columns : int
+        Units of the layer.
+    below : sequence of DenseLayer
+        The layer and all that are below it.
+    data : ndarray of shape (n_rows, n_features)
+        What the lowest of them learned from.
+
+    Raises
+    ------
+    ValueError
+        If the codes are too large for float16.
+    OSError
+        If there is no room for the file.
+    """
+    shape, dtype = (len(X), n_columns), X.dtype
+    if kind == "memory":
+        return encode(X) if isinstance(X, np.ndarray) else np.concatenate([encode(rows) for rows in blocks(X)])
+    if kind == "file":
+        # Written and only then mapped: a full disk is an OSError here, where in a mapped page it would be a crash.
+        with tempfile.TemporaryFile() as file:
+            for rows in blocks(X):
+                file.write(encode(rows).tobytes())
+            file.flush()
+            return np.memmap(file, dtype, "r+", shape=shape)  # the file is gone when the array is
+    if kind == "float16":
+        return _halves(encode, X, shape)
+    network = Network(below)
+    return Codes(shape, dtype, lambda rows: network.apply(np.ascontiguousarray(data[rows])))
+
+
+def _halves(encode: Callable[[Array], Array], X: Any, shape: tuple[int, int]) -> Codes:
+    halves = np.empty(shape, np.float16)
+    first = 0
+    for rows in blocks(X):
+        with np.errstate(over="ignore"):
+            halves[first : first + len(rows)] = encode(rows)
+        if not np.isfinite(halves[first : first + len(rows)]).all():
+            raise ValueError('code_cache="float16" holds numbers up to 65,504, and the codes have greater ones.')
+        first += len(rows)
+    return Codes(shape, X.dtype, lambda rows: halves[rows].astype(X.dtype))
+
+
+def blocks(X: Any) -> Iterator[Array]:
+    """Yield the rows, some at a time."""
+    for first in range(0, len(X), BLOCK):
+        yield X[first : first + BLOCK]
+
+
+def extremes(X: Any) -> tuple[float, float]:
+    """Return the least and the greatest number."""
+    if isinstance(X, np.ndarray):
+        return float(X.min()), float(X.max())
+    found = [(float(rows.min()), float(rows.max())) for rows in blocks(X)]
+    return min(low for low, _ in found), max(high for _, high in found)
+
+
+def column_means(X: Any, row_weights: Array | None) -> NDArray[np.float64]:
+    """Return each column's (weighted) mean, summed in the same order however the rows are kept."""
+    shares = np.ones(len(X)) if row_weights is None else row_weights.astype(np.float64)
+    total, first = np.zeros(X.shape[1]), 0
+    for rows in blocks(X):
+        total += (shares[first : first + len(rows), None] * rows).sum(axis=0)
+        first += len(rows)
+    means: NDArray[np.float64] = total / shares.sum()
+    return means
+
+
+class Plan:
+    """A plan that is given the rows of a few steps at a time, with the bits of one that has them all.
+
+    Parameters
+    ----------
+    plan : object with the engine's `run`, `evaluate` and the like
+    recipe : Recipe of the engine
+    """
+
+    def __init__(self, plan: Any, recipe: _core.Recipe) -> None:
+        self._plan, self._recipe = plan, recipe
+        self._order: tuple[int, Array] | None = None  # of the rows, in the epoch of that number
+
+    def run(
+        self,
+        X: Codes,
+        Y: None,
+        first_step: int,
+        steps: int,
+        rates: Array,
+        momenta: Array | None = None,
+        row_weights: Array | None = None,
+    ) -> Stats:
+        """Do the steps `first_step` to `first_step` + `steps` - 1."""
+        size = min(self._recipe.batch_size, len(X))
+        per_epoch = math.ceil(len(X) / size)
+        per_part = max(1, PART // (size * X.shape[1] * X.dtype.itemsize))
+        loss_sum = weight_sum = 0.0
+        step, end = first_step, first_step + steps
+        while step < end:
+            epoch, place = divmod(step, per_epoch)
+            count = min(per_part, per_epoch - place, end - step)
+            ids = self._ids(epoch, len(X))[place * size : (place + count) * size]
+            own = slice(step - first_step, step - first_step + count)
+            weights = None if row_weights is None else row_weights[ids]
+            stats = self._plan.run(
+                X[ids], Y, step, count, rates[own], None if momenta is None else momenta[own], weights, ids
+            )
+            if not stats.finite:
+                return Stats(float(stats.loss), finite=False)
+            loss_sum, weight_sum = loss_sum + stats.weight * stats.loss, weight_sum + stats.weight
+            step += count
+        return Stats(loss_sum / weight_sum if weight_sum > 0 else 0.0, weight=weight_sum)
+
+    def evaluate(self, X: Array, Y: Array | None = None, row_weights: Array | None = None) -> float:
+        """Return the loss without noise."""
+        return float(self._plan.evaluate(X, Y, row_weights))
+
+    def _ids(self, epoch: int, n_rows: int) -> Array:
+        if self._order is None or self._order[0] != epoch:  # the order in which the engine itself would take them
+            self._order = epoch, _core.random_permutation(self._recipe.seed, 0, n_rows, epoch)
+        return self._order[1]

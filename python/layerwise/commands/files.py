@@ -1,0 +1,53 @@
+"""Files that a command writes, whole or not at all, and the model files that it reads."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+
+def check_writable(file: Path) -> None:
+    """Fail before the work, not after it."""
+    if file.is_dir():
+        raise IsADirectoryError(f"cannot write {file}: it is a folder")
+    if not file.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {file}: its folder does not exist")
+    try:
+        with tempfile.TemporaryFile(dir=file.parent):
+            pass
+    except OSError as error:
+        raise OSError(f"cannot write {file}: {error.strerror}") from error
+
+
+def load_model(file: Path) -> Any:
+    """Return the model that a file holds."""
+    from layerwise import load
+
+    try:
+        return load(file)
+    except OSError as error:
+        raise OSError(f"cannot read {file}: {error.strerror}") from error
+
+
+def write(file: Path, content: bytes) -> None:
+    """Write to a file beside it and rename: the file is whole or untouched."""
+    try:
+        with tempfile.NamedTemporaryFile("wb", dir=file.parent, prefix=f".{file.name}.", delete=False) as stream:
+            unfinished = Path(stream.name)
+            try:
+                stream.write(content)
+                stream.close()
+                unfinished.chmod(0o644)
+                unfinished.replace(file)
+            except BaseException:
+                unfinished.unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise OSError(f"cannot write {file}: {error.strerror}") from error
+
+
+def write_json(file: Path, content: dict[str, Any]) -> None:
+    """Write a JSON object."""
+    write(file, (json.dumps(content, indent=1) + "\n").encode())

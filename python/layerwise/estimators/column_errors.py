@@ -1,0 +1,93 @@
+"""How far each value of a row is from what an autoencoder rebuilds: what an `AnomalyDetector` adds up and explains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import gen_batches
+
+from layerwise.column_groups import ColumnGroups
+from layerwise.network import Network
+
+Array = NDArray[Any]
+Exact = NDArray[np.float64]
+
+BLOCK = 4096  # rows that are worked on at a time, so that no float64 copy of all rows is needed
+UNKNOWN = "unknown"  # the level of a category in a row that has none
+
+
+def moments(X: Array, weights: Array | None, groups: ColumnGroups | None) -> tuple[Exact, Exact]:
+    """Return the mean and standard deviation of each column; 0 and 1 of flags and of the levels of categories."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaler = StandardScaler().fit(
+            X, sample_weight=weights
+        )  # float64 inside; knows a constant column from one that only rounds
+    mean, scale = np.array(scaler.mean_, np.float64), np.array(scaler.scale_, np.float64)
+    if not (np.isfinite(mean).all() and np.isfinite(scale).all()):
+        raise ValueError("Input X contains values whose variance is too large for float64. Scale X down.")
+    if groups is not None:
+        others = ~groups.of_kind("number")
+        mean[others], scale[others] = 0, 1
+    return mean, scale
+
+
+def standardized(X: Array, mean: Array, scale: Array) -> Array:
+    """Return (X - mean) / scale in X's dtype; bounded, so that a row far out of range cannot overflow the network."""
+    limit = np.sqrt(np.finfo(X.dtype).max)
+    Z = np.empty(X.shape, X.dtype)
+    for rows in gen_batches(len(X), BLOCK):
+        with np.errstate(over="ignore"):
+            Z[rows] = np.clip((X[rows] - mean) / scale, -limit, limit)
+    return Z
+
+
+def errors(network: Network, Z: Array, groups: ColumnGroups | None, threads: int) -> Exact:
+    """Return each value's error: the square of what is missing to it, or, with groups, its part of the row's loss.
+
+    A level that training did not have is one that the network has no probability for: its category counts as the least
+    likely level would, in equal parts for its columns.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        t = Z.astype(np.float64)
+        z = network.apply(Z, logits=groups is not None, threads=threads).astype(np.float64)
+        found: Exact = np.square(t - z)
+        if groups is None:
+            return found
+        flags = groups.of_kind("flag")
+        found[:, flags] = np.logaddexp(0, z[:, flags]) - z[:, flags] * t[:, flags]
+        for own in groups.categories():
+            surprise = np.logaddexp.reduce(z[:, own], axis=1, keepdims=True) - z[:, own]
+            unknown = ~t[:, own].any(axis=1, keepdims=True)
+            least_likely = surprise.max(axis=1, keepdims=True) / surprise.shape[1]
+            found[:, own] = np.where(unknown, least_likely, t[:, own] * surprise)
+    return found
+
+
+def by_variable(
+    groups: ColumnGroups, columns: Sequence[Any], observed: Array, expected: Array, found: Exact
+) -> tuple[list[Any], list[Any], list[Any], Exact]:
+    """Return the names of a row's numbers, flags and categories, what was seen, what was expected, and the errors.
+
+    Of a category, what was seen is the name of its level, and what was expected the most likely one. `columns` are the
+    names (or numbers) of the columns, for what the groups have no names for.
+    """
+    names: list[Any] = []
+    seen: list[Any] = []
+    rebuilt: list[Any] = []
+    sums: list[float] = []
+    for kind, own, name, levels in groups.variables():
+        labels = list(columns[own]) if levels is None else list(levels)
+        if kind != "category":
+            names.append(columns[own.start] if name is None else name)
+            seen.append(float(observed[own.start]))
+            rebuilt.append(float(expected[own.start]))
+        else:
+            names.append(f"{labels[0]} to {labels[-1]}" if name is None else name)
+            seen.append(str(labels[int(observed[own].argmax())]) if observed[own].any() else UNKNOWN)
+            rebuilt.append(str(labels[int(expected[own].argmax())]))
+        sums.append(float(found[own].sum()))
+    return names, seen, rebuilt, np.array(sums)
