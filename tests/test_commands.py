@@ -358,7 +358,12 @@ def start(*words: str) -> subprocess.Popen[str]:
 @pytest.mark.parametrize(
     ("words", "line", "said"),
     [
-        (["--epochs", "1000000"], "layer 1: ", "interrupted before fine-tuning: no model is written"),
+        pytest.param(
+            ["--epochs", "1000000"],
+            "layer 1: ",
+            "interrupted before fine-tuning: no model is written",
+            marks=pytest.mark.slow,
+        ),
         (
             ["--epochs", "1", "--finetuning-epochs", "1000000"],
             "fine-tuning on",

@@ -41,6 +41,7 @@ def test_depth_and_pretraining(
     assert [file.name for file in (tmp_path / "bare").iterdir()] == ["run.json"]
 
 
+@pytest.mark.slow  # it starts many interpreters
 def test_grid_of_runs(tmp_path: Path) -> None:
     command = [sys.executable, str(EXAMPLES / "grid_of_runs.py"), "--out", str(tmp_path / "runs.jsonl"), *BRIEF]
 
