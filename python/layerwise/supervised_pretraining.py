@@ -104,6 +104,7 @@ def pretrain_supervised(
     done: Sequence[Stage] = (),
     seed: int = 0,
     threads: int = 0,
+    bfloat16: bool = False,
     callbacks: Sequence[Callback] = (),
     out_of_time: Callable[[], bool] | None = None,
     report: Callable[[str], object] | None = None,
@@ -122,7 +123,7 @@ def pretrain_supervised(
         None: its defaults.
     output : {"softmax", "sigmoid", "identity"}, default="softmax"
         Activation of each output layer, which decides on the loss: cross-entropy, or the squared error for "identity".
-    activation, initializer, row_weights, done, seed, threads, callbacks, out_of_time, report, owner
+    activation, initializer, row_weights, done, seed, threads, bfloat16, callbacks, out_of_time, report, owner
         As in `pretrain`.
 
     Yields
@@ -158,7 +159,18 @@ def pretrain_supervised(
     targets = np.ascontiguousarray(Y, X.dtype)
     layers = list(zip(sizes, layer_settings, kinds, starts, strict=True))
     return _stages(
-        X, targets, weights, done, layers, output, seed, threads, callbacks, out_of_time, report or (lambda _: None)
+        X,
+        targets,
+        weights,
+        done,
+        layers,
+        output,
+        seed,
+        threads,
+        bfloat16,
+        callbacks,
+        out_of_time,
+        report or (lambda _: None),
     )
 
 
@@ -171,6 +183,7 @@ def _stages(
     output: str,
     seed: int,
     threads: int,
+    bfloat16: bool,
     callbacks: Sequence[Callback],
     out_of_time: Callable[[], bool] | None,
     report: Callable[[str], object],
@@ -195,6 +208,7 @@ def _stages(
             alpha=settings.alpha,
             missing_targets=bool(np.isnan(Y).any()),
             threads=threads,
+            bfloat16=bfloat16,
         )
         records = tuple(
             training.run(

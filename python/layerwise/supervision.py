@@ -72,6 +72,7 @@ class Plan:
     batch_size : int or "auto"
     seed : int
     threads : int
+    bfloat16 : bool
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Plan:
         batch_size: int | str,
         seed: int,
         threads: int,
+        bfloat16: bool,
     ) -> None:
         self._plan, self._engine, self._labels, self._optimizer = plan, engine, labels, optimizer
         encoder = network.layers[0]
@@ -105,6 +107,7 @@ class Plan:
                 seed=checks.subkey(seed, 1),
                 missing_targets=bool(np.isnan(labels.Y).any()),
                 threads=threads,
+                bfloat16=bfloat16,
             ),
         )
 

@@ -72,7 +72,7 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
     activation : str, activation, or a list with one a layer, default="auto"
     initializer : str, initializer, or a list with one a layer, default="auto"
         As in `StackedAutoencoder`, but fine-tuned as a whole by default: what counts here is the reconstruction.
-    n_jobs, random_state, verbose
+    precision, n_jobs, random_state, verbose
         As in `PretrainedClassifier`.
 
     Attributes
@@ -115,6 +115,7 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
         finetuning: Any = "auto",
         activation: Any = "auto",
         initializer: Any = "auto",
+        precision: str = "auto",
         n_jobs: int | None = None,
         random_state: Any = None,
         verbose: int = 0,
@@ -126,6 +127,7 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
         self.finetuning = finetuning
         self.activation = activation
         self.initializer = initializer
+        self.precision = precision
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose

@@ -107,6 +107,7 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
     finetuning: Any
     activation: Any
     initializer: Any
+    precision: Any
     n_jobs: Any
     random_state: Any
     verbose: Any
@@ -218,6 +219,8 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
         checks.refuse_odd_dtypes(X)
         if dtype is None:
             dtype = checks.engine_dtype(X.dtype) if reset else self.network_.dtype
+        if reset:
+            checks.bfloat16(self._where("precision"), self.precision, dtype)
         checked: Array = with_groups(checks.as_engine(X, dtype), groups)
         return checked
 
@@ -289,6 +292,7 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
             done=done,
             seed=checks.subkey(seed, PRETRAINING_KEY),
             threads=self._threads(),
+            bfloat16=checks.bfloat16(self._where("precision"), self.precision, X.dtype),
             callbacks=show.callbacks,
             out_of_time=show.out_of_time,
             report=show.report,
@@ -325,6 +329,7 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
                 settings,
                 seed=checks.subkey(seed, *place),
                 threads=self._threads(),
+                bfloat16=checks.bfloat16(self._where("precision"), self.precision, X.dtype),
                 callbacks=show.callbacks,
                 out_of_time=show.out_of_time,
                 on_start=show.follow,
