@@ -86,6 +86,7 @@ class Layerwise(Contender):
     #: half is timed.
     FIT_SECONDS = 1.5
     tied = False
+    precision = "auto"
 
     def __init__(self, workload: Workload, data: Data, weights: Weights, threads: int) -> None:
         super().__init__(workload, data, weights, threads)
@@ -107,7 +108,9 @@ class Layerwise(Contender):
             network.set_bias(depth, b)
         optimizer = _core.Optimizer(workload.optimizer, momentum=BETA_1, decay=BETA_2, epsilon=EPSILON)
         loss, size = f"{workload.loss}_cross_entropy", workload.batch_size
-        recipe = _core.Recipe(loss, optimizer, size, shuffle=False, threads=self.threads)
+        recipe = _core.Recipe(
+            loss, optimizer, size, shuffle=False, threads=self.threads, bfloat16=self.precision == "bfloat16"
+        )
         X = np.ascontiguousarray(self.data.X[: steps * size])
         Y = np.eye(workload.sizes[-1], dtype=np.float32)[self.data.y[: steps * size]]
         stats = _core.Plan_float32(network, recipe).run(
@@ -165,7 +168,12 @@ class Layerwise(Contender):
         workload = self.workload
         optimizer = {"adam": Adam, "sgd": SGD}[workload.optimizer](workload.rate)
         finetuning = FineTuning(epochs=self.epochs, batch_size=workload.batch_size, optimizer=optimizer)
-        shared = {"activation": workload.activation, "random_state": self.seed, "n_jobs": self.threads or None}
+        shared = {
+            "activation": workload.activation,
+            "random_state": self.seed,
+            "n_jobs": self.threads or None,
+            "precision": self.precision,
+        }
         if not workload.rebuilds_input:
             return PretrainedClassifier(workload.sizes[1:-1], pretraining=None, finetuning=finetuning, **shared)
         same = {"batch_size": workload.batch_size, "optimizer": optimizer, "loss": "cross_entropy", "tied": self.tied}
@@ -183,6 +191,20 @@ class LayerwiseTied(Layerwise):
 
     def refusal(self) -> str:
         return "" if self.workload.name == "dae" else "is timed on `dae` alone"
+
+
+class LayerwiseBfloat16(Layerwise):
+    """The same with ``precision="bfloat16"``."""
+
+    precision = "bfloat16"
+    tolerance = 2e-2  # as the other bfloat16's
+
+    def refusal(self) -> str:
+        from layerwise import _core
+
+        if self.workload.predicts or self.workload.batch_size == 1:
+            return "makes predictions and batches of one row in float32"
+        return "" if _core.has_bfloat16() else "needs a processor with AVX512-BF16"
 
 
 class LayerwiseNetwork(Layerwise):
@@ -251,6 +273,7 @@ class ScikitLearn(Contender):
 CONTENDERS = {
     "layerwise": ("peers", "Layerwise", "layerwise"),
     "layerwise tied": ("peers", "LayerwiseTied", "layerwise"),
+    "layerwise bf16": ("peers", "LayerwiseBfloat16", "layerwise"),
     "layerwise network": ("peers", "LayerwiseNetwork", "layerwise"),
     "numpy": ("peers_numpy", "NumPy", "numpy"),
     "numpy reference": ("peers_numpy", "Reference", "numpy"),

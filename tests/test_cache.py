@@ -31,6 +31,7 @@ from layerwise import (
     StackedAutoencoder,
     SupervisedPretraining,
     TimeLimitWarning,
+    _core,
     load,
 )
 from layerwise.column_groups import with_groups
@@ -117,6 +118,12 @@ def test_labels_that_a_layer_has_seen_count(tmp_path: Path) -> None:
     assert found(fit(Y)) == [True, True]
     assert found(fit(np.where(Y == 1, 2, Y))) == [False, False]
     assert found(fit(np.where(np.arange(60) < 8, -1, Y))) == [False, False]
+
+
+@pytest.mark.skipif(not _core.has_bfloat16(), reason="the instruction set in use has no bfloat16")
+def test_the_precision_counts(tmp_path: Path) -> None:
+    for precision, hit in (("auto", False), ("bfloat16", False), ("bfloat16", True)):
+        assert found(make(memory=tmp_path, precision=precision).fit(X, Y)) == [hit] * 2
 
 
 def test_what_a_table_says_of_its_columns_counts(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ GOOD = {  # those of BAD that a parameter allows
 }
 NAMES = [
     "hidden_layer_sizes", "pretraining", "finetuning", "activation", "initializer", "class_weight", "unlabeled",
-    "n_jobs", "random_state", "warm_start", "max_seconds", "callbacks", "checkpoint", "memory", "verbose",
+    "precision", "n_jobs", "random_state", "warm_start", "max_seconds", "callbacks", "checkpoint", "memory", "verbose",
     *(f"pretraining__{name}" for name in DenoisingAutoencoder().get_params()),
     *(f"finetuning__{name}" for name in FineTuning().get_params()),
 ]  # fmt: skip

@@ -82,7 +82,7 @@ def keywords(kind):
 # Settings of a run that a gradient does not depend on, or that the other axes of the table stand for.
 ELSEWHERE = {
     "loss", "noise", "missing_targets", "seed", "penalties",
-    "optimizer", "batch_size", "frozen", "rate_scale", "shuffle", "threads",
+    "optimizer", "batch_size", "frozen", "rate_scale", "shuffle", "threads", "bfloat16",
 }  # fmt: skip
 BOUNDS = {"clip_value", "clip_norm", "max_norm"}  # of a step, after the gradient: tests/test_penalties.py
 

@@ -144,6 +144,19 @@ def layer_sizes(where: Parameter, value: Any) -> tuple[int, ...]:
     return tuple(int(size) for size in sizes)
 
 
+def bfloat16(where: Parameter, value: Any, dtype: np.dtype[Any]) -> bool:
+    """Return whether a precision is bfloat16; refuse what is not known, does not fit the dtype or this processor."""
+    choice(where, value, ["auto", "bfloat16"])
+    if value == "auto":
+        return False
+    if dtype != np.float32:
+        raise where.error('"auto" for float64 data, or "bfloat16" with float32 data (X.astype(numpy.float32))', value)
+    if not _core.has_bfloat16():
+        allowed = '"auto" here: bfloat16 needs a processor with AVX512-BF16 and LAYERWISE_ISA unset or x86-64-v4'
+        raise where.error(allowed, value)
+    return True
+
+
 def threads(where: Parameter, value: Any) -> int:
     """Return the thread count for `n_jobs`: 0 (the engine chooses) for None; negatives count from all cores."""
     if value is None:

@@ -100,6 +100,7 @@ def finetune(
     memory: Memory | None = None,
     seed: int = 0,
     threads: int = 0,
+    bfloat16: bool = False,
     callbacks: Sequence[Callback] = (),
     out_of_time: Callable[[], bool] | None = None,
     on_start: Callable[[Callable[[], Network]], object] | None = None,
@@ -127,7 +128,7 @@ def finetune(
         Of the network's dtype; both losses are means weighted so. None: all rows weigh the same.
     memory : Memory or None
         The optimiser's memory of an earlier training of this network, to go on from; it is brought up to date.
-    seed, threads, callbacks, out_of_time
+    seed, threads, bfloat16, callbacks, out_of_time
         As in `pretrain`.
     on_start : callable, default=None
         Is given a function that returns the network as it stands at any time of the training.
@@ -184,6 +185,7 @@ def finetune(
             shuffle=memory is None,
             missing_targets=missing,
             threads=threads,
+            bfloat16=bfloat16,
         )
 
     frozen_epochs = _frozen_epochs(settings, len(network.layers))

@@ -63,6 +63,7 @@ def pretrain(
     done: Sequence[Stage] = (),
     seed: int = 0,
     threads: int = 0,
+    bfloat16: bool = False,
     callbacks: Sequence[Callback] = (),
     out_of_time: Callable[[], bool] | None = None,
     report: Callable[[str], object] | None = None,
@@ -91,6 +92,9 @@ def pretrain(
         64 bits; all random numbers follow from it.
     threads : int, default=0
         0: chosen by the size of the work. The results do not depend on it.
+    bfloat16 : bool, default=False
+        Whether products are made in bfloat16 (float32 X only, on a processor that has them); not those of
+        Boltzmann machines.
     callbacks : sequence of callables on an EpochRecord
         One that returns True ends the pretraining of its layer.
     out_of_time : callable, default=None
@@ -163,6 +167,7 @@ def pretrain(
         starts,
         seed,
         threads,
+        bfloat16,
         callbacks,
         out_of_time,
         report,
@@ -205,6 +210,7 @@ def _stages(
     starts: Sequence[Any],
     seed: int,
     threads: int,
+    bfloat16: bool,
     callbacks: Sequence[Callback],
     out_of_time: Callable[[], bool] | None,
     report: Callable[[str], object],
@@ -264,6 +270,7 @@ def _stages(
             noise=_core.Noise() if machine else settings.noise(*((0.0, 1.0) if unit else (low, high))),
             threads=threads,
             penalties=_core.Penalties() if machine else _core.Penalties(**settings.penalties()),
+            bfloat16=bfloat16 and not machine,
         )
         history = training.run(
             engine,
@@ -293,6 +300,7 @@ def _stages(
                 steps_per_epoch=-(-len(hidden) // batch_size),
                 seed=checks.subkey(key, 4),
                 threads=threads,
+                bfloat16=bfloat16,
             ),
             measure=boltzmann.monitor(network, engine, settings, hidden, held_out, checks.subkey(key, 3))
             if machine and settings.monitor

@@ -105,6 +105,7 @@ def pretrain_supervised(
     done: Sequence[Stage] = (),
     seed: int = 0,
     threads: int = 0,
+    bfloat16: bool = False,
     callbacks: Sequence[Callback] = (),
     out_of_time: Callable[[], bool] | None = None,
     report: Callable[[str], object] | None = None,
@@ -124,7 +125,8 @@ def pretrain_supervised(
         None: its defaults.
     output : {"softmax", "sigmoid", "identity"}, default="softmax"
         Activation of each output layer, which decides on the loss: cross-entropy, or the squared error for "identity".
-    activation, initializer, row_weights, done, seed, threads, callbacks, out_of_time, report, owner, keeper
+    activation, initializer, row_weights, done, seed, threads, bfloat16, callbacks, out_of_time, report, owner,
+    keeper
         As in `pretrain`.
 
     Yields
@@ -159,8 +161,21 @@ def pretrain_supervised(
     threads = checks.integer(where.child("threads"), threads, 0)
     targets = np.ascontiguousarray(Y, X.dtype)
     layers = list(zip(sizes, layer_settings, kinds, starts, strict=True))
-    report = report or (lambda _: None)
-    return _stages(X, targets, weights, done, layers, output, seed, threads, callbacks, out_of_time, report, keeper)
+    return _stages(
+        X,
+        targets,
+        weights,
+        done,
+        layers,
+        output,
+        seed,
+        threads,
+        bfloat16,
+        callbacks,
+        out_of_time,
+        report or (lambda _: None),
+        keeper,
+    )
 
 
 def _stages(
@@ -172,6 +187,7 @@ def _stages(
     output: str,
     seed: int,
     threads: int,
+    bfloat16: bool,
     callbacks: Sequence[Callback],
     out_of_time: Callable[[], bool] | None,
     report: Callable[[str], object],
@@ -197,6 +213,7 @@ def _stages(
             alpha=settings.alpha,
             missing_targets=bool(np.isnan(Y).any()),
             threads=threads,
+            bfloat16=bfloat16,
         )
         before = keeper.position("pretraining", layer).records
         records = (

@@ -75,6 +75,7 @@ class Plan:
         Of the layer's own training. A turn ends with its epoch.
     seed : int
     threads : int
+    bfloat16 : bool
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Plan:
         steps_per_epoch: int,
         seed: int,
         threads: int,
+        bfloat16: bool,
     ) -> None:
         self._plan, self._engine, self._labels, self._optimizer = plan, engine, labels, optimizer
         self._steps_per_epoch = steps_per_epoch
@@ -110,6 +112,7 @@ class Plan:
                 seed=checks.subkey(seed, 1),
                 missing_targets=bool(np.isnan(labels.Y).any()),
                 threads=threads,
+                bfloat16=bfloat16,
             ),
         )
 

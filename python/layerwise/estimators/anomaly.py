@@ -73,7 +73,7 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
     activation : str, activation, or a list with one a layer, default="auto"
     initializer : str, initializer, or a list with one a layer, default="auto"
         As in `StackedAutoencoder`, but fine-tuned as a whole by default: what counts here is the reconstruction.
-    n_jobs, random_state, checkpoint, memory, verbose
+    precision, n_jobs, random_state, checkpoint, memory, verbose
         As in `PretrainedClassifier`. `contamination` may differ from that of the checkpoint: it counts afterwards.
 
     Attributes
@@ -117,6 +117,7 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
         finetuning: Any = "auto",
         activation: Any = "auto",
         initializer: Any = "auto",
+        precision: str = "auto",
         n_jobs: int | None = None,
         random_state: Any = None,
         checkpoint: Any = None,
@@ -130,6 +131,7 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
         self.finetuning = finetuning
         self.activation = activation
         self.initializer = initializer
+        self.precision = precision
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.checkpoint = checkpoint

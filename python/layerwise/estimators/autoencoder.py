@@ -37,7 +37,7 @@ class StackedAutoencoder(CallbackSupportMixin, LayerwiseEstimator):  # type: ign
         "auto": "tanh", or "sigmoid" with a `RestrictedBoltzmannMachine`.
     initializer : str, initializer, or a list with one a layer, default="auto"
         "auto": by the activation, see `layerwise.initializers`.
-    n_jobs, random_state
+    precision, n_jobs, random_state
         As in `PretrainedClassifier`.
     warm_start : bool, default=False
         Whether `fit` goes on from the fit before: stages that are pretrained are kept, and the unrolled network is
@@ -81,6 +81,7 @@ class StackedAutoencoder(CallbackSupportMixin, LayerwiseEstimator):  # type: ign
         finetuning: Any = None,
         activation: Any = "auto",
         initializer: Any = "auto",
+        precision: str = "auto",
         n_jobs: int | None = None,
         random_state: Any = None,
         warm_start: bool = False,
@@ -95,6 +96,7 @@ class StackedAutoencoder(CallbackSupportMixin, LayerwiseEstimator):  # type: ign
         self.finetuning = finetuning
         self.activation = activation
         self.initializer = initializer
+        self.precision = precision
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.warm_start = warm_start

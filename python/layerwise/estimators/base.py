@@ -48,6 +48,7 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
     finetuning: Any
     activation: Any
     initializer: Any
+    precision: Any
     n_jobs: Any
     random_state: Any
     verbose: Any
@@ -163,6 +164,8 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
         checks.refuse_odd_dtypes(X)
         if dtype is None:
             dtype = checks.engine_dtype(X.dtype) if reset else self.network_.dtype
+        if reset:
+            checks.bfloat16(self._where("precision"), self.precision, dtype)
         checked: Array = with_groups(checks.as_engine(X, dtype), groups)
         return checked
 
@@ -253,6 +256,7 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
         done = list(show.keeper.stages or before)
         fitted |= {"stages_": list(done), "history_": [record for stage in done for record in stage.history]}
         key = checks.subkey(seed, PRETRAINING_KEY)
+        bfloat16 = checks.bfloat16(self._where("precision"), self.precision, X.dtype)
 
         def train(done: Sequence[Stage]) -> Iterator[Stage]:
             stages: Iterator[Stage] = pretrain(
@@ -265,6 +269,7 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
                 done=done,
                 seed=key,
                 threads=self._threads(),
+                bfloat16=bfloat16,
                 callbacks=show.callbacks,
                 out_of_time=show.out_of_time,
                 report=show.report,
@@ -277,14 +282,8 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
         stages = train(done)  # which also checks the settings, before any work
         if memory is not None:
             self._warn_of_seeds()
-            kind = type(settings).__name__
-            what = [
-                kind,
-                f"key {key}",
-                f"columns {groups_of(X)}",
-                *identity.arithmetic().values(),
-                *map(identity.in_words, targets),
-            ]
+            what = [f"{type(settings).__name__}, key {key}, bfloat16 {bfloat16}, columns {groups_of(X)}"]
+            what += [*identity.arithmetic().values(), *map(identity.in_words, targets)]
             what += [*map(identity.of_array, (X, weights)), *(identity.of_layers([one.encoder]) for one in before)]
             of_layer = settings.check(self._where("pretraining"), len(shape.sizes))
             stages = cache.stages(memory, shape, of_layer, what, stages, train, done, show)
@@ -331,6 +330,7 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
                 settings,
                 seed=checks.subkey(seed, *place),
                 threads=self._threads(),
+                bfloat16=checks.bfloat16(self._where("precision"), self.precision, X.dtype),
                 callbacks=show.callbacks,
                 out_of_time=show.out_of_time,
                 on_start=show.follow,

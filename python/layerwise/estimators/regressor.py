@@ -28,7 +28,7 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
 
     Parameters
     ----------
-    hidden_layer_sizes, pretraining, finetuning, activation, initializer, n_jobs, random_state, warm_start,
+    hidden_layer_sizes, pretraining, finetuning, activation, initializer, precision, n_jobs, random_state, warm_start,
     max_seconds, callbacks, checkpoint, memory, verbose
         As in `PretrainedClassifier`.
     unlabeled : "auto", -1 or None, default="auto"
@@ -57,6 +57,7 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
         activation: Any = "auto",
         initializer: Any = "auto",
         unlabeled: Any = "auto",
+        precision: str = "auto",
         n_jobs: int | None = None,
         random_state: Any = None,
         warm_start: bool = False,
@@ -72,6 +73,7 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
         self.activation = activation
         self.initializer = initializer
         self.unlabeled = unlabeled
+        self.precision = precision
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.warm_start = warm_start
