@@ -71,7 +71,7 @@ def test_turns_are_steps_of_each_in_turn() -> None:
         engine = network.engine()
         own = _core.Plan_float32(engine, recipe)
         plan = supervision.Plan(
-            own, engine, network, labels, SGD(0.2), batch_size=15, steps_per_epoch=20, seed=5, threads=1
+            own, engine, network, labels, SGD(0.2), batch_size=15, steps_per_epoch=20, seed=5, threads=1, bfloat16=False
         )
         return engine, plan
 
