@@ -20,6 +20,7 @@ from layerwise import (
     PretrainedRegressor,
     StackedAutoencoder,
     _core,
+    checks,
 )
 
 ALL = [StackedAutoencoder, PretrainedClassifier, PretrainedRegressor]
@@ -143,3 +144,18 @@ def test_broadcast_arrays_give_the_same_bits(kind: Any, dtype: Any) -> None:
         for a, b in zip(plain.coefs_, model.coefs_, strict=True):
             np.testing.assert_array_equal(a, b)
         np.testing.assert_array_equal(model.transform(broadcast), plain.transform(broadcast.copy()))
+
+
+def test_ready_data_take_the_short_way_and_no_others() -> None:
+    X, y = np.random.default_rng(0).random((60, 5), dtype=np.float32), np.arange(60) % 2
+    model = PretrainedClassifier((4,), pretraining=None).fit(X, y)
+    assert checks.is_ready(X, np.dtype(np.float32), model)
+    hole = X.copy()
+    hole[3, 2] = np.nan
+    others = (hole, X.astype(np.float64), X[:, :4], X[:0], X[0], np.asfortranarray(X), X.tolist(), X[:, ::-1])
+    assert not any(checks.is_ready(other, np.dtype(np.float32), model) for other in others)
+    with pytest.raises(ValueError, match="NaN"):
+        model.predict_proba(hole)
+    with pytest.raises(ValueError, match="4 features"):
+        model.predict_proba(X[:, :4])
+    assert model.predict_proba(X).tobytes() == model.predict_proba(X.tolist()).astype(np.float32).tobytes()

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import numpy as np
 
@@ -178,6 +178,21 @@ def engine_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     if dtype.kind == "b" or (dtype.kind in "iuf" and dtype.itemsize <= 2):
         return np.dtype(np.float32)
     return np.dtype(np.float64)
+
+
+def is_ready(X: Any, dtype: np.dtype[Any], estimator: Any) -> TypeGuard[np.ndarray[Any, Any]]:
+    """Whether X is a finite, aligned, C-ordered matrix of that dtype, about which a fitted estimator has no questions.
+
+    False is no refusal: the full checks then say what is wrong, if anything is.
+    """
+    if type(X) is not np.ndarray or X.ndim != 2 or not len(X) or X.dtype != dtype:
+        return False
+    if X.shape[1] != estimator.n_features_in_ or hasattr(estimator, "feature_names_in_"):
+        return False
+    if not (X.flags.c_contiguous and X.flags.aligned):
+        return False
+    with np.errstate(all="ignore"):  # a sum that overflows only sends X the long way
+        return bool(np.isfinite(X.sum()))
 
 
 def as_engine(X: np.ndarray[Any, Any], dtype: np.dtype[Any], name: str = "X") -> np.ndarray[Any, Any]:

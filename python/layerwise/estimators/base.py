@@ -154,16 +154,17 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
     # --- data ---------------------------------------------------------------------------------------------------
 
     def _checked(self, X: Any, *, reset: bool = False, dtype: np.dtype[Any] | None = None) -> Array:
-        """Return X as the engine wants it; `reset` is for fit, where X decides the dtype unless one is given.
-
-        In fit, X still knows its column groups if it came with them.
-        """
+        """Return X as the engine wants it, from fit (`reset`) with its column groups and, unless given, its dtype."""
+        if not reset:
+            dtype = self.network_.dtype if dtype is None else dtype
+            if checks.is_ready(X, dtype, self):  # of a single row scikit-learn's checks cost more than the network
+                return X
         checks.refuse_odd_dtypes(X)
         groups = groups_of(X) if reset else None
         X = validate_data(self, X, reset=reset, dtype="numeric", order="C")
         checks.refuse_odd_dtypes(X)
         if dtype is None:
-            dtype = checks.engine_dtype(X.dtype) if reset else self.network_.dtype
+            dtype = checks.engine_dtype(X.dtype)
         if reset:
             checks.bfloat16(self._where("precision"), self.precision, dtype)
         checked: Array = with_groups(checks.as_engine(X, dtype), groups)
