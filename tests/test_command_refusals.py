@@ -84,7 +84,7 @@ def test_minus_one_can_be_a_class(capsys: pytest.CaptureFixture[str]) -> None:
         ),
         (["train", "people.csv", "--features", "X"], "--features names an array of an .npz file"),
         (["train", "people.csv", "--target", "income", "-o", "no/where"], "cannot write no/where"),
-        (["train", "people.csv", "--target", "income", "-o", "people.csv"], "people.csv is the table itself"),
+        (["train", "people.csv", "--target", "income", "-o", "people.csv"], "cannot write people.csv: the command reads it"),
         (["train", "people.csv", "-o", "a", "--history", "a"], "a cannot hold both"),
         (
             ["train", "people.csv", "--target", "income", "--noise", "3"],
@@ -152,6 +152,30 @@ def test_columns_that_do_not_fit_the_model(capsys: pytest.CaptureFixture[str]) -
     said = complaint_of(capsys, "transform", "people.layerwise", "words.csv")
     assert "column 'age' must hold numbers, as in training, got 'old'" in said
     assert "knows its columns by name" in complaint_of(capsys, "predict", "people.layerwise", "some.npy")
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ("people.csv", ["predict", "people.layerwise", "people.csv", "-o", "./people.csv"]),
+        ("some.npy", ["transform", "people.layerwise", "some.npy", "-o", "some.npy"]),
+        ("people.csv", ["compare", "people.csv", "--target", "income", "--json", "people.csv"]),
+    ],
+)
+def test_no_command_writes_over_what_it_reads(capsys: pytest.CaptureFixture[str], table: str, words: list[str]) -> None:
+    before = Path(table).read_bytes()
+    assert f"cannot write {table}: the command reads it" in complaint_of(capsys, *words)
+    assert Path(table).read_bytes() == before
+
+
+def test_a_run_that_fails_leaves_the_epochs_of_the_one_before(capsys: pytest.CaptureFixture[str]) -> None:
+    train("people.csv", "--target", "income")
+    before = Path("people.jsonl").read_text()
+    assert before
+    complaint_of(capsys, "train", "people.csv", "--target", "income", "--noise", "3")
+    assert Path("people.jsonl").read_text() == before
+    train("people.csv", "--target", "income", "--max-seconds", "1e-9")
+    assert Path("people.jsonl").read_text() == ""
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,36 @@ def test_a_run_goes_on_from_parameters_and_moments():
     assert ends[0] == ends[1]
 
 
+@pytest.mark.parametrize("batch_size", [1, 8, 23])
+@pytest.mark.parametrize("bfloat16", [False, True] if _core.has_bfloat16() else [False])
+@every_network
+def test_a_run_that_diverged_leaves_nothing_behind(name, bfloat16, batch_size):
+    layers = make_layers(name, np.float32)
+    loss = losses_of(layers)[-1]
+    X, Y = make_data(layers, 24, loss)
+    ends = []
+    for by_layer, diverges in ((False, False), (False, True), (True, True)):
+        network = make_network(layers)
+        plan = make_plan(network, loss, "adam", batch_size, bfloat16=bfloat16)
+        start, moments = network.parameters(), plan.moments()
+        if diverges:
+            plan.run(X * np.float32(1e30), Y, 0, 3, np.full(3, 1e30))
+            assert network.parameters().tobytes() != start.tobytes()
+            plan.set_moments(*moments)
+        if by_layer:
+            fresh = make_network(layers)
+            for i, layer in enumerate(layers):
+                network.set_weights(i, fresh.weights(i))
+                network.set_bias(i, layer.b)
+                network.set_parameter(i, fresh.parameter(i))
+        else:
+            network.set_parameters(start)
+        plan.run(X, Y, 0, 3, np.full(3, 0.01))
+        ends.append([plan.evaluate(X, Y), *(array.tobytes() for array in (network.parameters(), *plan.moments()))])
+    assert ends[1] == ends[0]
+    assert ends[2] == ends[0]
+
+
 def test_seeds_and_steps_differ():
     layers = make_layers("tied")
     X, _ = make_data(layers, 40, "squared_error")

@@ -22,7 +22,7 @@ void bind_network(py::module_& m, const char* name) {
   };
   const auto set = [](Net& n, int l, const Array<T>& values, index_t Window::* part, const char* argument) {
     const T* from = vector(values, n.layer(checked_layer(l, n.depth())).n_out, argument);
-    std::copy_n(from, n.layer(l).n_out, n.data() + n.window(l).*part);
+    copy_and_pad(from, n.layer(l).n_out, n.data() + n.window(l).*part);
   };
   py::class_<Net, std::shared_ptr<Net>>(m, name)
       .def(py::init<std::vector<LayerSpec>>(), py::arg("layers"))

@@ -41,7 +41,8 @@ Sources<T> sources_of(const Batch<T>& batch, int l, const Block& b) {
   };
   const LayerRoom<T>& room = batch.room.layers[at(l)];
   const bool half = batch.half != nullptr;
-  Sources<T> sources{{half ? source(room.x_pairs, room.delta_pairs) : source(input_of(batch, l), room.delta), {nullptr, 0, nullptr, 0}}};
+  const GradientSource<T> rows = half ? source(room.x_pairs, room.delta_pairs) : source(input_of(batch, l), room.delta);
+  Sources<T> sources{{rows, {rows.a, rows.a_step, rows.b, 0}}};  // nothing of the second, whose pointers are moved along all the same
   if (const int tied = batch.network.tied_user(l); tied >= 0) {
     const LayerRoom<T>& decoder = batch.room.layers[at(tied)];
     sources.part[1] = half ? source(decoder.delta_pairs, decoder.x_pairs) : source(decoder.delta, input_of(batch, tied));

@@ -105,6 +105,7 @@ void Network<T>::set_weights(int l, const T* values) {
   const LayerSpec& owner = owns_weights(l) ? layer(l) : layer(layer(l).tied_to);
   T* w = data() + window(l).weights;
   const bool transposed = !owns_weights(l);
+  std::fill_n(w, owner.n_in * panels(owner.n_out) * kPanel, T{0});
   for_each_element(owner.n_in, owner.n_out, [&](index_t panel, index_t plain) {
     w[panel] = values[transposed ? plain % owner.n_out * owner.n_in + plain / owner.n_out : plain];
   });
@@ -131,13 +132,14 @@ void Network<T>::unflatten(const T* flat, T* numbers) const {
     const LayerSpec& spec = layer(l);
     if (owns_weights(l)) {
       T* w = numbers + window(l).weights;
+      std::fill_n(w, spec.n_in * panels(spec.n_out) * kPanel, T{0});
       for_each_element(spec.n_in, spec.n_out, [&](index_t panel, index_t plain) { w[panel] = flat[plain]; });
       flat += spec.n_in * spec.n_out;
     }
-    std::copy_n(flat, spec.n_out, numbers + window(l).bias);
+    copy_and_pad(flat, spec.n_out, numbers + window(l).bias);
     flat += spec.n_out;
     if (spec.learn == Learn::unit) {
-      std::copy_n(flat, spec.n_out, numbers + window(l).parameter);
+      copy_and_pad(flat, spec.n_out, numbers + window(l).parameter);
       flat += spec.n_out;
     }
     if (spec.learn == Learn::shared) std::fill_n(numbers + window(l).parameter, panels(spec.n_out) * kPanel, *flat++);

@@ -1,6 +1,7 @@
 // Weights, and nothing else: a chain of dense layers whose numbers lie in one buffer, each layer a window into it.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "base/buffer.h"
@@ -14,6 +15,12 @@ struct Window {
   index_t bias;       // n_out, padded
   index_t parameter;  // n_out, padded: one number a unit, all equal when shared
 };
+
+// Into numbers of n features, with 0 in their padding: a run that diverged may have left infinity times 0 there, which is no 0 any more.
+template <class T>
+void copy_and_pad(const T* from, index_t n, T* to) {
+  std::fill(std::copy_n(from, n, to), to + panels(n) * kPanel, T{0});
+}
 
 template <class T>
 class Network {

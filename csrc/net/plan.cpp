@@ -219,6 +219,7 @@ RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, co
     pace_.took(stretch_end - done, now() - began);
     done = stretch_end;
   }
+  if (!stats.finite) room_.clear();
   stats.interrupted = interrupted_;
   stats.sums = {loss_sum, weight_sum};
   stats.loss = weight_sum > 0 ? loss_sum / weight_sum : 0;

@@ -1,6 +1,7 @@
 // The room a batch needs: allocated once, for the largest number of rows, and reused for every batch.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "base/buffer.h"
@@ -56,6 +57,8 @@ class Workspace {
   std::vector<T> row_scale;               // weight of a row divided by the sum of weights
   std::vector<double> row_loss;
   std::vector<T> shared_gradient;  // of a layer whose units share one activation parameter
+  // As it was made. After numbers that were not finite: what is left of them in the padding would make NaN of later batches' zeros.
+  void clear() { std::fill_n(memory_.data(), memory_.size(), T{0}); }
   T* scratch(int thread) { return scratch_.data() + thread * scratch_step_; }
   // Where there is contraction, three rooms for a panel's rows: slopes, curvature, and its derivative by the activation's parameter.
   T* curves(int thread, int which) { return scratch(thread) + kScratch + which * rows * kPanel; }

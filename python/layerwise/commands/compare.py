@@ -44,7 +44,7 @@ def run_compare(given: argparse.Namespace) -> int:
     if given.test == 0:
         given.parser.error("--test must be above 0 here")
     if given.json is not None:
-        check_writable(given.json)
+        check_writable(given.json, given.file)
     X, y = tables.split(given.file, tables.read(given.file), given.target, given.features)
     X = options.chosen_columns(given, X)
     target = targets.target(y, given.task, given.unlabeled, f"{given.file}: the target {given.target!r}")

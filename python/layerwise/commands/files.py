@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 
-def check_writable(file: Path) -> None:
-    """Fail before the work, not after it."""
+def check_writable(file: Path, *inputs: Path) -> None:
+    """Fail before the work, not after it; and rather than write over a file that the command reads."""
+    for read in inputs:
+        if file.resolve() == read.resolve():
+            raise ValueError(f"cannot write {file}: the command reads it; choose another name")
     if file.is_dir():
         raise IsADirectoryError(f"cannot write {file}: it is a folder")
     if not file.parent.is_dir():

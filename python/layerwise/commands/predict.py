@@ -106,7 +106,7 @@ def _ready(given: argparse.Namespace) -> tuple[Any, Any, Any]:
     if given.output is not None:
         if given.output.suffix.lower() not in (".csv", ".npy"):
             given.parser.error(f"--output must end in .csv or .npy, got {given.output}")
-        check_writable(given.output)
+        check_writable(given.output, given.model, given.file)
     model = load_model(given.model)
     table = tables.read(given.file, _columns_of_text(model))
     X, y = tables.split(given.file, table, given.target, given.features)

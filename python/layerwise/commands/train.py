@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from layerwise.callbacks import JSONLines
 from layerwise.commands import options, tables, targets, words
 from layerwise.commands.display import TrainingProgress
 from layerwise.commands.files import check_writable
 from layerwise.commands.targets import Target
+from layerwise.training import EpochRecord
 
 DESCRIPTION = """\
 Pretrain a network on all rows of a table, one layer at a time and without labels, then fine-tune it on the rows that
@@ -72,9 +74,7 @@ def run_train(given: argparse.Namespace) -> int:
     model_file = given.output or Path(given.file.name).with_suffix(".layerwise")
     history = given.history or model_file.with_suffix(".jsonl")
     for file in (model_file, history):
-        check_writable(file)
-        if file.resolve() == given.file.resolve():
-            raise ValueError(f"{file} is the table itself: choose another name with --output or --history")
+        check_writable(file, given.file)
     if model_file.resolve() == history.resolve():
         raise ValueError(f"{history} cannot hold both the model and the epochs: choose another name with --history")
 
@@ -85,17 +85,15 @@ def run_train(given: argparse.Namespace) -> int:
     say(_describe(given, X, target))
     train, test = _divide(given, len(X), target)
 
-    from layerwise import JSONLines
-
+    epochs = _Epochs(history)
     model = options.pipeline(
         given,
         X,
         None if target is None else target.is_classes,
         random_state=given.seed,
         max_seconds=given.max_seconds,
-        callbacks=JSONLines(history),
+        callbacks=epochs,
     )
-    history.write_text("")  # only this run's epochs
     network = model.steps[-1][1]
     rows = tables.rows(X, train)
     labels = None if target is None else _shown(given, target, train)
@@ -109,17 +107,35 @@ def run_train(given: argparse.Namespace) -> int:
         if not hasattr(network, "network_"):
             stopped.args = ("interrupted before fine-tuning: no model is written",)
             raise
+        epochs.begin()
         model.save(model_file)
         stopped.args = (f"interrupted; {model_file} holds the model as it was in fine-tuning",)
         raise
     finally:
         _clear(progress)
         vars(network).pop("_progress", None)
+    epochs.begin()
     if target is not None and len(test):
         say(_score(model, tables.rows(X, test), target.values[test], target.is_classes))
     model.save(model_file)
     say(f"model: {model_file} ({model_file.stat().st_size / 1000:,.0f} kB); epochs: {history}")
     return 0
+
+
+class _Epochs(JSONLines):
+    """Writes this run's epochs alone; what an earlier run wrote stays until this one has done an epoch."""
+
+    _begun = False
+
+    def begin(self) -> None:
+        """Empty the file, once."""
+        if not self._begun:
+            Path(self.path).write_text("")
+        self._begun = True
+
+    def __call__(self, record: EpochRecord) -> None:
+        self.begin()
+        super().__call__(record)
 
 
 def _check(given: argparse.Namespace) -> None:
