@@ -49,7 +49,7 @@ def found(model: Any) -> list[bool]:
 
 
 @pytest.mark.parametrize("kind", [PretrainedClassifier, PretrainedRegressor, StackedAutoencoder, AnomalyDetector])
-@pytest.mark.parametrize("value", [3, "", b"folder", ["a"], object()])
+@pytest.mark.parametrize("value", [3, "", b"folder", ["a"], object(), joblib.Memory, "/dev/null", "a\0b"])
 def test_bad_values_are_named_before_any_work(kind: Any, value: Any) -> None:
     model = kind(memory=value)
     with pytest.raises(InvalidParameterError, match=rf"'memory' parameter of {kind.__name__} must be None, the path"):

@@ -84,7 +84,7 @@ def test_minus_one_can_be_a_class(capsys: pytest.CaptureFixture[str]) -> None:
         ),
         (["train", "people.csv", "--features", "X"], "--features names an array of an .npz file"),
         (["train", "people.csv", "--target", "income", "-o", "no/where"], "cannot write no/where"),
-        (["train", "people.csv", "--target", "income", "-o", "people.csv"], "cannot write people.csv: the command reads it"),
+        (["train", "people.csv", "--target", "income", "-o", "people.csv"], "people.csv: the command reads it"),
         (["train", "people.csv", "-o", "a", "--history", "a"], "a cannot hold both"),
         (
             ["train", "people.csv", "--target", "income", "--noise", "3"],

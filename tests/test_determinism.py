@@ -119,6 +119,27 @@ def test_a_run_that_diverged_leaves_nothing_behind(name, bfloat16, batch_size):
     assert ends[2] == ends[0]
 
 
+@pytest.mark.parametrize("bfloat16", [False, True] if _core.has_bfloat16() else [False])
+@every_network
+def test_a_gradient_that_is_not_finite_leaves_nothing_behind(name, bfloat16):
+    layers = make_layers(name, np.float32)
+    loss = losses_of(layers)[-1]
+    X, Y = make_data(layers, 24, loss)
+    found = []
+    for spoiled in (False, True):
+        network = make_network(layers)
+        plan = make_plan(network, loss, bfloat16=bfloat16)
+        start = network.parameters()
+        for rows in (1, 2, 24) if spoiled else ():
+            network.set_parameters(np.full_like(start, 1e38))
+            plan.gradient(X[:rows], Y[:rows])
+            network.set_parameters(start)
+        found.append([plan.gradient(X[:rows], Y[:rows]) for rows in (1, 3, 24)])
+    for (value, gradient), (expected, of_a_new_plan) in zip(found[1], found[0], strict=True):
+        assert value == expected
+        np.testing.assert_array_equal(gradient, of_a_new_plan)
+
+
 def test_seeds_and_steps_differ():
     layers = make_layers("tied")
     X, _ = make_data(layers, 40, "squared_error")

@@ -259,6 +259,7 @@ double Plan<T>::gradient(const Data<T>& data, std::uint32_t step, T* flat, const
   }
   network_.flatten(gradient_.data(), flat);
   loss_ = total > 0 ? sum / total : 0;
+  if (!std::isfinite(sum)) room_.clear();
   return loss_ + 0.5 * recipe_.alpha * penalty + penalty_;
 }
 

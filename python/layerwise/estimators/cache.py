@@ -19,8 +19,14 @@ def resolve(where: Parameter, value: Any) -> Any:
     if value is None:
         return None
     given = os.fspath(value) if isinstance(value, os.PathLike) else value
-    if not (isinstance(given, str) and given) and not hasattr(given, "cache"):
-        raise where.error("None, the path of a folder, or a joblib.Memory", value)
+    allowed = "None, the path of a folder that can be written, or a joblib.Memory"
+    if not (isinstance(given, str) and given) and (isinstance(given, type) or not hasattr(given, "cache")):
+        raise where.error(allowed, value)
+    try:
+        if isinstance(given, str):
+            os.makedirs(given, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise where.error(allowed, value) from error
     return check_memory(given)
 
 
