@@ -7,10 +7,13 @@
 namespace layerwise {
 namespace {
 
-// Rows of the register tile: with two vectors a row, 16 registers hold 6 x 2 accumulators, 32 hold 14 x 2.
+// Rows of the register tile: with two vectors a row, 16 registers hold 6 x 2 accumulators, 32 hold 14 x 2. (double: 8, which are fewer
+// loops to compile and keep the pipeline as full.)
 #if defined(__AVX512F__) || defined(__aarch64__)
-constexpr int kTileRows = 14;
+template <class T>
+constexpr int kTileRows = sizeof(T) == sizeof(float) ? 14 : 8;
 #else
+template <class T>
 constexpr int kTileRows = 6;
 #endif
 
@@ -97,11 +100,11 @@ void gemm_any(const T* a, index_t a_step, const T* b, index_t rows, index_t cols
   // One or two rows are too few chains to fill the pipeline with two vectors a row, so they take four.
   constexpr int kWide = kPanel / kLanes<T> < 4 ? static_cast<int>(kPanel / kLanes<T>) : 4;
   if (cols <= kLanes<T>) {
-    gemm_strips<T, M, kByColumn, 1, kTileRows>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
+    gemm_strips<T, M, kByColumn, 1, kTileRows<T>>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
   } else if (rows <= 2 && cols > 2 * kLanes<T>) {
     gemm_strips<T, M, kByColumn, kWide, 2>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
   } else {
-    gemm_strips<T, M, kByColumn, 2, kTileRows>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
+    gemm_strips<T, M, kByColumn, 2, kTileRows<T>>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
   }
 }
 
@@ -168,7 +171,7 @@ void column_sums(const T* x, index_t rows, T* sums) {
 
 template <class T>
 constexpr void fill_products(Kernels<T>& k) {
-  k.tile_rows = kTileRows;
+  k.tile_rows = kTileRows<T>;
   k.gemm = gemm<T>;
   k.gemm_t = gemm_t<T>;
   k.transpose = transpose<T>;

@@ -10,6 +10,8 @@ namespace {
 template <class T>
 constexpr index_t kPanelVectors = kPanel / kLanes<T>;
 
+constexpr int kGroupMost = 4;  // panels of one call of gemv_t
+
 // Panels at a time: as many chains as the registers hold.
 #if defined(__AVX512F__) || defined(__aarch64__)
 constexpr int kGemvPanels = 4;
@@ -72,16 +74,18 @@ inline T column_tree(Vec<T> (&chain)[kPanelVectors<T>]) {
   return sum[0];
 }
 
-// Each row's sum, and what `each_vector` does with its vectors: (row, place of the vector in w, its deltas, its weights).
+// Each row's sum, and what `each_vector` does with its vectors: (row, place of the vector in w, its deltas). kPanels 0: a number of panels
+// known only at run time.
 template <class T, int kPanels, class EachVector>
-inline void gemv_t_of(const T* w, index_t w_step, index_t rows, const T* delta, index_t delta_step, T* out, EachVector each_vector) {
-  Vec<T> right[kPanels][kPanelVectors<T>];
-  for (int p = 0; p < kPanels; ++p) {
+inline void gemv_t_of(const T* w, index_t w_step, index_t n_panels, index_t rows, const T* delta, index_t delta_step, T* out,
+                      EachVector each_vector) {
+  Vec<T> right[kPanels > 0 ? kPanels : kGroupMost][kPanelVectors<T>];
+  for (index_t p = 0; p < n_panels; ++p) {
     for (index_t v = 0; v < kPanelVectors<T>; ++v) right[p][v] = load(delta + p * delta_step + v * kLanes<T>);
   }
   for (index_t i = 0; i < rows; ++i) {
     Vec<T> chain[kPanelVectors<T>] = {};
-    for (int p = 0; p < kPanels; ++p) {
+    for (index_t p = 0; p < (kPanels > 0 ? kPanels : n_panels); ++p) {
       for (index_t v = 0; v < kPanelVectors<T>; ++v) {
         const index_t place = p * w_step + i * kPanel + v * kLanes<T>;
         chain[v] = fma(load(w + place), right[p][v], chain[v]);
@@ -92,14 +96,14 @@ inline void gemv_t_of(const T* w, index_t w_step, index_t rows, const T* delta, 
   }
 }
 
-// Calls gemv_t_of with a number of panels known only at run time.
+// Four panels have a loop of their own where their deltas fit into the registers.
 template <class T, class EachVector>
 inline void gemv_t_any(const T* w, index_t w_step, index_t n_panels, index_t rows, const T* delta, index_t delta_step, T* out,
                        EachVector each_vector) {
-  if (n_panels == 4) return gemv_t_of<T, 4>(w, w_step, rows, delta, delta_step, out, each_vector);
-  if (n_panels == 3) return gemv_t_of<T, 3>(w, w_step, rows, delta, delta_step, out, each_vector);
-  if (n_panels == 2) return gemv_t_of<T, 2>(w, w_step, rows, delta, delta_step, out, each_vector);
-  gemv_t_of<T, 1>(w, w_step, rows, delta, delta_step, out, each_vector);
+  if constexpr (kGroupMost * kPanelVectors<T> <= 8) {
+    if (n_panels == kGroupMost) return gemv_t_of<T, kGroupMost>(w, w_step, n_panels, rows, delta, delta_step, out, each_vector);
+  }
+  gemv_t_of<T, 0>(w, w_step, n_panels, rows, delta, delta_step, out, each_vector);
 }
 
 template <class T>

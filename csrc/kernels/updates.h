@@ -69,7 +69,7 @@ void gemv_t_update(T* w, T* m, T* v, index_t w_step, index_t n_panels, index_t r
 
 // The weight gradient together with the step that uses it: the gradient never leaves the first-level cache. With 32 vector registers the
 // step of one tile runs inside the product of the next, whose multiply-adds hide its square roots and divisions; with 16 there is no room
-// for both, and each block's step follows its product (docs/decisions/0002). Same bits.
+// for both, and each block's step follows its product (so it does in float64) (docs/decisions/0002). Same bits.
 #if defined(__AVX512F__)
 
 // A tile of the gradient that is known and whose weights still wait for their step.
@@ -164,7 +164,7 @@ void fused_strip(const GradientSource<T> (&sources)[2], index_t blocks, T* w, T*
 }
 
 template <class T, class M, class O>
-void fused_update(const GradientSource<T> (&sources)[2], index_t blocks, index_t cols, T* w, T* m, T* v, const UpdateScalars<T>& given) {
+void fused_inside(const GradientSource<T> (&sources)[2], index_t blocks, index_t cols, T* w, T* m, T* v, const UpdateScalars<T>& given) {
   const UpdateScalars<T> s = given;
   if (cols <= kLanes<T>) return fused_strip<T, M, O, kNarrowRows, 1>(sources, blocks, w, m, v, s);
   for (index_t j = 0; j < cols; j += 2 * kLanes<T>) {
@@ -174,10 +174,10 @@ void fused_update(const GradientSource<T> (&sources)[2], index_t blocks, index_t
   }
 }
 
-#else
+#endif
 
-template <class T, class, class O>
-void fused_update(const GradientSource<T> (&sources)[2], index_t blocks, index_t cols, T* w, T* m, T* v, const UpdateScalars<T>& s) {
+template <class T, class O>
+void fused_after(const GradientSource<T> (&sources)[2], index_t blocks, index_t cols, T* w, T* m, T* v, const UpdateScalars<T>& s) {
   constexpr index_t kBlock = kPanel * kPanel;
   alignas(64) static constexpr T zeros[kPanel] = {};
   alignas(64) T gradient[kBlock] = {};
@@ -189,7 +189,13 @@ void fused_update(const GradientSource<T> (&sources)[2], index_t blocks, index_t
   }
 }
 
+template <class T, class M, class O>
+void fused_update(const GradientSource<T> (&sources)[2], index_t blocks, index_t cols, T* w, T* m, T* v, const UpdateScalars<T>& s) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == sizeof(float)) return fused_inside<T, M, O>(sources, blocks, cols, w, m, v, s);
 #endif
+  fused_after<T, O>(sources, blocks, cols, w, m, v, s);
+}
 
 // Calls each(step, kind) for every optimiser.
 template <class T, class Each>
