@@ -179,7 +179,7 @@ def test_absurd_readings_are_anomalies_and_constant_columns_do_no_harm(dtype: An
     ("columns", "sizes"), [(1, (1, 1)), (2, (1, 1)), (7, (4, 2)), (64, (32, 16)), (900, (256, 128))]
 )
 def test_automatic_sizes(columns: int, sizes: tuple[int, int]) -> None:
-    assert anomaly.default_sizes(columns) == sizes
+    assert anomaly.usual_sizes(columns) == sizes
     if columns <= 7:
         detector = AnomalyDetector(**QUICK).fit(sensors()[:, :6] if columns == 7 else sensors()[:, :columns])
         expected = (3, 2) if columns == 7 else sizes
@@ -364,7 +364,7 @@ def test_interrupted(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
         def close(self) -> None:
             pass
 
-    monkeypatch.setattr(StackedAutoencoder, "_progress", lambda self: Stop())
+    monkeypatch.setattr(AnomalyDetector, "_progress", lambda self: Stop())
     detector = AnomalyDetector((4, 2), **QUICK)
     with pytest.raises(KeyboardInterrupt) as stopped:
         detector.fit(sensors())

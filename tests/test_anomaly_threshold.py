@@ -9,7 +9,7 @@ import pytest
 from sklearn.base import clone
 
 from layerwise import AnomalyDetector, Autoencoder, DenoisingAutoencoder, FineTuning
-from layerwise.estimators import anomaly
+from layerwise.estimators import thresholds
 
 QUICK = {"pretraining": DenoisingAutoencoder(epochs=2), "finetuning": FineTuning(epochs=3), "random_state": 0}
 
@@ -43,7 +43,7 @@ def test_the_automatic_threshold_is_the_fence() -> None:
 
 @pytest.mark.parametrize("error", np.random.default_rng(0).random(20))
 def test_rows_that_are_all_alike_are_no_anomalies(error: float) -> None:
-    assert -anomaly._fence(np.full(9, error), None) >= error
+    assert -thresholds.fence(np.full(9, error), None) >= error
 
 
 @pytest.mark.parametrize("share", [0.001, 0.1, 0.25, 1 / 3, 0.5, 0.75, 0.999])
@@ -52,10 +52,10 @@ def test_quantiles(share: float) -> None:
     for n in (1, 2, 3, 10, 37):
         values, counts = np.round(rng.normal(size=n), 1), rng.integers(1, 5, n)
         plain = np.quantile(values, share, method="averaged_inverted_cdf")
-        assert anomaly.weighted_quantile(values, None, share) == pytest.approx(plain, rel=1e-12)
+        assert thresholds.weighted_quantile(values, None, share) == pytest.approx(plain, rel=1e-12)
         repeated = np.quantile(np.repeat(values, counts), share, method="averaged_inverted_cdf")
         for unit in (1, 0.1, 1e-3 / 7):
-            assert anomaly.weighted_quantile(values, unit * counts, share) == pytest.approx(repeated, rel=1e-12)
+            assert thresholds.weighted_quantile(values, unit * counts, share) == pytest.approx(repeated, rel=1e-12)
 
 
 FULL = {

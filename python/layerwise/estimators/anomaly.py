@@ -9,44 +9,26 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import OutlierMixin
 from sklearn.utils import gen_batches
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from layerwise import checks, pretraining
-from layerwise.checkpoints import NotWrittenError
 from layerwise.checks import Parameter
 from layerwise.column_groups import ColumnGroups, groups_of, with_groups
-from layerwise.estimators.autoencoder import StackedAutoencoder
-from layerwise.estimators.base import LayerwiseEstimator
 from layerwise.estimators.column_errors import BLOCK, by_variable, errors, moments, standardized
+from layerwise.estimators.continuing import Architecture, Kept, passes_make_sense
 from layerwise.estimators.explanation import Explanation
-from layerwise.estimators.weights import check_sample_weight, counting
+from layerwise.estimators.rebuilding import RebuildingEstimator
+from layerwise.estimators.thresholds import threshold
 from layerwise.network import Network
+from layerwise.training import EpochRecord
 
 Array = NDArray[Any]
 
 WIDEST = (256, 128)  # of the layers that hidden_layer_sizes="auto" takes
-FENCE = 1.5  # Tukey's: quartile distances above the upper quartile
 
 
-class _Underlying(StackedAutoencoder):
-    """The autoencoder inside a detector; what it complains of are the detector's parameters."""
-
-    def _where(self, name: str = "") -> Parameter:
-        return Parameter("AnomalyDetector", name)
-
-    def _first_groups(self, X: Any) -> ColumnGroups | None:
-        where = self._where("pretraining")
-        settings = pretraining.resolve(where, self.pretraining)
-        if groups_of(X) is None and isinstance(getattr(settings, "loss", "auto"), str):
-            return None  # what the settings are otherwise is for the fit to check
-        first: Any = settings.check(where, len(self._architecture().sizes))[0]
-        groups = pretraining.groups_for(first, groups_of(X))
-        if groups is not None:
-            first.check_inputs(where, X.shape[1])
-        return groups
-
-
-class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
+class AnomalyDetector(OutlierMixin, RebuildingEstimator):  # type: ignore[misc]
     """Outlier detector: a deep autoencoder learns to rebuild the rows, and what it cannot rebuild is an anomaly.
 
     The error of a column is the square of (observed - rebuilt) / scale, where scale is the column's standard deviation
@@ -73,7 +55,12 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
     activation : str, activation, or a list with one a layer, default="auto"
     initializer : str, initializer, or a list with one a layer, default="auto"
         As in `StackedAutoencoder`, but fine-tuned as a whole by default: what counts here is the reconstruction.
-    precision, n_jobs, random_state, checkpoint, memory, verbose
+    precision, n_jobs, random_state
+        As in `PretrainedClassifier`.
+    warm_start : bool, default=False
+        As in `StackedAutoencoder`. What `standardize` made of the rows then stays: `mean_` and `scale_` are those of
+        the fit before. The threshold is set anew.
+    max_seconds, callbacks, checkpoint, memory, verbose
         As in `PretrainedClassifier`. `contamination` may differ from that of the checkpoint: it counts afterwards.
 
     Attributes
@@ -120,6 +107,9 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
         precision: str = "auto",
         n_jobs: int | None = None,
         random_state: Any = None,
+        warm_start: bool = False,
+        max_seconds: float | None = None,
+        callbacks: Any = None,
         checkpoint: Any = None,
         memory: Any = None,
         verbose: int = 0,
@@ -134,11 +124,14 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
         self.precision = precision
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.warm_start = warm_start
+        self.max_seconds = max_seconds
+        self.callbacks = callbacks
         self.checkpoint = checkpoint
         self.memory = memory
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> AnomalyDetector:  # noqa: ARG002 (y is scikit-learn's convention)
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> AnomalyDetector:
         """Learn to rebuild the rows, and set the threshold by how well that went.
 
         Parameters
@@ -166,35 +159,41 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
         KeyboardInterrupt
             On Ctrl-C, with a note that says what was kept: finished stages, or the network if fine-tuning had begun.
         """
-        with self._fitting() as fitted:
-            contamination = self._contamination()
-            standardize = checks.boolean(self._where("standardize"), self.standardize)
-            X = self._checked(X, reset=True)
-            weights, X = counting(check_sample_weight(sample_weight, X), X)
-            inner = _Underlying(**self._inner_parameters(X.shape[1]))
-            groups = inner._first_groups(X)
-            mean, scale = np.zeros(X.shape[1]), np.ones(X.shape[1])
-            if standardize:
-                mean, scale = moments(X, weights, groups)
-            Z = with_groups(standardized(X, mean, scale), groups)
-            try:
-                inner.fit(Z, sample_weight=weights)
-            except (KeyboardInterrupt, NotWrittenError) as stop:
-                getattr(stop, "__notes__", []).clear()  # this estimator adds its own
-                raise
-            finally:  # also what Ctrl-C left; nothing after an error
-                kept = {name: value for name, value in vars(inner).items() if name.endswith("_")}
-                if "network_" in kept:
-                    rows = gen_batches(len(Z), BLOCK)
-                    network, threads = kept["network_"], self._threads()
-                    of_rows = np.concatenate([errors(network, Z[own], groups, threads).mean(axis=1) for own in rows])
-                    offset = (
-                        _fence(of_rows, weights)
-                        if contamination is None
-                        else weighted_quantile(-of_rows, weights, contamination)
-                    )
-                    kept |= {"mean_": mean, "scale_": scale, "offset_": float(offset)}
-                fitted |= kept
+        self._fit(X, y, sample_weight)
+        return self
+
+    @available_if(passes_make_sense)  # type: ignore[untyped-decorator]
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> AnomalyDetector:
+        """Learn from some more rows.
+
+        The first call pretrains on its rows, and their means and deviations standardise those of all calls, so they
+        should be typical. Each call then does one pass of fine-tuning of the unrolled network, as `finetuning` says
+        ("auto" if it is None), with the optimiser going on where the call before left it, and sets the threshold by its
+        own rows, so it should have many. After `fit` or `layerwise.load`, fine-tuning goes on from there with a fresh
+        optimiser.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+            As in `fit`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As for `fit`.
+        AttributeError
+            With early stopping, a schedule of the learning rate or of the momentum, or layers that thaw, which rule
+            whole fits.
+        TrainingDiverged, KeyboardInterrupt
+            As for `fit`.
+        """
+        self._fit(X, y, sample_weight, once=True)
         return self
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
@@ -309,6 +308,10 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
 
     # --- inside -------------------------------------------------------------------------------------------------
 
+    def _check_own(self) -> None:
+        self._contamination()
+        checks.boolean(self._where("standardize"), self.standardize)
+
     def _contamination(self) -> float | None:
         value = self.contamination
         if isinstance(value, str) and value == "auto":
@@ -318,15 +321,40 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
         except checks.InvalidParameterError:
             raise self._where("contamination").error('"auto" or a number in (0, 0.5]', value) from None
 
-    def _inner_parameters(self, n_features: int) -> dict[str, Any]:
-        params = {
-            name: value
-            for name, value in self.get_params(deep=False).items()
-            if name not in ("contamination", "standardize")
-        }
-        if isinstance(self.hidden_layer_sizes, str) and self.hidden_layer_sizes == "auto":
-            params["hidden_layer_sizes"] = default_sizes(n_features)
-        return params
+    def _architecture(self, default_sizes: tuple[int, ...] | None = None) -> Architecture:
+        return super()._architecture(default_sizes or usual_sizes(getattr(self, "n_features_in_", 1)))
+
+    def _prepared(self, fitted: dict[str, Any], X: Array, weights: Array | None, kept: Kept | None) -> Array:
+        """Return the standardised rows with their column groups; mean and scale are those of a fit before, if kept."""
+        groups = self._first_groups(X) if kept is None else self._groups()
+        mean, scale = np.zeros(X.shape[1]), np.ones(X.shape[1])
+        if kept is not None:
+            mean, scale = self.mean_, self.scale_
+        elif self.standardize:
+            mean, scale = moments(X, weights, groups)
+        Z: Array = with_groups(standardized(X, mean, scale), groups)
+        fitted |= {"mean_": mean, "scale_": scale, "_rows": (Z, weights, groups)}
+        return Z
+
+    def _first_groups(self, X: Array) -> ColumnGroups | None:
+        """Return the column groups whose losses the first layer takes, checked."""
+        where = self._where("pretraining")
+        settings: Any = pretraining.resolve(where, self.pretraining)
+        if groups_of(X) is None and isinstance(getattr(settings, "loss", "auto"), str):
+            return None
+        first: Any = settings.check(where, len(self._architecture().sizes))[0]
+        groups = pretraining.groups_for(first, groups_of(X))
+        if groups is not None:
+            first.check_inputs(where, X.shape[1])
+        return groups
+
+    def _collect(self, fitted: dict[str, Any], network: Network, history: list[EpochRecord]) -> None:
+        """Collect a network, and the threshold that goes with it: that of the training rows' own errors."""
+        super()._collect(fitted, network, history)
+        Z, weights, groups = fitted["_rows"]
+        threads = self._threads()
+        found = [errors(network, Z[own], groups, threads).mean(axis=1) for own in gen_batches(len(Z), BLOCK)]
+        fitted["offset_"] = threshold(np.concatenate(found), weights, self._contamination())
 
     def _blocks_of_errors(self, X: Array) -> Iterator[NDArray[np.float64]]:
         for rows in gen_batches(len(X), BLOCK):
@@ -344,9 +372,6 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
             X = self._network_input(X)
         return super()._apply(X, first, last, logits=logits)
 
-    def _n_hidden(self) -> int:
-        return len(self.network_.layers) // 2
-
     def _check_loaded(self) -> None:
         """Raise ValueError if attributes read from a file do not fit each other."""
         shape = (self.n_features_in_,)
@@ -360,31 +385,9 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
             raise ValueError("the network's column groups are not those of the first stage")
 
 
-def default_sizes(n_features: int) -> tuple[int, int]:
+def usual_sizes(n_features: int) -> tuple[int, int]:
     """Return what hidden_layer_sizes="auto" means for so many columns."""
     return min(-(-n_features // 2), WIDEST[0]), min(-(-n_features // 4), WIDEST[1])
-
-
-def _fence(errors: NDArray[np.float64], weights: Array | None) -> float:
-    roots = np.sqrt(errors)
-    lower, upper = (weighted_quantile(roots, weights, share) for share in (0.25, 0.75))
-    fence = upper + FENCE * (upper - lower)
-    within = errors[roots <= fence]  # the square of a rounded root may be less than the error it came from
-    return -float(max(fence**2, within.max()))
-
-
-def weighted_quantile(values: NDArray[np.float64], weights: Array | None, share: float) -> float:
-    """Return the value below and above which that share of the weight lies (Hyndman & Fan 1996, definition 2).
-
-    Where a value ends at the share exactly, it is the mean of that value and the next. A weight is a repetition, and
-    only the weights' ratios matter.
-    """
-    order = np.argsort(values, kind="stable")
-    reached = np.cumsum(np.ones(len(values)) if weights is None else weights[order])
-    slack = 1e-9 * reached[-1]
-    first = int(np.searchsorted(reached, share * reached[-1] - slack))
-    ends_there = first + 1 < len(values) and reached[first] <= share * reached[-1] + slack
-    return float((values[order[first]] + values[order[first + ends_there]]) / 2)
 
 
 def _as_table(row: Any) -> Any:

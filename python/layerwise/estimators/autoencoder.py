@@ -8,17 +8,16 @@ from numpy.typing import NDArray
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from layerwise import checks, finetuning, pretraining
+from layerwise import checks
 from layerwise.checks import Parameter
-from layerwise.estimators.base import LayerwiseEstimator
 from layerwise.estimators.continuing import passes_make_sense
-from layerwise.estimators.sklearn_callbacks import CallbackSupportMixin
-from layerwise.estimators.weights import check_sample_weight, counting
+from layerwise.estimators.rebuilding import RebuildingEstimator
+from layerwise.estimators.weights import check_sample_weight
 
 Array = NDArray[Any]
 
 
-class StackedAutoencoder(CallbackSupportMixin, LayerwiseEstimator):  # type: ignore[misc]
+class StackedAutoencoder(RebuildingEstimator):
     """Deep autoencoder, pretrained greedily layer by layer and, if wanted, fine-tuned as a whole.
 
     Parameters
@@ -132,7 +131,8 @@ class StackedAutoencoder(CallbackSupportMixin, LayerwiseEstimator):  # type: ign
         KeyboardInterrupt
             On Ctrl-C, with a note that says what was kept: finished stages, or the network if fine-tuning had begun.
         """
-        return self._fit(X, y, sample_weight)
+        self._fit(X, y, sample_weight)
+        return self
 
     @available_if(passes_make_sense)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "StackedAutoencoder":
@@ -163,58 +163,7 @@ class StackedAutoencoder(CallbackSupportMixin, LayerwiseEstimator):  # type: ign
         TrainingDiverged, KeyboardInterrupt
             As for `fit`.
         """
-        return self._fit(X, y, sample_weight, once=True)
-
-    def _fit(self, X: Any, y: Any, sample_weight: Any, *, once: bool = False) -> "StackedAutoencoder":
-        with self._fitting() as fitted:
-            show = self._watch(fitted, (X, y, sample_weight))
-            shape = self._architecture()
-            settings = pretraining.resolve(self._where("pretraining"), self.pretraining)
-            settings.check(self._where("pretraining"), len(shape.sizes))
-            where = self._where("finetuning")
-            if self.finetuning is None:
-                unrolled = finetuning.FineTuning(epochs=int(once)).check(where, len(shape.sizes), classes=False)
-            else:
-                given = finetuning.resolve(where, self.finetuning, "None, ")
-                unrolled = given.check(where, len(shape.sizes), classes=False, unrolled=True)
-                if set(unrolled.start) != {"pretrained"}:
-                    raise where.child("start").error('"pretrained" for an autoencoder', given.start)
-            unrolled = unrolled.replace(epochs=1) if once else unrolled
-            self._threads()
-            kept = self._kept(shape, always=once)
-            X = self._checked(X, reset=kept is None, dtype=None if kept is None else kept.dtype)
-            weights, X = counting(check_sample_weight(sample_weight, X), X)
-            seed = self._take_up(show, self._seed(), kept, X=X, sample_weight=weights)
-            before = self.n_samples_seen_ if once and hasattr(self, "n_samples_seen_") else 0
-            fitted["n_samples_seen_"] = before + len(X)
-            try:
-                if kept is not None and kept.network is not None:
-                    fitted |= {"stages_": kept.stages, "history_": kept.history}
-                    network = kept.network
-                else:
-                    self._pretrain(fitted, X, settings, shape, seed, show, weights, kept)
-                    network = finetuning.unroll(fitted["stages_"])
-                if unrolled.untie:
-                    network = finetuning.untied(network)
-                if unrolled.epochs:
-                    show.report(f"fine-tuning the unrolled network of {len(network.layers)} layers")
-                first = fitted["stages_"][0]
-                self._finetune(
-                    fitted,
-                    network,
-                    X,
-                    None,
-                    unrolled,
-                    seed,
-                    show,
-                    loss="sigmoid_cross_entropy" if first.loss == "cross_entropy" else first.loss,
-                    n_hidden=len(shape.sizes),
-                    row_weights=None if weights is None else weights.astype(X.dtype),
-                    memory=self._memory_of(fitted, unrolled) if once else None,
-                )
-            finally:
-                show.close()
-            fitted["n_iter_"] = len(fitted["history_"])
+        self._fit(X, y, sample_weight, once=True)
         return self
 
     def inverse_transform(self, X: Any, layer: int | None = None) -> Array:
@@ -290,6 +239,3 @@ class StackedAutoencoder(CallbackSupportMixin, LayerwiseEstimator):  # type: ign
         errors = float((shares * (data - self.reconstruct(X)) ** 2).sum())
         spread = float((shares * (data - (shares * data).sum(axis=0) / shares.sum()) ** 2).sum())
         return 1 - errors / spread if spread > 0 else 0.0
-
-    def _n_hidden(self) -> int:
-        return len(self.network_.layers) // 2

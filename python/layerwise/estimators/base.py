@@ -187,8 +187,8 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
         not be written, it has what was collected if that holds a finished stage or a network, and is as it was before
         otherwise.
         """
-        attributes: dict[str, Any] = self.__dict__
-        before, fitted = attributes.copy(), dict[str, Any]()
+        attributes, fitted = self.__dict__, dict[str, Any]()
+        before = attributes.copy()
         try:
             with callback_management_context(self):
                 yield fitted
@@ -213,7 +213,8 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
         for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
             delattr(self, name)
         self.__dict__.pop("_memory", None)  # the optimiser's, of partial_fit
-        self.__dict__.update({name: value for name, value in fitted.items() if name not in ("_watch", "_tasks")})
+        of_the_fit = ("_watch", "_tasks", "_rows")
+        self.__dict__.update((name, value) for name, value in fitted.items() if name not in of_the_fit)
 
     def _take_up(self, show: Watch, seed: int, kept: Kept | None, **data: Array | None) -> int:
         """Find the checkpoint to go on from, if there is to be one; return the fit's key, which it may decide on.

@@ -16,8 +16,9 @@ from layerwise.settings import Settings
 
 Array = NDArray[Any]
 
-# Parameters that change no bit of a fit that is not ended before its time; random_state counts by the key it gives.
+# Parameters that change no bit of a training that is not ended early; random_state counts by the key it gives.
 IRRELEVANT = {"n_jobs", "random_state", "verbose", "callbacks", "max_seconds", "checkpoint", "memory", "warm_start"}
+IRRELEVANT |= {"contamination"}  # it counts afterwards
 
 
 def arithmetic() -> dict[str, str]:
