@@ -12,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 from layerwise import (
+    AnomalyDetector,
     DenoisingAutoencoder,
     FineTuning,
     PretrainedClassifier,
@@ -22,7 +23,7 @@ from layerwise import (
 
 callback = pytest.importorskip("sklearn.callback")
 
-ALL = [StackedAutoencoder, PretrainedClassifier, PretrainedRegressor]
+ALL = [StackedAutoencoder, AnomalyDetector, PretrainedClassifier, PretrainedRegressor]
 N = 120
 
 
@@ -93,12 +94,16 @@ def test_stages_and_epochs_are_told(kind: Any) -> None:
 @pytest.mark.parametrize("kind", ALL)
 def test_the_callbacks_of_scikit_learn(kind: Any, tmp_path: Any) -> None:
     X, y = data(kind)
-    monitor = callback.ScoringMonitor(scoring={"score": lambda model, X, y: model.score(X, y)})
+
+    def score(model: Any, X: np.ndarray, y: np.ndarray) -> float:
+        return float(model.decision_function(X).mean() if kind is AnomalyDetector else model.score(X, y))
+
+    monitor = callback.ScoringMonitor(scoring={"score": score})
     others = [callback.ProgressBar()] if find_spec("rich") else []
     model = make(kind).set_callbacks(monitor, *others).fit(X, y)
     rows = [row for row in monitor.get_logs().data if row["task_name"] == "epoch"]
     assert len(rows) == 3  # there is nothing to score while layers are pretrained
-    assert rows[-1]["score"] == pytest.approx(model.score(X, y), rel=1e-12)
+    assert rows[-1]["score"] == pytest.approx(score(model, X, y), rel=1e-12)
     model.save(tmp_path / "model")
     assert not hasattr(load(tmp_path / "model"), "_skl_callbacks")
 
