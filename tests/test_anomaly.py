@@ -30,7 +30,7 @@ from layerwise import (
     load,
 )
 from layerwise import persistence as files
-from layerwise.estimators import anomaly
+from layerwise.estimators import anomaly, column_errors
 from layerwise.estimators.explanation import Explanation
 
 QUICK = {"pretraining": DenoisingAutoencoder(epochs=2), "finetuning": FineTuning(epochs=3), "random_state": 0}
@@ -153,7 +153,7 @@ def test_rows_are_scored_alike_in_any_block(monkeypatch: pytest.MonkeyPatch) -> 
     detector = AnomalyDetector((4, 2), **QUICK).fit(X)
     whole = detector.score_samples(X)
     assert detector.score_samples(X[17:18]) == whole[17]
-    monkeypatch.setattr(anomaly, "BLOCK", 7)
+    monkeypatch.setattr(column_errors, "BLOCK", 7)
     again = AnomalyDetector((4, 2), **QUICK).fit(X)
     assert again.offset_ == detector.offset_
     np.testing.assert_array_equal(again.score_samples(X), whole)

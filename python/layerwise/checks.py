@@ -3,6 +3,7 @@
 Nothing here imports scikit-learn, so the engine's Python side runs where only NumPy is installed.
 """
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -56,7 +57,14 @@ class Parameter:
 
 def is_number(value: Any, kind: type) -> bool:
     """Return whether `value` is of the kind Real or Integral; True, False and time differences are not numbers."""
+    if type(value) is int or (type(value) is float and kind is Real):  # the most, without asking the abstract classes
+        return True
     return isinstance(value, kind) and not isinstance(value, (bool, np.bool_, np.timedelta64))
+
+
+def is_auto(value: Any) -> bool:
+    """Return whether `value` is the string "auto"."""
+    return isinstance(value, str) and value == "auto"
 
 
 def real(
@@ -74,7 +82,7 @@ def real(
     except OverflowError:  # an integer beyond all floats
         number = np.inf
     within = (low < number if open_low else low <= number) and (number < high if open_high else number <= high)
-    if not (within and np.isfinite(number)):
+    if not (within and math.isfinite(number)):
         left, right = "(" if open_low or low == -np.inf else "[", ")" if open_high or high == np.inf else "]"
         raise where.error(f"a finite number in {left}{low:g}, {high:g}{right}", value)
     return number

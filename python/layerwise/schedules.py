@@ -30,6 +30,7 @@ class Schedule(Settings, ABC):
 
     warm_up: float = 0.0
     kind = ""
+    looks_at_losses = False  # whether `reduction` depends on them
 
     def check(self, where: Parameter) -> None:
         """Raise InvalidParameterError if a setting is not allowed."""
@@ -85,6 +86,12 @@ class ConstantRate(Schedule):
     """
 
     kind = "constant"
+
+    def factors(self, first_step: int, n_steps: int, *, steps_per_epoch: int, epochs: int) -> Vector:
+        """Return what the learning rate is multiplied by, as for any schedule; without a warm-up at once."""
+        if self.warm_up == 0:
+            return np.ones(n_steps)
+        return super().factors(first_step, n_steps, steps_per_epoch=steps_per_epoch, epochs=epochs)
 
     def _shape(self, since: Vector, total: int, steps_per_epoch: int) -> Vector:  # noqa: ARG002
         return np.ones(len(since))
@@ -244,6 +251,7 @@ class ReduceOnPlateau(Schedule):
     tol: float = 1e-4
     end: float = 0.0
     kind = "plateau"
+    looks_at_losses = True
 
     def check(self, where: Parameter) -> None:
         """Raise InvalidParameterError if a setting is not allowed."""

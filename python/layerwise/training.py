@@ -217,7 +217,8 @@ def run(
             rates = momenta = None
             if learning_rate is not None:
                 rates = learning_rate * schedule.factors(first, steps, steps_per_epoch=steps, epochs=epochs)
-                rates *= schedule.reduction([_judged(record) for record in now.records])
+                if schedule.looks_at_losses:
+                    rates *= schedule.reduction([_judged(record) for record in now.records])
             if momentum_schedule is not None:
                 momenta = momentum_schedule.momenta(first, steps, steps_per_epoch=steps)
             while now.step < steps:

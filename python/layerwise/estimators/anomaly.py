@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import OutlierMixin
-from sklearn.utils import gen_batches
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from layerwise import checks, pretraining
 from layerwise.checks import Parameter
 from layerwise.column_groups import ColumnGroups, groups_of, with_groups
-from layerwise.estimators.column_errors import BLOCK, by_variable, errors, moments, standardized
+from layerwise.estimators.column_errors import blocks, by_variable, errors, moments, standardized
 from layerwise.estimators.continuing import Architecture, Kept, passes_make_sense
 from layerwise.estimators.explanation import Explanation
 from layerwise.estimators.rebuilding import RebuildingEstimator
@@ -314,7 +313,7 @@ class AnomalyDetector(OutlierMixin, RebuildingEstimator):  # type: ignore[misc]
 
     def _contamination(self) -> float | None:
         value = self.contamination
-        if isinstance(value, str) and value == "auto":
+        if checks.is_auto(value):
             return None
         try:
             return checks.real(self._where("contamination"), value, 0, 0.5, open_low=True)
@@ -353,11 +352,11 @@ class AnomalyDetector(OutlierMixin, RebuildingEstimator):  # type: ignore[misc]
         super()._collect(fitted, network, history)
         Z, weights, groups = fitted["_rows"]
         threads = self._threads()
-        found = [errors(network, Z[own], groups, threads).mean(axis=1) for own in gen_batches(len(Z), BLOCK)]
+        found = [errors(network, Z[own], groups, threads).mean(axis=1) for own in blocks(len(Z))]
         fitted["offset_"] = threshold(np.concatenate(found), weights, self._contamination())
 
     def _blocks_of_errors(self, X: Array) -> Iterator[NDArray[np.float64]]:
-        for rows in gen_batches(len(X), BLOCK):
+        for rows in blocks(len(X)):
             yield errors(self.network_, self._network_input(X[rows]), self._groups(), self._threads())
 
     def _groups(self) -> ColumnGroups | None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.preprocessing import StandardScaler
-from sklearn.utils import gen_batches
 
 from layerwise.column_groups import ColumnGroups
 from layerwise.network import Network
@@ -20,26 +18,51 @@ BLOCK = 4096  # rows that are worked on at a time, so that no float64 copy of al
 UNKNOWN = "unknown"  # the level of a category in a row that has none
 
 
+def blocks(n_rows: int) -> Iterator[slice]:
+    """Yield the rows, some at a time."""
+    for first in range(0, n_rows, BLOCK):
+        yield slice(first, first + BLOCK)
+
+
 def moments(X: Array, weights: Array | None, groups: ColumnGroups | None) -> tuple[Exact, Exact]:
-    """Return the mean and standard deviation of each column; 0 and 1 of flags and of the levels of categories."""
+    """Return the mean and standard deviation of each column; 0 and 1 of flags and of the levels of categories.
+
+    Two passes in float64, as of Chan, Golub & LeVeque 1983.
+    """
+    shares = np.ones(len(X)) if weights is None else np.asarray(weights, np.float64)
+    total, first = shares.sum(), X[0].astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
-        scaler = StandardScaler().fit(
-            X, sample_weight=weights
-        )  # float64 inside; knows a constant column from one that only rounds
-    mean, scale = np.array(scaler.mean_, np.float64), np.array(scaler.scale_, np.float64)
+        mean = first + _sums(X, shares, first)[0] / total  # exact for a constant column
+        rest, squares = _sums(X, shares, mean)
+        variance = np.maximum(squares / total - (rest / total) ** 2, 0)  # without what rounding left of the mean
+        scale = np.sqrt(variance)
+        rounding = len(X) * np.finfo(np.float64).eps  # what a constant column's variance may come to by it, as there
+        constant = variance <= rounding * variance + (rounding * mean) ** 2
     if not (np.isfinite(mean).all() and np.isfinite(scale).all()):
         raise ValueError("Input X contains values whose variance is too large for float64. Scale X down.")
+    scale[constant] = 1
     if groups is not None:
         others = ~groups.of_kind("number")
         mean[others], scale[others] = 0, 1
     return mean, scale
 
 
+def _sums(X: Array, shares: Exact, point: Exact) -> tuple[Exact, Exact]:
+    """Return each column's sums of the distances from a point and of their squares, times the rows' shares."""
+    sums, squares = np.zeros(len(point)), np.zeros(len(point))
+    for rows in blocks(len(X)):
+        distances = X[rows] - point
+        weighted = shares[rows, np.newaxis] * distances
+        sums += weighted.sum(axis=0)
+        squares += (weighted * distances).sum(axis=0)
+    return sums, squares
+
+
 def standardized(X: Array, mean: Array, scale: Array) -> Array:
     """Return (X - mean) / scale in X's dtype; bounded, so that a row far out of range cannot overflow the network."""
     limit = np.sqrt(np.finfo(X.dtype).max)
     Z = np.empty(X.shape, X.dtype)
-    for rows in gen_batches(len(X), BLOCK):
+    for rows in blocks(len(X)):
         with np.errstate(over="ignore"):
             Z[rows] = np.clip((X[rows] - mean) / scale, -limit, limit)
     return Z

@@ -4,7 +4,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from layerwise import finetuning, pretraining
+from layerwise import checks, finetuning, pretraining
 from layerwise.estimators.base import LayerwiseEstimator
 from layerwise.estimators.continuing import Architecture, Kept
 from layerwise.estimators.sklearn_callbacks import CallbackSupportMixin
@@ -16,6 +16,9 @@ Array = NDArray[Any]
 
 class RebuildingEstimator(CallbackSupportMixin, LayerwiseEstimator):  # type: ignore[misc]
     """Base of the estimators whose network rebuilds its inputs: all encoders, then all decoders in reverse order."""
+
+    _usual_pretraining: Any = pretraining.DenoisingAutoencoder()  # what "auto" means
+    _usual_finetuning = FineTuning()
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, *, once: bool = False) -> None:
         """Pretrain and fine-tune; with `once`, what is pretrained already is fine-tuned by one more pass."""
@@ -30,6 +33,7 @@ class RebuildingEstimator(CallbackSupportMixin, LayerwiseEstimator):  # type: ig
             weights, X = counting(check_sample_weight(sample_weight, X), X)
             if kept is None:
                 shape = self._architecture()  # whose sizes may depend on the number of columns
+            settings, unrolled = self._for_rows(len(X), settings, unrolled)
             X = self._prepared(fitted, X, weights, kept)
             seed = self._take_up(show, self._seed(), kept, X=X, sample_weight=weights)
             before = self.n_samples_seen_ if once and hasattr(self, "n_samples_seen_") else 0
@@ -66,16 +70,22 @@ class RebuildingEstimator(CallbackSupportMixin, LayerwiseEstimator):  # type: ig
     def _settings(self, shape: Architecture, *, once: bool) -> tuple[Any, FineTuning]:
         """Check the settings of both stages before any work, and return them; with `once`, of a single pass."""
         where = self._where("pretraining")
-        settings = pretraining.resolve(where, self.pretraining)
+        settings = self._usual_pretraining
+        if not checks.is_auto(self.pretraining):
+            settings = pretraining.resolve(where, self.pretraining)
         settings.check(where, len(shape.sizes))
         where = self._where("finetuning")
-        if self.finetuning is None:
-            return settings, FineTuning(epochs=int(once)).check(where, len(shape.sizes), classes=False)
-        given = finetuning.resolve(where, self.finetuning, "None, ")
+        given = self._usual_finetuning if once or self.finetuning is not None else FineTuning(epochs=0)
+        if self.finetuning is not None and not checks.is_auto(self.finetuning):
+            given = finetuning.resolve(where, self.finetuning, "None, ")
         unrolled = given.check(where, len(shape.sizes), classes=False, unrolled=True)
         if set(unrolled.start) != {"pretrained"}:
             raise where.child("start").error('"pretrained" for an autoencoder', given.start)
         return settings, unrolled.replace(epochs=1) if once else unrolled
+
+    def _for_rows(self, n_rows: int, settings: Any, unrolled: FineTuning) -> tuple[Any, FineTuning]:  # noqa: ARG002
+        """Return the settings with what depends on the number of rows."""
+        return settings, unrolled
 
     def _check_own(self) -> None:
         """Check the parameters that this kind of estimator has beside the common ones."""
