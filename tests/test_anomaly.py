@@ -19,6 +19,7 @@ from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 from layerwise import (
+    Adam,
     AnomalyDetector,
     Autoencoder,
     DenoisingAutoencoder,
@@ -30,7 +31,7 @@ from layerwise import (
     load,
 )
 from layerwise import persistence as files
-from layerwise.estimators import anomaly, column_errors
+from layerwise.estimators import anomaly_defaults, column_errors
 from layerwise.estimators.explanation import Explanation
 
 QUICK = {"pretraining": DenoisingAutoencoder(epochs=2), "finetuning": FineTuning(epochs=3), "random_state": 0}
@@ -175,15 +176,27 @@ def test_absurd_readings_are_anomalies_and_constant_columns_do_no_harm(dtype: An
     assert (first.column, first.share) == (5, pytest.approx(1))
 
 
-@pytest.mark.parametrize(
-    ("columns", "sizes"), [(1, (1, 1)), (2, (1, 1)), (7, (4, 2)), (64, (32, 16)), (900, (256, 128))]
-)
-def test_automatic_sizes(columns: int, sizes: tuple[int, int]) -> None:
-    assert anomaly.usual_sizes(columns) == sizes
-    if columns <= 7:
-        detector = AnomalyDetector(**QUICK).fit(sensors()[:, :6] if columns == 7 else sensors()[:, :columns])
-        expected = (3, 2) if columns == 7 else sizes
-        assert tuple(layer.n_out for layer in detector.network_.layers[:2]) == expected
+@pytest.mark.parametrize(("columns", "units"), [(1, 32), (128, 32), (129, 33), (512, 128), (900, 128)])
+def test_automatic_sizes(columns: int, units: int) -> None:
+    assert anomaly_defaults.usual_sizes(columns) == (units,)
+    if columns == 129:
+        X = np.random.default_rng(0).normal(size=(20, columns))
+        detector = AnomalyDetector(pretraining=Autoencoder(epochs=0), finetuning=None).fit(X)
+        assert [layer.n_out for layer in detector.network_.layers] == [units, columns]
+
+
+@pytest.mark.parametrize(("n", "rows"), [(12, 20), (400, 20), (960, 30)])
+def test_what_automatic_settings_mean(n: int, rows: int) -> None:
+    X = sensors(n)
+    pretraining = DenoisingAutoencoder(epochs=5, optimizer=Adam(0.004), batch_size=rows)
+    tuning = FineTuning(epochs=30, optimizer=Adam(0.004), input_dropout=0.2, untie=True, batch_size=rows)
+    detector = AnomalyDetector(random_state=0).fit(X)
+    same = AnomalyDetector((32,), pretraining=pretraining, finetuning=tuning, random_state=0).fit(X)
+    np.testing.assert_array_equal(detector.score_samples(X), same.score_samples(X))
+    once = AnomalyDetector((4,), pretraining=pretraining, finetuning=None, random_state=0)
+    assert once.fit(X).network_.layers[1].tied_to == 0  # as pretraining left it
+    passes = [clone(once).set_params(finetuning=given).partial_fit(X) for given in (None, tuning)]
+    np.testing.assert_array_equal(*(model.score_samples(X) for model in passes))
 
 
 # ---- explanations ----------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from layerwise import (
     DenoisingAutoencoder,
     FineTuning,
     InvalidParameterError,
+    StackedAutoencoder,
     TimeLimitWarning,
     load,
 )
@@ -71,7 +72,7 @@ def test_automatic_sizes_go_on() -> None:
     X = sensors()
     detector = AnomalyDetector(warm_start=True, **QUICK).fit(X)
     sizes = [layer.n_out for layer in detector.network_.layers]
-    assert len(detector.fit(X).history_) == 4 + 3 + 3
+    assert len(detector.fit(X).history_) == 2 + 3 + 3
     assert [layer.n_out for layer in detector.network_.layers] == sizes
     with pytest.raises(ValueError, match="X has 5 features"):
         detector.fit(X[:, :5])
@@ -121,3 +122,7 @@ def test_the_time_is_over_before_the_first_epoch() -> None:
 def test_bad_values(name: str, bad: Any) -> None:
     with pytest.raises(InvalidParameterError, match=f"'{name}' parameter of AnomalyDetector must be"):
         AnomalyDetector(**{name: bad}).fit(sensors())
+
+
+def test_it_has_all_that_an_autoencoder_is_told_of_a_fit() -> None:
+    assert set(StackedAutoencoder().get_params(deep=False)) <= set(AnomalyDetector().get_params(deep=False))

@@ -14,21 +14,21 @@ from sklearn.utils.validation import check_is_fitted
 from layerwise import checks, pretraining
 from layerwise.checks import Parameter
 from layerwise.column_groups import ColumnGroups, groups_of, with_groups
+from layerwise.estimators.anomaly_defaults import FINETUNING, PRETRAINING, usual_batch, usual_sizes
 from layerwise.estimators.column_errors import blocks, by_variable, errors, moments, standardized
 from layerwise.estimators.continuing import Architecture, Kept, passes_make_sense
-from layerwise.estimators.explanation import Explanation
+from layerwise.estimators.explanation import Explanation, as_table
 from layerwise.estimators.rebuilding import RebuildingEstimator
 from layerwise.estimators.thresholds import threshold
+from layerwise.finetuning import FineTuning
 from layerwise.network import Network
 from layerwise.training import EpochRecord
 
 Array = NDArray[Any]
 
-WIDEST = (256, 128)  # of the layers that hidden_layer_sizes="auto" takes
-
 
 class AnomalyDetector(OutlierMixin, RebuildingEstimator):  # type: ignore[misc]
-    """Outlier detector: a deep autoencoder learns to rebuild the rows, and what it cannot rebuild is an anomaly.
+    """Outlier detector: an autoencoder learns to rebuild the rows, and what it cannot rebuild is an anomaly.
 
     The error of a column is the square of (observed - rebuilt) / scale, where scale is the column's standard deviation
     in training; a row's score is minus the mean over its columns (Sakurada & Yairi 2014).
@@ -41,7 +41,7 @@ class AnomalyDetector(OutlierMixin, RebuildingEstimator):  # type: ignore[misc]
     Parameters
     ----------
     hidden_layer_sizes : sequence of int, int or "auto", default="auto"
-        "auto": two layers, of half and of a quarter of the columns (rounded up), but at most 256 and 128 units.
+        "auto": one layer with a quarter as many units as there are columns, but at least 32 and at most 128.
     contamination : "auto" or float in (0, 0.5], default="auto"
         Where the threshold `offset_` lies. A number: that share of the training rows is below it. "auto": the upper
         fence of the training rows' root mean square errors r (Tukey 1977), Q3 + 1.5 (Q3 - Q1) with the quartiles Q1 and
@@ -50,10 +50,14 @@ class AnomalyDetector(OutlierMixin, RebuildingEstimator):  # type: ignore[misc]
         Subtract each column's mean and divide by its standard deviation (1 for a constant) before anything else, so
         that columns count alike whatever their units. False takes X as it is: the scale is then 1.
     pretraining : settings or their name, default="auto"
+        As in `StackedAutoencoder`, but "auto" is ``DenoisingAutoencoder(epochs=5, optimizer=Adam(0.004))``.
     finetuning : None, "auto" or FineTuning, default="auto"
+        As in `StackedAutoencoder`, but "auto" is ``FineTuning(epochs=30, optimizer=Adam(0.004), input_dropout=0.2,
+        untie=True)``: what counts here is the reconstruction, and inputs left out keep a wide layer from copying them.
+        In both "auto" a batch has rows / 32, but at least 20 and at most 100.
     activation : str, activation, or a list with one a layer, default="auto"
     initializer : str, initializer, or a list with one a layer, default="auto"
-        As in `StackedAutoencoder`, but fine-tuned as a whole by default: what counts here is the reconstruction.
+        As in `StackedAutoencoder`.
     precision, n_jobs, random_state
         As in `PretrainedClassifier`.
     warm_start : bool, default=False
@@ -85,6 +89,8 @@ class AnomalyDetector(OutlierMixin, RebuildingEstimator):  # type: ignore[misc]
     >>> suspect = detector.score_samples(X_new).argmin()
     >>> detector.explain(X_new[suspect], top=5)  # doctest: +SKIP
     """
+
+    _usual_pretraining, _usual_finetuning = PRETRAINING, FINETUNING
 
     contamination: Any
     standardize: Any
@@ -292,7 +298,7 @@ class AnomalyDetector(OutlierMixin, RebuildingEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         if top is not None:
             top = checks.integer(Parameter("explain", "top"), top, 1)
-        table = _as_table(row)
+        table = as_table(row)
         observed = self._checked(table)
         if len(observed) != 1:
             raise ValueError(f"explain takes one row. Got {len(observed)} rows.")
@@ -322,6 +328,15 @@ class AnomalyDetector(OutlierMixin, RebuildingEstimator):  # type: ignore[misc]
 
     def _architecture(self, default_sizes: tuple[int, ...] | None = None) -> Architecture:
         return super()._architecture(default_sizes or usual_sizes(getattr(self, "n_features_in_", 1)))
+
+    def _for_rows(self, n_rows: int, settings: Any, unrolled: FineTuning) -> tuple[Any, FineTuning]:
+        """Return the settings with the sizes of batches that "auto" means."""
+        rows = usual_batch(n_rows)
+        if checks.is_auto(self.pretraining):
+            settings = settings.replace(batch_size=rows)
+        if self.finetuning is None or checks.is_auto(self.finetuning):
+            unrolled = unrolled.replace(batch_size=rows)
+        return settings, unrolled
 
     def _prepared(self, fitted: dict[str, Any], X: Array, weights: Array | None, kept: Kept | None) -> Array:
         """Return the standardised rows with their column groups; mean and scale are those of a fit before, if kept."""
@@ -382,15 +397,3 @@ class AnomalyDetector(OutlierMixin, RebuildingEstimator):  # type: ignore[misc]
         own = () if groups is None else groups.check(self._where("pretraining__loss")).groups
         if own != self.network_.layers[-1].activation.groups:
             raise ValueError("the network's column groups are not those of the first stage")
-
-
-def usual_sizes(n_features: int) -> tuple[int, int]:
-    """Return what hidden_layer_sizes="auto" means for so many columns."""
-    return min(-(-n_features // 2), WIDEST[0]), min(-(-n_features // 4), WIDEST[1])
-
-
-def _as_table(row: Any) -> Any:
-    """Return one row as a table of one row; a pandas Series keeps its names."""
-    if hasattr(row, "to_frame") and not hasattr(row, "columns"):
-        return row.to_frame().T
-    return row if hasattr(row, "columns") or np.ndim(row) != 1 else np.asarray(row)[np.newaxis]

@@ -102,3 +102,10 @@ def _shares(errors: NDArray[np.float64]) -> NDArray[np.float64]:
     parts = np.isinf(errors).astype(np.float64) if np.isinf(greatest) else errors / greatest
     shares: NDArray[np.float64] = parts / parts.sum()
     return shares
+
+
+def as_table(row: Any) -> Any:
+    """Return one row as a table of one row; a pandas Series keeps its names."""
+    if hasattr(row, "to_frame") and not hasattr(row, "columns"):
+        return row.to_frame().T
+    return row if hasattr(row, "columns") or np.ndim(row) != 1 else np.asarray(row)[np.newaxis]

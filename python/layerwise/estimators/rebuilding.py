@@ -5,6 +5,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from layerwise import checks, finetuning, pretraining
+from layerwise.autoencoders import DenoisingAutoencoder
 from layerwise.estimators.base import LayerwiseEstimator
 from layerwise.estimators.continuing import Architecture, Kept
 from layerwise.estimators.sklearn_callbacks import CallbackSupportMixin
@@ -17,7 +18,7 @@ Array = NDArray[Any]
 class RebuildingEstimator(CallbackSupportMixin, LayerwiseEstimator):  # type: ignore[misc]
     """Base of the estimators whose network rebuilds its inputs: all encoders, then all decoders in reverse order."""
 
-    _usual_pretraining: Any = pretraining.DenoisingAutoencoder()  # what "auto" means
+    _usual_pretraining: Any = DenoisingAutoencoder()  # what "auto" means
     _usual_finetuning = FineTuning()
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, *, once: bool = False) -> None:
