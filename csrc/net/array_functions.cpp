@@ -198,7 +198,6 @@ void activation(Activation f, const T* parameter, index_t rows, index_t cols, co
 template <class T>
 void activation_backward(Activation f, const T* parameter, index_t rows, index_t cols, const T* z, const T* g, T* gz, T* by_parameter) {
   const Kernels<T>& k = kernels<T>();
-  if (!learnable(f)) std::fill_n(by_parameter, rows * cols, T{0});
   if (f == Activation::softmax) {
     return for_each_row_block<T, 2>(rows, cols, [&](index_t row, index_t n, const Panels<T>* rooms) {
       const Panels<T>&a = rooms[0], &delta = rooms[1];
@@ -207,13 +206,15 @@ void activation_backward(Activation f, const T* parameter, index_t rows, index_t
       k.softmax(a.at(0, 0), a.step, a.at(0, 0), a.step, n, cols);
       k.softmax_slope(a.at(0, 0), a.step, delta.at(0, 0), delta.step, n, cols);
       unpack_rows(delta, cols, row, n, gz);
+      std::fill_n(by_parameter + row * cols, n * cols, T{0});
     });
   }
   for_each_run(parameter, rows, cols, [&](index_t i, index_t n, const T* values) {
     alignas(64) T a[kBlock];
     if (!needs_input(f)) k.value[static_cast<int>(f)](z + i, a, n, values);
     std::copy_n(g + i, n, gz + i);
-    k.slope[static_cast<int>(f)](z + i, a, gz + i, n, values, learnable(f) ? by_parameter + i : nullptr);
+    k.slope[static_cast<int>(f)](z + i, a, gz + i, n, values, by_parameter + i);
+    if (!learnable(f)) std::fill_n(by_parameter + i, n, T{0});
   });
 }
 
