@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import OutlierMixin
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
 
 from layerwise import checks, pretraining
 from layerwise.checks import Parameter
@@ -18,6 +17,7 @@ from layerwise.estimators.anomaly_defaults import FINETUNING, PRETRAINING, usual
 from layerwise.estimators.column_errors import blocks, by_variable, errors, moments, standardized
 from layerwise.estimators.continuing import Architecture, Kept, passes_make_sense
 from layerwise.estimators.explanation import Explanation, as_table
+from layerwise.estimators.fitted import require_fitted
 from layerwise.estimators.rebuilding import RebuildingEstimator
 from layerwise.estimators.thresholds import threshold
 from layerwise.finetuning import FineTuning
@@ -213,7 +213,7 @@ class AnomalyDetector(OutlierMixin, RebuildingEstimator):  # type: ignore[misc]
         ndarray of shape (n_samples,), float64
             At most 0, which is a perfectly rebuilt row; lower is more abnormal.
         """
-        check_is_fitted(self)
+        require_fitted(self)
         with np.errstate(over="ignore"):  # beyond all floats is -inf: as abnormal as can be
             return np.concatenate([-found.mean(axis=1) for found in self._blocks_of_errors(self._checked(X))])
 
@@ -229,7 +229,7 @@ class AnomalyDetector(OutlierMixin, RebuildingEstimator):  # type: ignore[misc]
         ndarray of shape (n_samples, n_features), float64
             The mean of a row is its `score_samples`.
         """
-        check_is_fitted(self)
+        require_fitted(self)
         return np.concatenate([-found for found in self._blocks_of_errors(self._checked(X))])
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
@@ -269,7 +269,7 @@ class AnomalyDetector(OutlierMixin, RebuildingEstimator):  # type: ignore[misc]
         -------
         ndarray of shape (n_samples, n_features), of the fitted dtype
         """
-        check_is_fitted(self)
+        require_fitted(self)
         data = self._checked(X)
         with np.errstate(over="ignore"):
             rebuilt: Array = (self._apply(data, 0) * self.scale_ + self.mean_).astype(data.dtype)
@@ -295,7 +295,7 @@ class AnomalyDetector(OutlierMixin, RebuildingEstimator):  # type: ignore[misc]
         ValueError
             If `row` is not one row that fits the fitted data, or `top` is not a positive integer.
         """
-        check_is_fitted(self)
+        require_fitted(self)
         if top is not None:
             top = checks.integer(Parameter("explain", "top"), top, 1)
         table = as_table(row)
