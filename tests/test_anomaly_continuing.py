@@ -19,6 +19,7 @@ from layerwise import (
     TimeLimitWarning,
     load,
 )
+from layerwise.column_groups import with_groups
 
 QUICK = {"pretraining": DenoisingAutoencoder(epochs=2), "finetuning": FineTuning(epochs=3), "random_state": 0}
 
@@ -81,12 +82,11 @@ def test_automatic_sizes_go_on() -> None:
     assert narrow.network_.layers[0].n_in == 2
 
 
-def test_groups_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_groups_go_on() -> None:
     rng = np.random.default_rng(0)
     X = np.column_stack([rng.normal(5, 3, size=(200, 2)), np.eye(3)[rng.integers(0, 3, 200)]])
-    groups = ColumnGroups([("number", 2), ("category", 3)])
-    settings = DenoisingAutoencoder(epochs=2, loss=groups)
-    detector = AnomalyDetector((4, 2), warm_start=True, **QUICK | {"pretraining": settings}).fit(X)
+    X = with_groups(X, ColumnGroups([("number", 2), ("category", 3)]))  # as tabular_pipeline gives them
+    detector = AnomalyDetector((4, 2), warm_start=True, **QUICK).fit(X)
     again = copy.deepcopy(detector).set_params(finetuning=FineTuning(epochs=0)).fit(X)
     np.testing.assert_array_equal(again.score_features(X), detector.score_features(X))
     np.testing.assert_array_equal(again.scale_[2:], 1)
