@@ -89,7 +89,8 @@ class Use {
 
 inline const std::pair<double, double> kNothingSoFar{0, 0};  // the sums of loss and weight where an epoch begins
 
-// A plan's steps, with the lock given back; throws what a signal handler raised.
+// A plan's steps, with the lock given back; throws what a signal handler raised. If network and memory are between two steps then, the
+// next step and the sums so far are its `stopped_at`.
 template <class T, class Shared>
 RunStats run_plan(Shared& s, const Data<T>& data, index_t first_step, index_t steps, const Array<double>& rates,
                   const std::optional<Array<double>>& momenta, const std::pair<double, double>& so_far) {
@@ -102,7 +103,13 @@ RunStats run_plan(Shared& s, const Data<T>& data, index_t first_step, index_t st
     const Unlocked unlocked;
     stats = s.plan.run(data, first_step, steps, per_step, interrupted, {so_far.first, so_far.second});
   }
-  if (stats.interrupted) throw py::error_already_set();
+  if (stats.interrupted || interrupted()) {  // asked once more: what has run for less than the poll's patience is told as well
+    const py::error_already_set raised;
+    if (stats.whole && stats.finite) {
+      raised.value().attr("stopped_at") = py::make_tuple(first_step + stats.steps, py::make_tuple(stats.sums.loss, stats.sums.weight));
+    }
+    throw raised;
+  }
   return stats;
 }
 

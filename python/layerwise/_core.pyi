@@ -140,7 +140,8 @@ class Plan(Generic[Float]):  # Plan_float32, Plan_float64
     def __init__(self, network: Network[Float], recipe: Recipe) -> None: ...
     # Y None: the targets are the clean X. rates: one learning rate per step; momenta: one per step, or None.
     # so_far: the sums of the epoch's steps before, so that the loss is that of the whole, to the bit.
-    # Raises KeyboardInterrupt after finishing the current step.
+    # Raises KeyboardInterrupt after finishing the current step (one of several row blocks is given up), whose `stopped_at` is
+    # (next step, sums); without it where the run stopped within a step that has changed what the plan remembers.
     def run(
         self,
         X: NDArray[Float],
@@ -183,7 +184,7 @@ class RbmPlan(Generic[Float]):  # RbmPlan_float32, RbmPlan_float64
         sparsity_decay: float = 0.9,
     ) -> None: ...
     # Persistent chains and the running means of a sparsity target go on from call to call; all else follows from the step's number.
-    # Raises KeyboardInterrupt; the step that was running is given up.
+    # Raises KeyboardInterrupt as Plan does; a step that takes long is given up.
     def run(
         self,
         X: NDArray[Float],

@@ -260,6 +260,9 @@ def _final_estimator(estimator: Any) -> PretrainedEstimator:
     if not isinstance(final, PretrainedEstimator):
         allowed = "a PretrainedClassifier, a PretrainedRegressor, or a Pipeline that ends in one"
         raise WHERE.child("estimator").error(allowed, estimator)
+    if final.checkpoint is not None:
+        allowed = "None: one file serves one fit, and compare fits several; `memory` keeps what is pretrained"
+        raise WHERE.child("estimator__checkpoint").error(allowed, final.checkpoint)
     before: Any = final.pretraining
     try:
         supervised_pretraining.resolve(WHERE, before)

@@ -4,7 +4,8 @@
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from time import perf_counter
 from typing import Any
 
 from numpy.typing import NDArray
@@ -48,6 +49,66 @@ class Position:
         return bool(self.records) or self.step > 0
 
 
+class Course:
+    """A training on its way, which knows where it stands also when an exception has cut it.
+
+    A signal's exception comes between any two lines, or out of a plan's `run`. The plan then says in the exception's
+    `stopped_at`, if it can, where the network and what it remembers stand: the next step, the sums of the epoch and,
+    where the network has other parameters, those of that step.
+
+    Parameters
+    ----------
+    at : Position
+        Where it begins, without arrays.
+    engine : Network of the engine
+    plan : object with the engine's `run`
+    data : (X, Y, row_weights)
+        What `run` is given.
+
+    Attributes
+    ----------
+    now : Position
+        Without arrays; replaced, never changed.
+    """
+
+    def __init__(self, at: Position, engine: Any, plan: Any, data: tuple[Any, Any, Any]) -> None:
+        self.now, self._engine, self._plan, self._data = at, engine, plan, data
+        self._known = True  # whether engine and plan stand where `now` says
+        self._parameters: Array | None = None  # at `now`, if the engine has others
+
+    def run(self, first_step: int, count: int, rates: Array | None, momenta: Array | None) -> Any:
+        """Do the next steps of the epoch that begins with `first_step`; return the plan's statistics of them."""
+        start = perf_counter() - self.now.seconds
+        X, Y, weights = self._data
+        self._known = False
+        try:
+            stats = self._plan.run(X, Y, first_step + self.now.step, count, rates, momenta, weights, self.now.sums)
+        except BaseException as error:
+            if (at := getattr(error, "stopped_at", None)) is not None:
+                step, sums, *parameters = at
+                self.now = replace(self.now, step=step - first_step, sums=sums, seconds=perf_counter() - start)
+                self._parameters = parameters[0] if parameters else None
+                self._known = True
+            raise
+        if stats.finite:
+            step = self.now.step + count
+            self.now = replace(self.now, step=step, sums=stats.sums, seconds=perf_counter() - start)
+            self._known = True
+        return stats
+
+    def end_epoch(self, record: Any, *, ended: bool) -> None:
+        """Take note of an epoch done, and whether it is the last one."""
+        self.now = Position([*self.now.records, record], ended=ended)
+
+    def capture(self, best: Array | None) -> Position | None:
+        """Return where the training stands, with arrays; None if nobody knows. `best` is what it may return to."""
+        if not self._known:
+            return None
+        parameters = self._engine.parameters() if self._parameters is None else self._parameters
+        arrays = {"parameters": parameters, **memory_of(self._plan)}
+        return replace(self.now, arrays=arrays if best is None else {**arrays, "best": best})
+
+
 class Keeper:
     """Keeps where the trainings of a fit stand. This one keeps nothing: it is what stands where nobody asks for more.
 
@@ -69,7 +130,7 @@ class Keeper:
         """Return where a training begins; its arrays are empty where it begins at the start."""
         return Position()
 
-    def follow(self, stage: str, layer: int | None, capture: Callable[[], Position]) -> None:
+    def follow(self, stage: str, layer: int | None, capture: Callable[[], Position | None]) -> None:
         """Take note of a training that begins, and of how to learn where it stands."""
 
     def stretch(self, steps: int) -> int:
@@ -84,6 +145,10 @@ class Keeper:
 
     def finish(self) -> None:
         """Do what is due when the fit is over, or its time is."""
+
+    def last_word(self) -> str:
+        """Do what can be done when an exception has ended the fit; return what to tell of it."""
+        return ""
 
 
 NOTHING_KEPT = Keeper()

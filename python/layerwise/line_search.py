@@ -323,10 +323,14 @@ class Plan:
                 losses.append(self._plan.loss)
                 return float(value), gradient
 
-            reached, finite = self._engine.parameters(), True
+            start, finite = self._engine.parameters(), True
+            reached = start
             try:
                 for point in descend(objective, reached, self._method, self._searches):
                     reached, rate, finite = point.w, point.step, point.finite
+            except BaseException as error:
+                error.stopped_at = step, (loss_sum, weight_sum), start  # type: ignore[attr-defined]
+                raise
             finally:  # also on Ctrl-C: the engine holds the last trial
                 self._engine.set_parameters(reached)
                 self._method.forget()

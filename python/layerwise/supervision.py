@@ -139,10 +139,15 @@ class Plan:
             count = min(turn_end, end) - step
             own = slice(step - first_step, step - first_step + count)
             of_step = [None if values is None else values[own] for values in (rates, momenta)]
-            stats = self._plan.run(X, Y, step, count, *of_step, row_weights, so_far)
-            step, so_far = step + count, stats.sums
-            rate = stats.rate if isinstance(stats, Stats) else 0.0
-            taught = self._teach(begin, turn_end - begin) if stats.finite and step == turn_end else None
+            try:
+                stats = self._plan.run(X, Y, step, count, *of_step, row_weights, so_far)
+                step, so_far = step + count, stats.sums
+                rate = stats.rate if isinstance(stats, Stats) else 0.0
+                taught = self._teach(begin, turn_end - begin) if stats.finite and step == turn_end else None
+            except BaseException as error:
+                if step == turn_end or getattr(error, "stopped_at", (0,))[0] == turn_end:
+                    vars(error).pop("stopped_at", None)  # the turn's steps on labels are not done, or not all
+                raise
             if taught is not None and not taught.finite:
                 return Stats(float(taught.loss), finite=False)
             if step == end or not stats.finite:

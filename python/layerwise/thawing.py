@@ -48,7 +48,13 @@ class ThawingPlan:
         phase = bisect_right(self._thaws, first_step)
         if phase != self._phase:
             self._enter(phase)
-        return self._plan.run(X, Y, first_step - self._first_step, *rest)
+        try:
+            return self._plan.run(X, Y, first_step - self._first_step, *rest)
+        except BaseException as error:
+            if hasattr(error, "stopped_at"):  # counted in the phase
+                step, *more = error.stopped_at
+                error.stopped_at = (self._first_step + step, *more)
+            raise
 
     def evaluate(self, *data: Any) -> float:
         """Return the loss without noise and dropout."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 
-from layerwise import __version__, _core
+from layerwise import __version__, _core, codes
 from layerwise.network import DenseLayer
 from layerwise.persistence.schema import encode_value
 from layerwise.settings import Settings
@@ -17,7 +17,11 @@ from layerwise.settings import Settings
 Array = NDArray[Any]
 
 # Parameters that change no bit of a fit that is not ended before its time; random_state counts by the key it gives.
-IRRELEVANT = {"n_jobs", "random_state", "verbose", "callbacks", "max_seconds", "checkpoint", "memory", "warm_start"}
+IRRELEVANT = {
+    "n_jobs", "random_state", "verbose", "callbacks", "max_seconds", "checkpoint", "memory", "warm_start",
+    "code_cache_limit",
+}  # fmt: skip
+EXACT_CACHES = set(codes.CACHES) - {"float16"}  # float16 alone rounds
 
 
 def arithmetic() -> dict[str, str]:
@@ -36,7 +40,7 @@ def of_parameters(params: dict[str, Any]) -> dict[str, str]:
     """
     told: dict[str, str] = {}
     for name, value in params.items():
-        if name in IRRELEVANT:
+        if name in IRRELEVANT or (name == "code_cache" and value in EXACT_CACHES):
             continue
         if isinstance(value, Settings):
             encode_value(value, {}, "", name)  # what no file can hold is refused here
