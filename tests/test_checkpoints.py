@@ -364,6 +364,7 @@ def test_an_epoch_is_cut_only_where_a_checkpoint_is_due(tmp_path: Path, monkeypa
 
         class Counting:
             moments, set_moments, evaluate = plan.moments, plan.set_moments, plan.evaluate
+            standing = None
 
             def run(self, *args: Any) -> Any:
                 runs.append(args[3])

@@ -140,8 +140,7 @@ class Plan(Generic[Float]):  # Plan_float32, Plan_float64
     def __init__(self, network: Network[Float], recipe: Recipe) -> None: ...
     # Y None: the targets are the clean X. rates: one learning rate per step; momenta: one per step, or None.
     # so_far: the sums of the epoch's steps before, so that the loss is that of the whole, to the bit.
-    # Raises KeyboardInterrupt after finishing the current step (one of several row blocks is given up), whose `stopped_at` is
-    # (next step, sums); without it where the run stopped within a step that has changed what the plan remembers.
+    # Raises KeyboardInterrupt after finishing the current step; one of several row blocks is given up.
     def run(
         self,
         X: NDArray[Float],
@@ -163,6 +162,9 @@ class Plan(Generic[Float]):  # Plan_float32, Plan_float64
     loss: float  # of the rows that `gradient` saw last, without any penalty
     def moments(self) -> tuple[NDArray[Float], NDArray[Float]]: ...  # flat, zeros where the optimiser has none
     def set_moments(self, first: NDArray[Float], second: NDArray[Float]) -> None: ...
+    # Where the last run ended, by an exception or not: (next step, sums of its epoch); None: there was no run; (): within a
+    # step that has changed what the plan remembers, or diverged.
+    standing: tuple[int, tuple[float, float]] | tuple[()] | None
 
 Network_float32: type[Network[np.float32]]
 Network_float64: type[Network[np.float64]]
@@ -198,6 +200,7 @@ class RbmPlan(Generic[Float]):  # RbmPlan_float32, RbmPlan_float64
     ) -> RunStats: ...
     def moments(self) -> tuple[NDArray[Float], NDArray[Float]]: ...  # as of Plan
     def set_moments(self, first: NDArray[Float], second: NDArray[Float]) -> None: ...
+    standing: tuple[int, tuple[float, float]] | tuple[()] | None  # as of Plan
     def memory(self) -> NDArray[Float]: ...  # what goes on: running means and chains, as far as the machine has them
     def set_memory(self, values: NDArray[Float]) -> None: ...
 

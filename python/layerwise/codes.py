@@ -208,15 +208,11 @@ class Plan:
         while True:
             epoch, place = divmod(step, per_epoch)
             count = min(per_part, per_epoch - place, end - step)
+            ids = self._ids(epoch, len(X))[place * size : (place + count) * size]
             own = slice(step - first_step, step - first_step + count)
+            weights = None if row_weights is None else row_weights[ids]
             of_step = rates[own], None if momenta is None else momenta[own]
-            try:
-                ids = self._ids(epoch, len(X))[place * size : (place + count) * size]
-                weights, part = None if row_weights is None else row_weights[ids], X[ids]
-            except BaseException as error:
-                error.stopped_at = step, so_far  # type: ignore[attr-defined]
-                raise
-            stats: _core.RunStats = self._plan.run(part, Y, step, count, *of_step, weights, so_far, ids)
+            stats: _core.RunStats = self._plan.run(X[ids], Y, step, count, *of_step, weights, so_far, ids)
             step, so_far = step + count, stats.sums
             if step == end or not stats.finite:
                 return stats
@@ -224,6 +220,11 @@ class Plan:
     def evaluate(self, X: Array, Y: Array | None = None, row_weights: Array | None = None) -> float:
         """Return the loss without noise."""
         return float(self._plan.evaluate(X, Y, row_weights))
+
+    @property
+    def standing(self) -> Any:
+        """Where the last run ended, as the engine's plan says it."""
+        return self._plan.standing
 
     def memory_arrays(self) -> dict[str, Array]:
         """Return what the plan inside remembers."""

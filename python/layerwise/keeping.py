@@ -50,20 +50,20 @@ class Position:
 
 
 class Course:
-    """A training on its way, which knows where it stands also when an exception has cut it.
+    """A training on its way, which knows where it stands also when an exception has cut it between any two lines.
 
-    A signal's exception comes between any two lines, or out of a plan's `run`. The plan then says in the exception's
-    `stopped_at`, if it can, where the network and what it remembers stand: the next step, the sums of the epoch and,
-    where the network has other parameters, those of that step.
+    So it asks the plan, whose `standing` says where its last run ended: the step to come, the sums of its epoch and,
+    where the network has other parameters by now, those of that step; nothing, (), if it stands nowhere that a training
+    could go on from; None if it has not run.
 
     Parameters
     ----------
     at : Position
         Where it begins, without arrays.
     engine : Network of the engine
-    plan : object with the engine's `run`
-    data : (X, Y, row_weights)
-        What `run` is given.
+    plan : object with the engine's `run` and `standing`
+    first_step, steps : int
+        Of the whole training, as the plan counts; of an epoch.
 
     Attributes
     ----------
@@ -71,29 +71,16 @@ class Course:
         Without arrays; replaced, never changed.
     """
 
-    def __init__(self, at: Position, engine: Any, plan: Any, data: tuple[Any, Any, Any]) -> None:
-        self.now, self._engine, self._plan, self._data = at, engine, plan, data
-        self._known = True  # whether engine and plan stand where `now` says
-        self._parameters: Array | None = None  # at `now`, if the engine has others
+    def __init__(self, at: Position, engine: Any, plan: Any, first_step: int, steps: int) -> None:
+        self.now, self._engine, self._plan = at, engine, plan
+        self._first_step, self._steps = first_step, steps
 
-    def run(self, first_step: int, count: int, rates: Array | None, momenta: Array | None) -> Any:
-        """Do the next steps of the epoch that begins with `first_step`; return the plan's statistics of them."""
+    def run(self, count: int, X: Array, Y: Array | None, weights: Array | None, *of_step: Array | None) -> Any:
+        """Do the next steps of the epoch; `of_step` are rates and momenta. Return the plan's statistics of them."""
         start = perf_counter() - self.now.seconds
-        X, Y, weights = self._data
-        self._known = False
-        try:
-            stats = self._plan.run(X, Y, first_step + self.now.step, count, rates, momenta, weights, self.now.sums)
-        except BaseException as error:
-            if (at := getattr(error, "stopped_at", None)) is not None:
-                step, sums, *parameters = at
-                self.now = replace(self.now, step=step - first_step, sums=sums, seconds=perf_counter() - start)
-                self._parameters = parameters[0] if parameters else None
-                self._known = True
-            raise
-        if stats.finite:
-            step = self.now.step + count
-            self.now = replace(self.now, step=step, sums=stats.sums, seconds=perf_counter() - start)
-            self._known = True
+        first = self._epoch() + self.now.step
+        stats = self._plan.run(X, Y, first, count, *of_step, weights, self.now.sums)
+        self.now = replace(self.now, step=self.now.step + count, sums=stats.sums, seconds=perf_counter() - start)
         return stats
 
     def end_epoch(self, record: Any, *, ended: bool) -> None:
@@ -102,11 +89,21 @@ class Course:
 
     def capture(self, best: Array | None) -> Position | None:
         """Return where the training stands, with arrays; None if nobody knows. `best` is what it may return to."""
-        if not self._known:
-            return None
-        parameters = self._engine.parameters() if self._parameters is None else self._parameters
-        arrays = {"parameters": parameters, **memory_of(self._plan)}
-        return replace(self.now, arrays=arrays if best is None else {**arrays, "best": best})
+        now, standing, parameters = self.now, self._plan.standing, None
+        if standing is not None:
+            if not standing:
+                return None
+            step, sums, *others = standing
+            parameters = others[0] if others else None
+            if (step := step - self._epoch()) != now.step:
+                now = replace(now, step=step, sums=sums)
+        arrays = {"parameters": self._engine.parameters() if parameters is None else parameters}
+        arrays |= memory_of(self._plan)
+        return replace(now, arrays=arrays if best is None else {**arrays, "best": best})
+
+    def _epoch(self) -> int:
+        """Return the first step of the epoch at work."""
+        return self._first_step + len(self.now.records) * self._steps
 
 
 class Keeper:

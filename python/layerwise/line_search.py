@@ -295,6 +295,7 @@ class Plan:
         self._method, self._searches = method_of(optimizer), int(optimizer.searches)
         self._plan = training.plan_for(engine, recipe)
         self._order: tuple[int, Array] | None = None  # of the rows, in the epoch of that number
+        self.standing: Any = None  # where the last run ended, as the engine's plan says it
 
     def run(
         self,
@@ -323,21 +324,20 @@ class Plan:
                 losses.append(self._plan.loss)
                 return float(value), gradient
 
-            start, finite = self._engine.parameters(), True
-            reached = start
+            reached, finite = self._engine.parameters(), True
+            self.standing = step, (loss_sum, weight_sum), reached
             try:
                 for point in descend(objective, reached, self._method, self._searches):
                     reached, rate, finite = point.w, point.step, point.finite
-            except BaseException as error:
-                error.stopped_at = step, (loss_sum, weight_sum), start  # type: ignore[attr-defined]
-                raise
             finally:  # also on Ctrl-C: the engine holds the last trial
                 self._engine.set_parameters(reached)
                 self._method.forget()
             if not finite:
+                self.standing = ()
                 return Stats(losses[0], finite=False, rate=rate)
             weight = float(len(batch)) if weights is None else float(weights.sum(dtype=np.float64))
             loss_sum, weight_sum = loss_sum + weight * losses[0], weight_sum + weight
+            self.standing = step + 1, (loss_sum, weight_sum)
         return Stats(loss_sum / weight_sum if weight_sum > 0 else 0.0, rate=rate, sums=(loss_sum, weight_sum))
 
     def evaluate(self, X: Array, Y: Array | None = None, row_weights: Array | None = None) -> float:

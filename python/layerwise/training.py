@@ -200,13 +200,14 @@ def run(
     if memory is not None and memory.moments is not None:
         plan.set_moments(*memory.moments)
     at = _taken_up(keeper.position(stage, layer), engine, plan, early_stopping)
-    course = Course(at, engine, plan, (X, Y, row_weights))
+    course = Course(at, engine, plan, done, steps)
     judges: list[Callback] = [*callbacks, *([] if early_stopping is None else [early_stopping])]
 
     def capture() -> Position | None:
-        if learning_rate is None and course.now.step == steps:  # the last search's rate stands nowhere
-            return None
-        return course.capture(None if early_stopping is None else early_stopping.best)
+        position = course.capture(None if early_stopping is None else early_stopping.best)
+        if position is not None and position.step == steps and learning_rate is None:
+            return None  # the epoch's record has the last search's rate, which stands nowhere else
+        return position
 
     def epochs_to_come() -> Iterator[EpochRecord]:
         for epoch in range(len(at.records) + 1, epochs + 1):
@@ -225,7 +226,7 @@ def run(
                 count = keeper.stretch(steps - course.now.step)
                 part = slice(course.now.step, course.now.step + count)
                 of_step = [None if values is None else values[part] for values in (rates, momenta)]
-                stats = course.run(done + first, count, *of_step)
+                stats = course.run(count, X, Y, row_weights, *of_step)
                 if not stats.finite:
                     raise TrainingDiverged(stage, layer, epoch, learning_rate, f"the loss is {stats.loss}")
                 rate = float(stats.rate) if rates is None else rate
