@@ -18,7 +18,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from layerwise import AnomalyDetector, load
+from layerwise import Adam, AnomalyDetector, FineTuning, load
 
 rng = np.random.default_rng(0)
 mixing, units, levels = rng.normal(size=(3, 12)), 10.0 ** rng.integers(-2, 4, 12), rng.normal(size=12)
@@ -34,7 +34,9 @@ normal, new = readings(5000), readings(1000)
 stuck = np.arange(1000) >= 900
 new[stuck, 7] = new[900, 7]
 
-detector = AnomalyDetector((32, 3), contamination=0.01, random_state=0)
+# Sensors are left out at random in training, so that each is rebuilt from the others and not from itself.
+leave_out = FineTuning(epochs=30, optimizer=Adam(0.004), input_dropout=0.2, untie=True)
+detector = AnomalyDetector(32, finetuning=leave_out, contamination=0.01, random_state=0)
 components = make_pipeline(StandardScaler(), PCA(3, random_state=0))
 
 

@@ -244,7 +244,10 @@ def _differences(then: dict[str, str], now: dict[str, str]) -> list[str]:
         outer = name.split("__")
         if any("__".join(outer[:depth]) in names for depth in range(1, len(outer))):
             continue
-        # The detector's network sees nothing else of that parameter.
-        shown = "X or standardize" if name == "X" and now.get("estimator") == "AnomalyDetector" else name
+        shown = name
+        if name == "X" and now.get("estimator") == "AnomalyDetector":  # this X is what standardize makes of the rows
+            if "standardize" in names:
+                continue
+            shown = name if "standardize" in now else "X or standardize"
         told.append(f"{shown} (then {then.get(name, 'unknown')}, now {now.get(name, 'unknown')})")
     return told
