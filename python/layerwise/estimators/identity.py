@@ -17,17 +17,16 @@ from layerwise.settings import Settings
 Array = NDArray[Any]
 
 # Parameters that change no bit of a fit that is not ended before its time; random_state counts by the key it gives.
-IRRELEVANT = {
-    "n_jobs", "random_state", "verbose", "callbacks", "max_seconds", "checkpoint", "memory", "warm_start",
-    "code_cache_limit",
-}  # fmt: skip
-EXACT_CACHES = set(codes.CACHES) - {"float16"}  # float16 alone rounds
+IRRELEVANT = {"n_jobs", "random_state", "verbose", "callbacks", "max_seconds", "checkpoint", "memory", "warm_start"}
 
 
 def arithmetic() -> dict[str, str]:
     """Return what decides on the bits beside settings and data: the version, and the kind of processor."""
     fused = "without" if _core.isa() == "x86-64-v2" else "with"
     return {"version": __version__, "processor": f"{fused} fused multiply-add"}
+
+
+EXACT_CACHES = set(codes.CACHES) - {"float16"}  # the same bits wherever the codes are kept; float16 alone rounds
 
 
 def of_parameters(params: dict[str, Any]) -> dict[str, str]:
@@ -40,7 +39,7 @@ def of_parameters(params: dict[str, Any]) -> dict[str, str]:
     """
     told: dict[str, str] = {}
     for name, value in params.items():
-        if name in IRRELEVANT or (name == "code_cache" and value in EXACT_CACHES):
+        if name in IRRELEVANT or name == "code_cache_limit" or (name == "code_cache" and value in EXACT_CACHES):
             continue
         if isinstance(value, Settings):
             encode_value(value, {}, "", name)  # what no file can hold is refused here
