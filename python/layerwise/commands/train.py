@@ -70,8 +70,8 @@ def add(commands: Any) -> None:
         "--checkpoint",
         type=Path,
         metavar="FILE",
-        help="write here, every minute and on Ctrl-C, where training stands; the same command then goes on from it to "
-        "the model that a run without an end would give",
+        help="write here, every minute and on Ctrl-C, where training stands; the same command goes on from it, to the "
+        "same model",
     )
     parser.set_defaults(command=run_train)
 
