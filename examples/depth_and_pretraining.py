@@ -5,7 +5,8 @@
 Networks of one to five sigmoid layers on scikit-learn's digits (on MNIST with --data), trained by gradient descent with
 momentum from three starts: the small random weights of that time, the same pretrained layer by layer as denoising
 autoencoders, and the random weights of Glorot & Bengio 2010, which keep gradients alive. The folder --out gets
-``run.json`` and, with the extra `plots`, pictures: the errors by depth, what the first layer looks for, the curves.
+``run.json`` and, with the extra `plots`, pictures: the errors by depth (the README's), what the first layer looks for,
+the curves. The formulas behind it stand in `layerwise.reference` (as code) and in docs/numerics.md (with their papers).
 
 What it printed:
 
@@ -47,19 +48,25 @@ def model_of(start: str, depth: int, seed: int, given: argparse.Namespace) -> Pr
     )
 
 
-def draw(folder: Path, errors: dict[str, dict[int, list[float]]], model: PretrainedClassifier) -> None:
+def draw(folder: Path, errors: dict[str, dict[int, list[float]]], model: PretrainedClassifier, data: str) -> None:
     """Write the pictures."""
     from matplotlib import pyplot
 
-    figure, ax = pyplot.subplots(layout="constrained")
-    for start, by_depth in errors.items():
-        means, spreads = ([f(e) for e in by_depth.values()] for f in (np.mean, np.std))
-        ax.errorbar(list(by_depth), means, spreads, marker="o", capsize=3, label=start)
+    figure, ax = pyplot.subplots(figsize=(6.4, 3.6), layout="constrained")
+    for color, (start, by_depth) in enumerate(errors.items()):
+        depths, means = list(by_depth), [np.mean(own) for own in by_depth.values()]
+        ax.plot(depths, means, f"C{color}", label=start, gid=f"means-{color}")
+        seeds = [(depth, error) for depth, own in by_depth.items() for error in own]
+        ax.plot(*zip(*seeds, strict=True), f"C{color}o", markersize=4, alpha=0.5, gid=f"seeds-{color}")
     ax.set(xlabel="hidden layers", ylabel="test error in %", xticks=list(next(iter(errors.values()))), yscale="log")
-    ticks = [1, 2, 5, 10, 20, 50, 100]
+    ticks = [2, 5, 10, 20, 50, 100]
     ax.set_yticks(ticks, [str(tick) for tick in ticks])
-    ax.legend()
-    figure.savefig(folder / "errors.png")
+    ax.minorticks_off()
+    ax.set_title(f"{data}: lines are means, points are seeds")
+    ax.legend(loc="center right")
+    # Text stays text, and the same numbers make the same file.
+    with pyplot.rc_context({"svg.fonttype": "none", "svg.hashsalt": "layerwise"}):
+        figure.savefig(folder / "errors.svg", metadata={"Date": None, "Creator": None})
     plots.filters(model, pretrained=True).figure.savefig(folder / "filters.png")
     plots.learning_curves(model)[0].figure.savefig(folder / "curves.png")
     pyplot.close("all")
@@ -122,7 +129,7 @@ def main(words: list[str] | None = None) -> None:
     found = {"layerwise": layerwise.__version__, "settings": settings, "runs": runs}
     (given.out / "run.json").write_text(json.dumps(found, indent=1) + "\n")
     try:
-        draw(given.out, errors, deepest)
+        draw(given.out, errors, deepest, "MNIST" if given.data else "scikit-learn's digits")
     except ImportError as missing:
         print(missing)
     print(f"files in {given.out}: {', '.join(sorted(file.name for file in given.out.iterdir()))}")

@@ -19,6 +19,7 @@ from layerwise import (
     Checkpoint,
     FineTuning,
     FormatError,
+    InvalidParameterError,
     load,
     persistence,
     training,
@@ -34,13 +35,17 @@ WHOLE = state(make().fit(X, Y))
 def test_a_place_that_cannot_be_written_is_told_before_any_work(tmp_path: Path) -> None:
     seen: list[Any] = []
     model = make(checkpoint=tmp_path / "no" / "c", callbacks=seen.append)
-    with pytest.raises(OSError, match=r"The checkpoint could not be written .*No such file or directory"):
+    told = r"The checkpoint could not be written .No such file or directory.; there was none before"
+    with pytest.raises(OSError, match=told):
         model.fit(X, Y)
     assert seen == []
     assert not hasattr(model, "stages_")
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(OSError, match="not a regular file"):
-        make(checkpoint=tmp_path / "pipe").fit(X, Y)
+    for path in (tmp_path / "pipe", "/dev/null", tmp_path):
+        for given, name in ((path, "checkpoint"), (Checkpoint(path), "checkpoint__path")):
+            pattern = f"The '{name}' parameter of .* what is there already must be an ordinary file. Got "
+            with pytest.raises(InvalidParameterError, match=pattern):
+                make(checkpoint=given).fit(X, Y)
 
 
 @pytest.mark.parametrize("number", [2, 6, 9, 14, 15])
@@ -59,7 +64,7 @@ def test_a_full_disk_costs_nothing(number: int, function: str, tmp_path: Path, m
     with monkeypatch.context() as patch:
         patch.setattr(persistence.files.os, function, full)
         with pytest.raises(
-            OSError, match=r"could not be written .No space left on device.; an older one is as it was"
+            OSError, match=r"could not be written .No space left on device.; the older one is as it was"
         ) as info:
             model.fit(X, Y)
     assert info.value.errno == errno.ENOSPC
@@ -131,7 +136,7 @@ def test_every_flipped_bit_and_every_truncation_is_refused(half: bytes, tmp_path
     assert refused(half + b"\0", path)
     path.write_bytes(half[:-1])
     model = make(checkpoint=path)
-    with pytest.raises(FormatError, match="damaged"):
+    with pytest.raises(FormatError, match=r"damaged.* Give another path to begin anew, or delete the file if nobody"):
         model.fit(X, Y)
     assert not hasattr(model, "stages_")
 

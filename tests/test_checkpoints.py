@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
 from standing import GIVEN, X, Y, make, state, written
 
 import layerwise
@@ -89,8 +88,22 @@ def test_partial_fit_takes_no_checkpoint(tmp_path: Path) -> None:
     ("params", "data", "named"),
     [
         ({"pretraining": Autoencoder(epochs=3, batch_size=20)}, {}, r"pretraining__epochs \(then 2, now 3\)"),
-        ({"pretraining": DenoisingAutoencoder(epochs=2, batch_size=20)}, {}, "pretraining .then Autoencoder, now Den"),
-        ({"pretraining": None}, {}, "pretraining .then Autoencoder, now null"),
+        (
+            {"pretraining": DenoisingAutoencoder(epochs=2, batch_size=20)},
+            {},
+            r"fit: pretraining \(then Autoencoder, now DenoisingAutoencoder\)\. One",  # and nothing of what is inside
+        ),
+        ({"pretraining": None}, {}, r"fit: pretraining \(then Autoencoder, now null\)\. One"),
+        (
+            {"pretraining": GIVEN["pretraining"].replace(optimizer=layerwise.SGD(0.1))},
+            {},
+            r"fit: pretraining__optimizer \(then Adam, now SGD\)\. One",
+        ),
+        (
+            {"pretraining": GIVEN["pretraining"].replace(code_cache="float16")},
+            {},
+            r"fit: pretraining__code_cache \(then unknown, now \"float16\"\)\. One",
+        ),
         ({"finetuning": FineTuning(epochs=3, batch_size=20, alpha=0.1)}, {}, "finetuning__alpha .then 0.0, now 0.1"),
         ({"hidden_layer_sizes": (5, 5)}, {}, r"hidden_layer_sizes \(then \[5, 4\], now \[5, 5\]\)"),
         ({"activation": "sigmoid"}, {}, 'activation .then "auto", now "sigmoid"'),
@@ -118,6 +131,50 @@ def test_another_fit_is_told_what_differs(params: Any, data: Any, named: str, tm
     model.fit(**({"X": X, "y": Y} | data))
 
 
+def test_a_detector_whose_columns_were_scaled_otherwise_is_told_so(tmp_path: Path) -> None:
+    detector = AnomalyDetector((3,), pretraining=GIVEN["pretraining"], random_state=2, checkpoint=tmp_path / "c")
+    detector.fit(X)
+    with pytest.raises(ValueError, match=r"of another fit: (X or )?standardize \(then [^;]*\. One"):
+        detector.set_params(standardize=False).fit(X)
+
+
+def test_one_file_serves_one_fit(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    model = make(checkpoint=path)
+    known = Y >= 0
+    told = "One file serves one fit: the clones of a search, a cross-validation"
+    with pytest.raises(ValueError, match=f"of another fit: X .*{told}"):
+        cross_val_score(model, X[known], Y[known], cv=2, error_score="raise")
+    path.unlink()
+    search = GridSearchCV(model, {"finetuning__alpha": [0.0, 0.1]}, cv=2, error_score="raise")
+    with pytest.raises(ValueError, match=told):
+        search.fit(X[known], Y[known])
+    path.unlink()
+    pattern = "'estimator__checkpoint' parameter of compare must be None: one file serves one fit.*`memory`"
+    for whole in (model, make_pipeline(model)):
+        with pytest.raises(InvalidParameterError, match=pattern):
+            layerwise.compare(whole, X, Y, seeds=1)
+    assert not path.exists()
+
+
+def test_two_fits_at_the_same_time_notice_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+
+    def other(record: Any) -> None:
+        if (record.layer, record.epoch) == (2, 1):
+            path.unlink()  # before the other one looks
+            make(random_state=7, checkpoint=path).fit(X, Y)
+
+    model = make(checkpoint=Checkpoint(path, 0), callbacks=other)
+    with pytest.raises(
+        OSError, match=r"Another fit has written its checkpoint here since this one began\. One file"
+    ) as info:
+        model.fit(X, Y)
+    assert "the 1 finished stages are kept" in info.value.__notes__[0]
+    assert model.stages_
+    assert state(make(random_state=7, checkpoint=path).fit(X, Y)) == state(make(random_state=7).fit(X, Y))
+
+
 def test_another_version_estimator_or_processor_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "c"
     make(checkpoint=path).fit(X, Y)
@@ -138,6 +195,9 @@ def test_what_changes_no_bit_may_change(tmp_path: Path) -> None:
     make(checkpoint=path).fit(X, Y)
     other = make(checkpoint=Checkpoint(path, 1), n_jobs=1, max_seconds=1e9, callbacks=print, verbose=0)
     assert state(other.fit(X, Y)) == WHOLE
+    for kept in ("memory", "file", "recompute"):
+        settings = GIVEN["pretraining"].replace(code_cache=kept, code_cache_limit=3)
+        assert state(make(checkpoint=path, pretraining=settings).fit(X, Y)) == WHOLE
     detector = AnomalyDetector((3,), pretraining=GIVEN["pretraining"], random_state=2, checkpoint=tmp_path / "d")
     threshold = detector.fit(X).offset_
     assert detector.set_params(contamination=0.3).fit(X).offset_ > threshold  # it counts after all training
@@ -191,25 +251,6 @@ def test_after_an_interrupt_the_same_call_goes_on(layer: Any, epoch: int, error:
     assert (seen[0].layer, seen[0].epoch) == (layer, epoch)  # what was not written is done again
 
 
-def test_after_ctrl_c_within_an_epoch_the_same_call_goes_on(tmp_path: Path) -> None:
-    path = tmp_path / "c"
-    long = FineTuning(epochs=2, batch_size=1)
-    rows, labels = np.tile(X, (40, 1)), np.tile(Y, 40)
-
-    def fit_on_and_on() -> None:
-        for _ in range(1000):
-            path.unlink(missing_ok=True)
-            make(finetuning=long, checkpoint=Checkpoint(path, 0.001)).fit(rows, labels)
-
-    timer = threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT))
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        fit_on_and_on()
-    assert path.exists()
-    found = make(finetuning=long, checkpoint=path).fit(rows, labels)
-    assert state(found) == state(make(finetuning=long).fit(rows, labels))
-
-
 def test_numbers_that_are_not_finite_can_be_written(tmp_path: Path) -> None:
     record = layerwise.EpochRecord("pretraining", 1, 1, 2, 0.5, None, 0.1, 1.0, float("inf"), float("nan"), -1.0)
     at = Position([record], 3, (1.0, 2.0), 0.5, False, {"parameters": np.ones(3, np.float32)})
@@ -218,10 +259,22 @@ def test_numbers_that_are_not_finite_can_be_written(tmp_path: Path) -> None:
     assert repr(back) == repr(at)
 
 
+@pytest.mark.parametrize("stops_early", [False, True])
 @pytest.mark.parametrize("simultaneous", [False, True])
-def test_a_fit_in_several_sittings(simultaneous: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = GIVEN["pretraining"].replace(simultaneous=simultaneous)
-    whole = state(make(pretraining=settings).fit(X, Y))
+def test_a_fit_in_several_sittings(
+    simultaneous: bool, stops_early: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {
+        "pretraining": GIVEN["pretraining"].replace(simultaneous=simultaneous),
+        "finetuning": FineTuning(
+            epochs=9, batch_size=20, early_stopping=stops_early, n_iter_no_change=9, optimizer=layerwise.Adam(0.3)
+        ),
+    }
+    model = make(**settings).fit(X, Y)
+    whole = state(model)
+    if stops_early:  # a sitting ends with other weights than the best so far, which the estimator keeps
+        losses = [record.validation_loss for record in model.history_ if record.stage == "finetuning"]
+        assert any(losses[end] > min(losses[:end]) for end in range(1, len(losses), 2))
     asked: list[int] = []
 
     def out_of_time(watch: Any) -> bool:
@@ -231,11 +284,13 @@ def test_a_fit_in_several_sittings(simultaneous: bool, tmp_path: Path, monkeypat
 
     monkeypatch.setattr(layerwise.estimators.watching.Watch, "out_of_time", out_of_time)
     sittings = 0
-    for sittings in range(1, 10):  # noqa: B007 (counted)
+    for sittings in range(1, 20):  # noqa: B007 (counted)
         asked.clear()
-        model = make(pretraining=settings, checkpoint=tmp_path / "c", max_seconds=1)
+        model = make(**settings, checkpoint=tmp_path / "c", max_seconds=1)
         try:
-            with pytest.warns(TimeLimitWarning):
+            with pytest.warns(
+                TimeLimitWarning, match="Run the same again to go on from the checkpoint .*/c: the end is"
+            ):
                 model.fit(X, Y)
         except pytest.fail.Exception:
             break
@@ -309,6 +364,7 @@ def test_an_epoch_is_cut_only_where_a_checkpoint_is_due(tmp_path: Path, monkeypa
 
         class Counting:
             moments, set_moments, evaluate = plan.moments, plan.set_moments, plan.evaluate
+            standing = None
 
             def run(self, *args: Any) -> Any:
                 runs.append(args[3])

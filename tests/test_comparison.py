@@ -235,6 +235,11 @@ def found(pretrained: list[float], random: list[float], **rivals: list[float]) -
         (found([0.7, 0.7], [0.7, 0.7]), False, "Pretraining did not help here: "),
         (found([0.9], [0.7]), False, "One seed cannot show whether pretraining helped here"),
         (found([0.8, 0.81], [0.7, 0.71], a_tree=[0.9, 0.9], b=[0, 0]), True, "A tree did better than either: 0.900."),
+        (
+            found([0.8, 0.81], [0.7, 0.71], gradient_boosting=[0.9, 0.9], b=[0, 0]),
+            True,
+            "Gradient boosting did better than either: 0.900. Try it on the columns and the network's codes",
+        ),
         (found([0.8, 0.81], [0.7, 0.71], a_tree=[0.8, 0.7]), True, "The best of the others is a tree: 0.750."),
     ],
 )

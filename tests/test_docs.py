@@ -101,7 +101,7 @@ def test_the_call_of_the_readme_at_full_width(tmp_path: Path, monkeypatch: pytes
 
 BRIEF = ["--depths", "1,2", "--seeds", "2", "--units", "20", "--epochs", "2", "--finetuning-epochs", "3"]
 SMALL = {
-    "adult.py": ["--rows", "3000", "--labels", "200", "--seeds", "2", "--epochs", "2"],
+    "adult.py": ["--rows", "4000", "--labels", "200", "--seeds", "2", "--epochs", "2", "--search"],
     "depth_and_pretraining.py": BRIEF,
     "grid_of_runs.py": [*BRIEF, "--jobs", "1"],
 }

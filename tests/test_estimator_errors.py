@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
+from bad_values import BAD, is_among
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 
 from layerwise import (
     SGD,
-    Adam,
     Autoencoder,
     DenoisingAutoencoder,
     FineTuning,
@@ -49,11 +49,6 @@ def make(kind: Any, **changes: Any) -> Any:
 
 # ---- parameters ------------------------------------------------------------------------------------------------------
 
-BAD = [
-    -1, -0.5, 1e400, -1e400, float("nan"), -(10**30), 10**400, True, "bogus", "", b"adam", (), [], {}, set(), [None],
-    ["x"], (1, 2, 3, 4, 5), [0.5, "a"], 1 + 2j, object(), Adam, lambda: 1, np.array([[1.0]]), np.array("x"),
-    np.float64("nan"), np.timedelta64(1),
-]  # fmt: skip
 GOOD = {  # those of BAD that a parameter allows
     "hidden_layer_sizes": [(1, 2, 3, 4, 5)],
     "n_jobs": [-1],
@@ -95,7 +90,7 @@ def test_bad_values_are_named(kind: Any, name: str) -> None:
     if name not in kind().get_params() and "__" not in name:
         return  # a setting of the classifier alone, or of the two that learn from labels
     for bad in BAD:
-        if any(bad is good or (type(bad) is type(good) and bad == good) for good in GOOD.get(name, [])):
+        if is_among(bad, GOOD.get(name, [])):
             continue
         if name == "callbacks" and (callable(bad) or (isinstance(bad, (list, tuple)) and not bad)):
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 import subprocess
 import sys
@@ -28,7 +29,7 @@ def test_depth_and_pretraining(
     assert "With 1 layer pretraining changes the error by" in said.out
     assert sorted(file.name for file in (tmp_path / "found").iterdir()) == [
         "curves.png",
-        "errors.png",
+        "errors.svg",
         "filters.png",
         "run.json",
     ]
@@ -39,6 +40,16 @@ def test_depth_and_pretraining(
     monkeypatch.setattr("sys.argv", [script, "--out", str(tmp_path / "bare"), "--depths", "1", *BRIEF])
     runpy.run_path(script, run_name="__main__")
     assert [file.name for file in (tmp_path / "bare").iterdir()] == ["run.json"]
+
+
+def test_broken_sensor(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(EXAMPLES / "broken_sensor.py"), run_name="__main__")
+    said = capsys.readouterr().out
+    names = ("layerwise", "isolation forest", "principal components")
+    areas = {name: float(re.search(rf"^{name} +ROC AUC ([\d.]+), fitted in ", said, re.MULTILINE)[1]) for name in names}
+    assert areas["layerwise"] > max(areas["isolation forest"], areas["principal components"])
+    assert re.search(r"^column .*\n7 ", said, re.MULTILINE)  # the sensor that is to blame stands first
+    assert said.endswith("the scores are the same: True\n")
 
 
 @pytest.mark.slow  # it starts many interpreters

@@ -13,6 +13,7 @@ import pytest
 from column_tables import GROUPS, QUICK, frame, table
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
+from sklearn.preprocessing import StandardScaler
 
 from layerwise import (
     ColumnGroups,
@@ -53,6 +54,10 @@ def test_frames_keep_them_where_they_can(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("container", ["default", "pandas", "polars"])
 def test_a_pipeline_tells_its_estimator(container: str) -> None:
+    if container == "polars" and not hasattr(
+        StandardScaler().fit(pl.DataFrame({"a": [1.0, 2.0]})), "feature_names_in_"
+    ):
+        pytest.skip("scikit-learn 1.6 does not know the frames of polars 2")
     model = tabular_pipeline(StackedAutoencoder((4,), pretraining=QUICK, random_state=0))
     model = clone(model).set_output(transform=container).fit(frame())
     (stage,) = model[-1].stages_

@@ -18,6 +18,7 @@ from layerwise import (
     Adam,
     AnomalyDetector,
     Autoencoder,
+    ColumnGroups,
     DeadUnitsWarning,
     DenoisingAutoencoder,
     Diagnosis,
@@ -272,6 +273,26 @@ def test_copying_is_measured_on_columns_shuffled_apart() -> None:
     assert (
         measurements.copying(X, lambda rows: rows[:, :1].repeat(3, axis=1)) < 0.5
     )  # relations of the rows help no more
+
+
+def test_the_columns_of_a_category_are_shuffled_together() -> None:
+    levels = np.eye(4)[np.arange(60) % 4]
+    X = np.column_stack([np.arange(60.0), levels, np.arange(60) % 2])
+    groups = ColumnGroups([("number", 1), ("category", 4), ("flag", 1)])
+    seen: list[np.ndarray] = []
+    assert measurements.copying(X, lambda rows: seen.append(rows) or rows, groups) == 1
+    (rows,) = seen
+    np.testing.assert_array_equal(rows[:, 1:5].sum(axis=1), 1)  # each row still has one level
+    assert (rows[:, 1:5] != levels).any(axis=1).mean() > 0.5
+    np.testing.assert_array_equal(np.sort(rows, axis=0), np.sort(X, axis=0))
+
+
+def test_an_autoencoder_of_a_table_that_copies_is_found_out() -> None:
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.normal(size=(600, 2)), np.eye(6)[rng.integers(0, 6, 600)]]).astype(np.float32)
+    settings = LONG.replace(decoder="auto", loss=ColumnGroups([("number", 2), ("category", 6)]))
+    diagnosis, _ = told(StackedAutoencoder(60, pretraining=settings, random_state=0), X)
+    assert named(diagnosis, IdentityWarning) == [1]
 
 
 def test_the_same_network_gives_the_same_diagnosis() -> None:

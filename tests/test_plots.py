@@ -24,6 +24,7 @@ from layerwise import (
     PretrainedClassifier,
     StackedAutoencoder,
     plots,
+    tabular_pipeline,
 )
 from layerwise.datasets import load_digits
 
@@ -198,6 +199,46 @@ def test_column_errors() -> None:
     assert len(ax.patches) == 20
     assert [bar.get_width() for bar in ax.patches] == pytest.approx(sorted(errors, reverse=True)[:20])
     assert ax.get_yticklabels()[0].get_text() == f"pixel {errors.argmax()}"
+
+
+def test_column_errors_of_a_table() -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "age": rng.normal(40, 12, 200),
+            "owner": rng.integers(0, 2, 200).astype(bool),
+            "job": rng.choice(["cook", "clerk", "smith"], 200),
+        }
+    )
+    frame.loc[::7, "age"] = np.nan
+    names = ["age", "age missing", "owner", "job"]
+    variables = [slice(0, 1), slice(1, 2), slice(2, 4), slice(4, 7)]
+
+    model = tabular_pipeline(AnomalyDetector((4, 2), **QUICK)).fit(frame)
+    columns = model[:-1].transform(frame)
+    errors = -model[-1].score_features(columns).mean(axis=0)
+    own = dict(zip(names, [errors[one].sum() for one in variables], strict=True))
+    ax = plots.column_errors(model, frame)
+    shown = {text.get_text(): bar.get_width() for text, bar in zip(ax.get_yticklabels(), ax.patches, strict=True)}
+    assert shown == pytest.approx(own)
+    assert list(shown) == sorted(own, key=lambda name: -own[name])
+    assert ax.get_xlabel() == (
+        "mean squared error, in variances of the training rows\n(flags and categories: cross-entropy)"
+    )
+    plain = AnomalyDetector((4, 2), standardize=False, **QUICK).fit(X)
+    assert plots.column_errors(plain, X).get_xlabel() == "mean squared error"
+
+    model = tabular_pipeline(StackedAutoencoder((4, 2), **QUICK)).fit(frame)
+    columns = np.asarray(model[:-1].transform(frame), np.float64)
+    squares = np.square(columns - model[-1].reconstruct(columns)).mean(axis=0)
+    own = {
+        name: squares[one].sum() / columns[:, one].var(axis=0).sum() for name, one in zip(names, variables, strict=True)
+    }
+    ax = plots.column_errors(model, frame, top=3)
+    shown = {text.get_text(): bar.get_width() for text, bar in zip(ax.get_yticklabels(), ax.patches, strict=True)}
+    worst = sorted(own, key=lambda name: -own[name])[:3]
+    assert shown == pytest.approx({name: own[name] for name in worst})
+    assert ax.get_xlabel() == "mean squared error / variance of the column"
 
 
 # ---- what is taken and what is refused -------------------------------------------------------------------------------

@@ -282,6 +282,12 @@ def test_the_example_on_a_small_table_like_it(
     assert "rows: 60 labelled, 150 unlabelled, 70 test; seeds: 2" in said
     for method in ("pretrained", "not pretrained", "gradient boosting", "self-training", "label spreading"):
         assert f"\n{method} " in said
+    monkeypatch.setattr("sys.argv", [*words[:4], "300", "--labels", "40", "--seeds", "1", "--epochs", "1", "--search"])
+    runpy.run_path(script, run_name="__main__")
+    said = capsys.readouterr().out
+    assert said.startswith("searched 75 rows: best {'alpha': 0.0")
+    assert "; 50 of 60 pretrained layers came from the cache\n" in said  # each of 5 folds pretrained its 2 once
+    assert "rows: 40 labelled, 128 unlabelled, 57 test; seeds: 1" in said
     monkeypatch.setattr("sys.argv", ["adult.py", "--data", str(tmp_path / "nowhere")])
     runpy.run_path(script, run_name="__main__")
     assert capsys.readouterr().out.startswith("Adult not found")

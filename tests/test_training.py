@@ -126,7 +126,7 @@ def test_early_stopping_keeps_the_best() -> None:
         return stopper(EpochRecord("finetuning", None, epoch, 9, 0.0, loss, 0.1, 0.0))
 
     assert [see(epoch, loss) for epoch, loss in enumerate([5.0, 4.0, 3.95, 3.0, 2.95, 2.99])] == [False] * 5 + [True]
-    stopper.restore()
+    engine.set_parameters(stopper.best)
     assert engine.bias(0)[0] == 4.0  # 2.95 is the best, though not by tol
     assert stopper.best_loss == 2.95
 

@@ -64,6 +64,8 @@ class Unlocked {
 // Whether a signal handler raised: asked by the engine while it works without Python's lock.
 bool interrupted();
 
+inline constexpr index_t kAtStart = -1, kNowhere = -2;  // in the place of a step: none was done; within one, or diverged
+
 // A plan (Plan or RbmPlan) and the network it trains; only one thread at a time may use it.
 template <class T, class P>
 struct SharedPlan {
@@ -72,6 +74,9 @@ struct SharedPlan {
   std::shared_ptr<Network<T>> network;
   P plan;
   std::atomic<bool> busy{false};
+  // Where the last run ended, however it did: the step to come, and the epoch's sums.
+  index_t next_step = kAtStart;
+  Sums sums;
 };
 
 class Use {
@@ -102,11 +107,13 @@ RunStats run_plan(Shared& s, const Data<T>& data, index_t first_step, index_t st
     const Unlocked unlocked;
     stats = s.plan.run(data, first_step, steps, per_step, interrupted, {so_far.first, so_far.second});
   }
+  s.next_step = stats.whole && stats.finite ? first_step + stats.steps : kNowhere;
+  s.sums = stats.sums;
   if (stats.interrupted) throw py::error_already_set();
   return stats;
 }
 
-// An optimiser's memory, read and written as flat arrays in the order of the network's parameters.
+// An optimiser's memory, read and written as flat arrays in the order of the network's parameters; and where the last run ended.
 template <class T, class Shared>
 void bind_moments(py::class_<Shared>& plan) {
   plan.def("moments", [](Shared& s) {
@@ -126,6 +133,11 @@ void bind_moments(py::class_<Shared>& plan) {
     if (s.plan.second_moment() != nullptr) s.network->unflatten(from_second, s.plan.second_moment());
   };
   plan.def("set_moments", set, py::arg("first").noconvert(), py::arg("second").noconvert());
+  plan.def_property_readonly("standing", [](const Shared& s) -> py::object {
+    if (s.next_step == kAtStart) return py::none();
+    if (s.next_step == kNowhere) return py::tuple();
+    return py::make_tuple(s.next_step, py::make_tuple(s.sums.loss, s.sums.weight));
+  });
 }
 
 void bind_networks(py::module_& m);

@@ -22,6 +22,7 @@ struct RunStats {
   index_t steps = 0;
   bool finite = true;
   bool interrupted = false;
+  bool whole = true;  // of an interrupted run: whether all that training remembers is as it was after `steps` steps
   double seconds = 0;
 };
 

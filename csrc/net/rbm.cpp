@@ -12,6 +12,8 @@
 namespace layerwise {
 namespace {
 
+constexpr double kLongStep = 0.5;  // seconds: a shorter step is finished before the run stops
+
 template <class T>
 void check(const Network<T>& machine, const Recipe& recipe, const GibbsSpec& gibbs) {
   check_machine(machine);
@@ -223,7 +225,7 @@ double RbmPlan<T>::pass(Team& team, const Step& step, const Poll& poll) {
           [&](index_t panel, index_t row, index_t row_end) {
             if (gibbs_.sample_visible) sample_piece(machine_, kDown, visible_, visible_, panel, row, row_end, draw(2 * t - 1));
           });
-    if (team.leads()) interrupted_ = patience_.ask(poll);
+    if (team.leads()) interrupted_ = Patience::now() - step_began_ > kLongStep && patience_.ask(poll);
     team.barrier();
     if (interrupted_) return 0;  // the next question comes after the next barrier, so that all threads see the same answer
     // Up.
@@ -287,13 +289,16 @@ RunStats RbmPlan<T>::run(const Data<T>& data, index_t first_step, index_t steps,
                         static_cast<std::uint32_t>(number),
                         {recipe_.optimizer.kind, update_scalars<T>(recipe_.optimizer, number + 1, rates.rates[s], momentum, recipe_.alpha),
                          first_.data(), second_.data()}};
+        if (team.leads()) step_began_ = Patience::now();
         const double sum = pass(team, step, poll);
+        if (team.leads() && interrupted_) stats.whole = memory_size() == 0;
         if (team.leads() && !interrupted_) {
           loss_sum += sum;
           weight_sum += step.weight;
           stats.rows += step.rows;
           stats.finite = std::isfinite(sum);
           stats.steps += stats.finite ? 1 : 0;
+          interrupted_ = patience_.ask(poll);
         }
         if (team.leads()) stop = !stats.finite || interrupted_;
         team.barrier();

@@ -10,9 +10,10 @@ class RbmPlan {
  public:
   RbmPlan(Network<T>& machine, const Recipe& recipe, const GibbsSpec& gibbs);
 
-  // As Plan::run. The loss is that of rebuilding the data: from the first hidden states, or (persistent) from the hidden means. When
-  // the poll says so, the step that is running is given up: the weights stay, although persistent chains and the running means of the
-  // sparsity target may have moved on. Both go on from one call to the next, so a run is a function of its steps and of those before.
+  // As Plan::run. The loss is that of rebuilding the data: from the first hidden states, or (persistent) from the hidden means. The
+  // poll is asked after a step and, where that takes long, within it: the step that is running is then given up: the weights stay,
+  // although persistent chains and the running means of the sparsity target have moved on, so that the run is not whole.
+  // Both go on from one call to the next, so a run is a function of its steps and of those before.
   RunStats run(const Data<T>& data, index_t first_step, index_t steps, const Rates& rates, const Poll& poll, const Sums& so_far = {});
 
   // What goes on, as numbers: the running means with a 0 or 1 before them that says whether they are known, then the chains, row by row;
@@ -61,6 +62,7 @@ class RbmPlan {
   index_t shuffled_epoch_ = -1;
   bool activity_known_ = false;
   Patience patience_;
+  double step_began_ = 0;
   bool interrupted_ = false;
 };
 

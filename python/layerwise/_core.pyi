@@ -140,7 +140,7 @@ class Plan(Generic[Float]):  # Plan_float32, Plan_float64
     def __init__(self, network: Network[Float], recipe: Recipe) -> None: ...
     # Y None: the targets are the clean X. rates: one learning rate per step; momenta: one per step, or None.
     # so_far: the sums of the epoch's steps before, so that the loss is that of the whole, to the bit.
-    # Raises KeyboardInterrupt after finishing the current step.
+    # Raises KeyboardInterrupt after finishing the current step; one of several row blocks is given up.
     def run(
         self,
         X: NDArray[Float],
@@ -162,6 +162,9 @@ class Plan(Generic[Float]):  # Plan_float32, Plan_float64
     loss: float  # of the rows that `gradient` saw last, without any penalty
     def moments(self) -> tuple[NDArray[Float], NDArray[Float]]: ...  # flat, zeros where the optimiser has none
     def set_moments(self, first: NDArray[Float], second: NDArray[Float]) -> None: ...
+    # Where the last run ended, by an exception or not: (next step, sums of its epoch); None: there was no run; (): within a
+    # step that has changed what the plan remembers, or diverged.
+    standing: tuple[int, tuple[float, float]] | tuple[()] | None
 
 Network_float32: type[Network[np.float32]]
 Network_float64: type[Network[np.float64]]
@@ -183,7 +186,7 @@ class RbmPlan(Generic[Float]):  # RbmPlan_float32, RbmPlan_float64
         sparsity_decay: float = 0.9,
     ) -> None: ...
     # Persistent chains and the running means of a sparsity target go on from call to call; all else follows from the step's number.
-    # Raises KeyboardInterrupt; the step that was running is given up.
+    # Raises KeyboardInterrupt as Plan does; a step that takes long is given up.
     def run(
         self,
         X: NDArray[Float],
@@ -197,6 +200,7 @@ class RbmPlan(Generic[Float]):  # RbmPlan_float32, RbmPlan_float64
     ) -> RunStats: ...
     def moments(self) -> tuple[NDArray[Float], NDArray[Float]]: ...  # as of Plan
     def set_moments(self, first: NDArray[Float], second: NDArray[Float]) -> None: ...
+    standing: tuple[int, tuple[float, float]] | tuple[()] | None  # as of Plan
     def memory(self) -> NDArray[Float]: ...  # what goes on: running means and chains, as far as the machine has them
     def set_memory(self, values: NDArray[Float]) -> None: ...
 

@@ -155,12 +155,22 @@ def layer_sizes(where: Parameter, value: Any) -> tuple[int, ...]:
 def bfloat16(where: Parameter, value: Any, dtype: np.dtype[Any]) -> bool:
     """Return whether a precision is bfloat16; refuse what is not known, does not fit the dtype or this processor."""
     choice(where, value, ["auto", "bfloat16"])
-    if value == "auto":
-        return False
+    return value == "bfloat16" and _bfloat16(where, value, dtype, '"auto"')
+
+
+def bfloat16_flag(where: Parameter, value: Any, dtype: np.dtype[Any]) -> bool:
+    """Return `value` if it is True or False; refuse True where `bfloat16` refuses the precision."""
+    return boolean(where, value) and _bfloat16(where, value, dtype, "False")
+
+
+def _bfloat16(where: Parameter, value: Any, dtype: np.dtype[Any], without: str) -> bool:
     if dtype != np.float32:
-        raise where.error('"auto" for float64 data, or "bfloat16" with float32 data (X.astype(numpy.float32))', value)
+        with_it = f"{value!r}".replace("'", '"')
+        raise where.error(
+            f"{without} for float64 data, or {with_it} with float32 data (X.astype(numpy.float32))", value
+        )
     if not _core.has_bfloat16():
-        allowed = '"auto" here: bfloat16 needs a processor with AVX512-BF16 and LAYERWISE_ISA unset or x86-64-v4'
+        allowed = f"{without} here: bfloat16 needs a processor with AVX512-BF16 and LAYERWISE_ISA unset or x86-64-v4"
         raise where.error(allowed, value)
     return True
 

@@ -221,6 +221,11 @@ class Plan:
         """Return the loss without noise."""
         return float(self._plan.evaluate(X, Y, row_weights))
 
+    @property
+    def standing(self) -> Any:
+        """Where the last run ended, as the engine's plan says it."""
+        return self._plan.standing
+
     def memory_arrays(self) -> dict[str, Array]:
         """Return what the plan inside remembers."""
         return memory_of(self._plan)

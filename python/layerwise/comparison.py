@@ -27,7 +27,7 @@ from layerwise.estimators.supervised import PretrainedEstimator
 from layerwise.finetuning import FineTuning
 from layerwise.paired import Difference, duration, table
 from layerwise.pretraining import usual_activation
-from layerwise.rivals import SELF_TRAINING, SPREADING, contenders, seeded
+from layerwise.rivals import BOOSTING, SELF_TRAINING, SPREADING, contenders, seeded
 
 Array = NDArray[Any]
 
@@ -98,6 +98,7 @@ class Comparison:
             score = statistics.fmean(self.scores[best])
             if score > max(own, random):
                 said += f" {best[0].upper() + best[1:]} did better than either: {score:.3f}."
+                said += " Try it on the columns and the network's codes (transform) together." * (best == BOOSTING)
             else:
                 said += f" The best of the others is {best}: {score:.3f}."
         return said
@@ -260,6 +261,9 @@ def _final_estimator(estimator: Any) -> PretrainedEstimator:
     if not isinstance(final, PretrainedEstimator):
         allowed = "a PretrainedClassifier, a PretrainedRegressor, or a Pipeline that ends in one"
         raise WHERE.child("estimator").error(allowed, estimator)
+    if final.checkpoint is not None:
+        allowed = "None: one file serves one fit, and compare fits several; `memory` keeps what is pretrained"
+        raise WHERE.child("estimator__checkpoint").error(allowed, final.checkpoint)
     before: Any = final.pretraining
     try:
         supervised_pretraining.resolve(WHERE, before)

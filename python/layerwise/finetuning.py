@@ -227,13 +227,24 @@ def finetune(
         raise
     except BaseException:
         if on_interrupt is not None:
-            if stopper:
-                stopper.restore()
-            on_interrupt(network.trained(engine), history)
+            on_interrupt(_reached(network, engine, stopper), history)
         raise
-    if stopper:
-        stopper.restore()
-    return network.trained(engine), history
+    return _reached(network, engine, stopper), history
+
+
+def _reached(network: Network, engine: Any, stopper: EarlyStopping | None) -> Network:
+    """Return the network as trained, with the best weights that early stopping has seen.
+
+    The engine's stay as they are: they are where the training stands, which a checkpoint may still have to tell.
+    """
+    if stopper is None or stopper.best is None:
+        return network.trained(engine)
+    last = engine.parameters()
+    engine.set_parameters(stopper.best)
+    try:
+        return network.trained(engine)
+    finally:
+        engine.set_parameters(last)
 
 
 def _rate_scales(settings: Any, others: int) -> list[float]:

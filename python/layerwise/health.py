@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from layerwise import measurements
 from layerwise.checks import DECODER_RANGES, Parameter, ScaleWarning
-from layerwise.column_groups import ColumnGroups
 from layerwise.network import DenseLayer
 from layerwise.stage import Stage
 from layerwise.supervised_pretraining import SupervisedPretraining
@@ -96,7 +95,7 @@ class LayerHealth:
         The same of as many principal components, fitted on every other row and measured, like `skill`, on the rest;
         None if the layer has as many units as inputs, or half of the rows.
     copying : float or None
-        The skill on rows whose columns were shuffled independently of each other.
+        The skill on rows whose columns were shuffled independently of each other; those of a category together.
     """
 
     layer: int
@@ -153,7 +152,7 @@ def diagnose(estimator: Any, X: Any) -> Diagnosis:
                                 several layers is no less than that of the column means or of as many components as its
                                 narrowest layer has units
     `IdentityWarning`           a pretrained layer explains more than 90 % of the variance of rows whose columns were
-                                shuffled, so that nothing but copying can rebuild them
+                                shuffled (those of a category together), so that only copying can rebuild them
     `ScaleWarning`              values lie outside the range of a pretrained layer's decoder, or one column's standard
                                 deviation is over 100 times the median of all
     `VanishingGradientWarning`  less than a thousandth of the output's gradient reaches a layer
@@ -205,7 +204,7 @@ def diagnose(estimator: Any, X: Any) -> Diagnosis:
         if layer in stages and _rebuilds(stages[layer]):
             rebuild = stages[layer].network().apply
             measured["skill"], measured["pca_skill"] = measurements.skills(below, hidden.shape[1], rebuild)
-            measured["copying"] = measurements.copying(below, rebuild)
+            measured["copying"] = measurements.copying(below, rebuild, measurements.groups_of_stage(stages[layer]))
             findings += _range(stages[layer], below)
         below = stages[layer].encode(below) if layer in stages else below
         health = LayerHealth(
@@ -314,9 +313,9 @@ def _range(stage: Stage, X: Array) -> list[Finding]:
 
 def _uneven_columns(X: Array, stages: Sequence[Stage]) -> list[Finding]:
     scales = X.std(axis=0, dtype=np.float64)
-    loss = getattr(stages[0].settings, "loss", None) if stages else None
-    if isinstance(loss, ColumnGroups):  # a rare level has a small deviation, and is no scale of its own
-        scales *= loss.of_kind("number")
+    groups = measurements.groups_of_stage(stages[0]) if stages else None
+    if groups is not None:  # a rare level has a small deviation, and is no scale of its own
+        scales *= groups.of_kind("number")
     varying = scales[scales > 0]
     if len(varying) == 0 or varying.max() <= UNEVEN * np.median(varying):
         return []

@@ -4,7 +4,8 @@
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from time import perf_counter
 from typing import Any
 
 from numpy.typing import NDArray
@@ -48,6 +49,63 @@ class Position:
         return bool(self.records) or self.step > 0
 
 
+class Course:
+    """A training on its way, which knows where it stands also when an exception has cut it between any two lines.
+
+    So it asks the plan, whose `standing` says where its last run ended: the step to come, the sums of its epoch and,
+    where the network has other parameters by now, those of that step; nothing, (), if it stands nowhere that a training
+    could go on from; None if it has not run.
+
+    Parameters
+    ----------
+    at : Position
+        Where it begins, without arrays.
+    engine : Network of the engine
+    plan : object with the engine's `run` and `standing`
+    first_step, steps : int
+        Of the whole training, as the plan counts; of an epoch.
+
+    Attributes
+    ----------
+    now : Position
+        Without arrays; replaced, never changed.
+    """
+
+    def __init__(self, at: Position, engine: Any, plan: Any, first_step: int, steps: int) -> None:
+        self.now, self._engine, self._plan = at, engine, plan
+        self._first_step, self._steps = first_step, steps
+
+    def run(self, count: int, X: Array, Y: Array | None, weights: Array | None, *of_step: Array | None) -> Any:
+        """Do the next steps of the epoch; `of_step` are rates and momenta. Return the plan's statistics of them."""
+        start = perf_counter() - self.now.seconds
+        first = self._epoch() + self.now.step
+        stats = self._plan.run(X, Y, first, count, *of_step, weights, self.now.sums)
+        self.now = replace(self.now, step=self.now.step + count, sums=stats.sums, seconds=perf_counter() - start)
+        return stats
+
+    def end_epoch(self, record: Any, *, ended: bool) -> None:
+        """Take note of an epoch done, and whether it is the last one."""
+        self.now = Position([*self.now.records, record], ended=ended)
+
+    def capture(self, best: Array | None) -> Position | None:
+        """Return where the training stands, with arrays; None if nobody knows. `best` is what it may return to."""
+        now, standing, parameters = self.now, self._plan.standing, None
+        if standing is not None:
+            if not standing:
+                return None
+            step, sums, *others = standing
+            parameters = others[0] if others else None
+            if (step := step - self._epoch()) != now.step:
+                now = replace(now, step=step, sums=sums)
+        arrays = {"parameters": self._engine.parameters() if parameters is None else parameters}
+        arrays |= memory_of(self._plan)
+        return replace(now, arrays=arrays if best is None else {**arrays, "best": best})
+
+    def _epoch(self) -> int:
+        """Return the first step of the epoch at work."""
+        return self._first_step + len(self.now.records) * self._steps
+
+
 class Keeper:
     """Keeps where the trainings of a fit stand. This one keeps nothing: it is what stands where nobody asks for more.
 
@@ -69,7 +127,7 @@ class Keeper:
         """Return where a training begins; its arrays are empty where it begins at the start."""
         return Position()
 
-    def follow(self, stage: str, layer: int | None, capture: Callable[[], Position]) -> None:
+    def follow(self, stage: str, layer: int | None, capture: Callable[[], Position | None]) -> None:
         """Take note of a training that begins, and of how to learn where it stands."""
 
     def stretch(self, steps: int) -> int:
@@ -84,6 +142,10 @@ class Keeper:
 
     def finish(self) -> None:
         """Do what is due when the fit is over, or its time is."""
+
+    def last_word(self) -> str:
+        """Do what can be done when an exception has ended the fit; return what to tell of it."""
+        return ""
 
 
 NOTHING_KEPT = Keeper()

@@ -295,6 +295,7 @@ class Plan:
         self._method, self._searches = method_of(optimizer), int(optimizer.searches)
         self._plan = training.plan_for(engine, recipe)
         self._order: tuple[int, Array] | None = None  # of the rows, in the epoch of that number
+        self.standing: Any = None  # where the last run ended, as the engine's plan says it
 
     def run(
         self,
@@ -324,6 +325,7 @@ class Plan:
                 return float(value), gradient
 
             reached, finite = self._engine.parameters(), True
+            self.standing = step, (loss_sum, weight_sum), reached
             try:
                 for point in descend(objective, reached, self._method, self._searches):
                     reached, rate, finite = point.w, point.step, point.finite
@@ -331,9 +333,11 @@ class Plan:
                 self._engine.set_parameters(reached)
                 self._method.forget()
             if not finite:
+                self.standing = ()
                 return Stats(losses[0], finite=False, rate=rate)
             weight = float(len(batch)) if weights is None else float(weights.sum(dtype=np.float64))
             loss_sum, weight_sum = loss_sum + weight * losses[0], weight_sum + weight
+            self.standing = step + 1, (loss_sum, weight_sum)
         return Stats(loss_sum / weight_sum if weight_sum > 0 else 0.0, rate=rate, sums=(loss_sum, weight_sum))
 
     def evaluate(self, X: Array, Y: Array | None = None, row_weights: Array | None = None) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from layerwise import _core, kernels
 from layerwise.checks import Parameter
+from layerwise.column_groups import ColumnGroups
 from layerwise.network import DenseLayer, Network
+from layerwise.stage import Stage
 
 if TYPE_CHECKING:
     from layerwise.estimators.base import LayerwiseEstimator
@@ -114,9 +116,21 @@ def skills(X: Array, width: int, rebuild: Callable[[Array], Array]) -> tuple[flo
     return skill(held_out, rebuild(held_out)), beside
 
 
-def copying(X: Array, rebuild: Callable[[Array], Array]) -> float:
-    """Return the skill on rows whose columns were shuffled independently: nothing but copying can rebuild these."""
-    columns = [column[_core.random_permutation(SEED, i, len(X))] for i, column in enumerate(X.T)]
+def groups_of_stage(stage: Stage) -> ColumnGroups | None:
+    """Return the column groups whose losses a stage was pretrained with; None for those of one loss."""
+    loss = getattr(stage.settings, "loss", None)
+    return loss if isinstance(loss, ColumnGroups) else None
+
+
+def copying(X: Array, rebuild: Callable[[Array], Array], groups: ColumnGroups | None = None) -> float:
+    """Return the skill on rows whose columns were shuffled independently: nothing but copying can rebuild these.
+
+    The columns of a category stay together: rows with no level or with several are none that a softmax could copy.
+    """
+    together: Sequence[Any] = (
+        range(X.shape[1]) if groups is None else [variable.columns for variable in groups.variables()]
+    )
+    columns = [X[:, own][_core.random_permutation(SEED, i, len(X))] for i, own in enumerate(together)]
     shuffled = np.ascontiguousarray(np.column_stack(columns))
     return skill(shuffled, rebuild(shuffled))
 

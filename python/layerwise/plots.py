@@ -222,27 +222,40 @@ def column_errors(estimator: Any, X: Any, *, top: int = 20, ax: Any = None) -> A
     Returns
     -------
     matplotlib axes
-        With one bar a column, the greatest error on top: the mean error of an AnomalyDetector's columns (squared, of
-        standardised numbers), or else the mean squared error divided by the column's variance in X (by 1 for a
-        constant).
+        With one bar a column, the greatest error on top: the mean error of an AnomalyDetector's columns, as its
+        `score_features` has them; of other estimators the mean squared error divided by the column's variance in X (by
+        1 for a constant). With `ColumnGroups` a category is one column: the sum of its levels' errors (divided by the
+        sum of their variances).
     """
     where = Parameter("column_errors")
     top = checks.integer(where.child("top"), top, 1)
     estimator, X = measurements.network_and_columns(where, estimator, X)
     _require(where, estimator, "reconstruct")
-    if hasattr(estimator, "score_features"):
-        errors = -estimator.score_features(X).mean(axis=0)
+    groups = measurements.groups_of_stage(estimator.stages_[0])
+    detects = hasattr(estimator, "score_features")
+    if detects:
+        errors, spread = -estimator.score_features(X).mean(axis=0), None
+        units = "squared error, in variances of the training rows" if estimator.standardize else "squared error"
+        units = units if groups is None else f"{units}\n(flags and categories: cross-entropy)"
     else:
-        data = estimator._checked(X)
+        data, units = estimator._checked(X), "squared error / variance of the column"
         spread = data.var(axis=0, dtype=np.float64)
         errors = np.square(data.astype(np.float64) - estimator.reconstruct(data)).mean(axis=0)
-        errors /= np.where(spread > 0, spread, 1)
-    names = getattr(estimator, "feature_names_in_", np.arange(len(errors)))
+    names = [str(name) for name in getattr(estimator, "feature_names_in_", range(len(errors)))]
+    if groups is not None:
+        variables = list(groups.variables())
+        names = [
+            own.name or " to ".join(dict.fromkeys((names[own.columns][0], names[own.columns][-1]))) for own in variables
+        ]
+        errors = np.array([errors[own.columns].sum() for own in variables])
+        spread = None if spread is None else np.array([spread[own.columns].sum() for own in variables])
+    if spread is not None:
+        errors = errors / np.where(spread > 0, spread, 1)
     worst = np.argsort(-errors, kind="stable")[:top]
     ax = _one(ax)
-    ax.barh(np.arange(len(worst)), errors[worst], tick_label=[str(names[i]) for i in worst])
+    ax.barh(np.arange(len(worst)), errors[worst], tick_label=[names[i] for i in worst])
     ax.invert_yaxis()
-    ax.set_xlabel("squared error, in variances of the column")
+    ax.set_xlabel(f"mean {units}")
     ax.set_ylabel("column")
     return ax
 

@@ -146,6 +146,7 @@ def pretrain(
         X, weights = X[weights > 0], weights[weights > 0]
     seed = checks.seed_key(seed)
     threads = checks.integer(where.child("threads"), threads, 0)
+    bfloat16 = checks.bfloat16_flag(where.child("bfloat16"), bfloat16, X.dtype)
     if isinstance(layer_settings[0], RestrictedBoltzmannMachine):
         layer_settings = list(rbm.fit_to_layers(where, X, layer_settings, kinds))
     else:

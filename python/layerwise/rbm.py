@@ -308,6 +308,11 @@ class Plan:
         stats: _core.RunStats = self._plan.run(X, first_step, steps, rates, momenta, row_weights, so_far, ids)
         return stats
 
+    @property
+    def standing(self) -> Any:
+        """Where the last run ended, as the engine's plan says it."""
+        return self._plan.standing
+
     def memory_arrays(self) -> dict[str, Array]:
         """Return moments, persistent chains and running means, those of them that there are."""
         first, second = self._plan.moments()

@@ -94,9 +94,20 @@ def replace_nested(values: dict[str, Any], changes: dict[str, Any], owner: objec
     return values
 
 
+# What has settings of its own, by the names of parameters that may also be None, a name or a number.
+EXAMPLES = {
+    "checkpoint": 'Checkpoint("run.checkpoint")',
+    "corruption": "Masking(0.25)",
+    "finetuning": "FineTuning()",
+    "optimizer": "Adam()",
+    "supervised_optimizer": "Adam()",
+    "schedule": "LinearDecay()",
+}
+
+
 def no_settings(name: str, inner: str, value: Any, owner: object) -> ValueError:
     """Return the exception for a change of `inner` inside the parameter `name`, whose value has no settings."""
     return ValueError(
         f"Invalid parameter {name}__{inner} for {owner}: {name} is {value!r}, which has no settings of its own. "
-        "Give a settings object instead, for example DenoisingAutoencoder()."
+        f"Give a settings object instead, for example {EXAMPLES.get(name, 'DenoisingAutoencoder()')}."
     )

@@ -159,6 +159,7 @@ def pretrain_supervised(
         X, Y, weights = (rows[weights > 0] for rows in (X, Y, weights))
     seed = checks.seed_key(seed)
     threads = checks.integer(where.child("threads"), threads, 0)
+    bfloat16 = checks.bfloat16_flag(where.child("bfloat16"), bfloat16, X.dtype)
     targets = np.ascontiguousarray(Y, X.dtype)
     layers = list(zip(sizes, layer_settings, kinds, starts, strict=True))
     return _stages(

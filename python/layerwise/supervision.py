@@ -94,6 +94,7 @@ class Plan:
     ) -> None:
         self._plan, self._engine, self._labels, self._optimizer = plan, engine, labels, optimizer
         self._steps_per_epoch = steps_per_epoch
+        self._taught = -1  # the step at which the last turn ended, its steps on labels included
         encoder = network.layers[0]
         weights = initializers.draw(
             "glorot_uniform", labels.output, checks.subkey(seed, 0), encoder.n_out, labels.Y.shape[1]
@@ -143,10 +144,19 @@ class Plan:
             step, so_far = step + count, stats.sums
             rate = stats.rate if isinstance(stats, Stats) else 0.0
             taught = self._teach(begin, turn_end - begin) if stats.finite and step == turn_end else None
+            if step == turn_end:
+                self._taught = turn_end
             if taught is not None and not taught.finite:
                 return Stats(float(taught.loss), finite=False)
             if step == end or not stats.finite:
                 return Stats(float(stats.loss), stats.finite, rate, so_far)
+
+    @property
+    def standing(self) -> Any:
+        """Where the last run ended, as the engine's plan says it: nowhere, if within the steps on labels of a turn."""
+        at = self._plan.standing
+        turn_is_over = at and (at[0] % self._steps_per_epoch) % TURN == 0
+        return () if turn_is_over and at[0] != self._taught else at
 
     def evaluate(self, X: Array, Y: Array | None = None, row_weights: Array | None = None) -> float:
         """Return the loss of the layer's own training, without noise."""

@@ -48,22 +48,31 @@ class ThawingPlan:
         phase = bisect_right(self._thaws, first_step)
         if phase != self._phase:
             self._enter(phase)
-        return self._plan.run(X, Y, first_step - self._first_step, *rest)
+        begin, plan = self._at
+        return plan.run(X, Y, first_step - begin, *rest)
+
+    @property
+    def standing(self) -> Any:
+        """Where the last run ended, as the engine's plan says it; steps are those of the whole training."""
+        begin, plan = self._at
+        return (begin + plan.standing[0], *plan.standing[1:]) if plan.standing else plan.standing
 
     def evaluate(self, *data: Any) -> float:
         """Return the loss without noise and dropout."""
-        return float(self._plan.evaluate(*data))
+        return float(self._at[1].evaluate(*data))
 
     def memory_arrays(self) -> dict[str, Any]:
         """Return what the phase's plan remembers."""
-        return memory_of(self._plan)
+        return memory_of(self._at[1])
 
     def set_memory_arrays(self, arrays: dict[str, Any]) -> None:
         """Give the phase's plan what another remembered."""
-        set_memory(self._plan, arrays)
+        set_memory(self._at[1], arrays)
 
     def _enter(self, phase: int) -> None:
-        self._phase, self._first_step = phase, self._thaws[phase - 1] if phase else 0
+        begin = self._thaws[phase - 1] if phase else 0
         ends = (None if epochs is None else epochs * self._steps_per_epoch for epochs in self._frozen_epochs)
-        frozen = [end is None or end > self._first_step for end in ends]
-        self._plan = self._plan_of(self._engine, self._recipe_of(phase, frozen))
+        frozen = [end is None or end > begin for end in ends]
+        # The phase's first step and plan, set at once: an exception may come between any two lines.
+        self._at = begin, self._plan_of(self._engine, self._recipe_of(phase, frozen))
+        self._phase = phase

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from layerwise import _core, checks
 from layerwise.checks import Parameter
-from layerwise.keeping import NOTHING_KEPT, Keeper, Position, memory_of, set_memory
+from layerwise.keeping import NOTHING_KEPT, Course, Keeper, Position, set_memory
 from layerwise.momentum_schedules import MomentumSchedule
 from layerwise.schedules import CONSTANT, Schedule
 
@@ -199,38 +199,41 @@ def run(
     done = 0 if memory is None else memory.step
     if memory is not None and memory.moments is not None:
         plan.set_moments(*memory.moments)
-    now = _taken_up(keeper.position(stage, layer), engine, plan, early_stopping)
+    at = _taken_up(keeper.position(stage, layer), engine, plan, early_stopping)
+    course = Course(at, engine, plan, done, steps)
     judges: list[Callback] = [*callbacks, *([] if early_stopping is None else [early_stopping])]
 
-    def capture() -> Position:
-        arrays = {"parameters": engine.parameters(), **memory_of(plan)}
-        if early_stopping is not None and early_stopping.best is not None:
-            arrays["best"] = early_stopping.best
-        return replace(now, records=list(now.records), arrays=arrays)
+    def capture() -> Position | None:
+        position = course.capture(None if early_stopping is None else early_stopping.best)
+        if position is not None and position.step == steps and learning_rate is None:
+            return None  # the epoch's record has the last search's rate, which stands nowhere else
+        return position
 
     def epochs_to_come() -> Iterator[EpochRecord]:
-        for epoch in range(len(now.records) + 1, epochs + 1):
-            if now.ended or (out_of_time is not None and out_of_time()):
+        for epoch in range(len(at.records) + 1, epochs + 1):
+            if course.now.ended or (out_of_time is not None and out_of_time()):
                 return
-            start = perf_counter() - now.seconds
+            start = perf_counter() - course.now.seconds
             first = (epoch - 1) * steps
             rates = momenta = None
             if learning_rate is not None:
                 rates = learning_rate * schedule.factors(first, steps, steps_per_epoch=steps, epochs=epochs)
                 if schedule.looks_at_losses:
-                    rates *= schedule.reduction([_judged(record) for record in now.records])
+                    rates *= schedule.reduction([_judged(record) for record in course.now.records])
             if momentum_schedule is not None:
                 momenta = momentum_schedule.momenta(first, steps, steps_per_epoch=steps)
-            while now.step < steps:
-                count = keeper.stretch(steps - now.step)
-                part = slice(now.step, now.step + count)
+            rate = 0.0 if rates is None else float(rates[-1])
+            while course.now.step < steps:
+                count = keeper.stretch(steps - course.now.step)
+                part = slice(course.now.step, course.now.step + count)
                 of_step = [None if values is None else values[part] for values in (rates, momenta)]
-                stats = plan.run(X, Y, done + first + now.step, count, *of_step, row_weights, now.sums)
+                stats = course.run(count, X, Y, row_weights, *of_step)
                 if not stats.finite:
                     raise TrainingDiverged(stage, layer, epoch, learning_rate, f"the loss is {stats.loss}")
-                now.step, now.sums, now.seconds = now.step + count, stats.sums, perf_counter() - start
-                if now.step < steps:
+                rate = float(stats.rate) if rates is None else rate
+                if course.now.step < steps:
                     keeper.look()
+            loss_sum, weight_sum = course.now.sums
             held_out = None if validation is None else float(plan.evaluate(*validation))
             if held_out is not None and not np.isfinite(held_out):
                 raise TrainingDiverged(stage, layer, epoch, learning_rate, f"the loss is {held_out}")
@@ -240,19 +243,17 @@ def run(
                 layer,
                 epoch,
                 epochs,
-                float(stats.loss),
+                loss_sum / weight_sum if weight_sum > 0 else 0.0,
                 held_out,
-                float(stats.rate if rates is None else rates[-1]),
+                rate,
                 perf_counter() - start,
                 **measured,
             )
-            now.records.append(record)
-            now.step, now.sums, now.seconds = 0, (0.0, 0.0), 0.0
             if memory is not None:
                 memory.step, memory.moments = done + first + steps, plan.moments()
             answers = [bool(judge(record)) for judge in judges]  # each sees each epoch
-            now.ended = any(answers)
-            if (now.ended or epoch == epochs) and not np.isfinite(engine.parameters()).all():
+            course.end_epoch(record, ended=any(answers))  # not before: a judge that raises sees the epoch again
+            if (course.now.ended or epoch == epochs) and not np.isfinite(engine.parameters()).all():
                 raise TrainingDiverged(stage, layer, epoch, learning_rate, "a weight is not a finite number")
             keeper.look()
             yield record
@@ -340,11 +341,6 @@ class EarlyStopping:
         for record in records:
             self._is_best(record)
         self.best = best
-
-    def restore(self) -> None:
-        """Put the best weights seen back into the network; nothing if there was no epoch."""
-        if self.best is not None:
-            self.engine.set_parameters(self.best)
 
     def _is_best(self, record: EpochRecord) -> bool:
         """Count an epoch; return whether it is the best so far."""

@@ -47,6 +47,7 @@ class TrainingProgress(Progress):
         self._rows, self._labelled = rows, labelled
         self._start: float | None = None
         self._costs: list[float] = []  # of an epoch: one for each layer, then fine-tuning
+        self._before: float | None = None  # the cost of the epochs before a checkpoint that this run goes on from
 
     def report(self, text: str) -> None:
         """Tell what was chosen, and how well a layer went."""
@@ -77,4 +78,5 @@ class TrainingProgress(Progress):
         done += self._costs[now] * record.epoch
         total = sum(cost * count for cost, count in zip(self._costs, epochs, strict=True))
         elapsed = perf_counter() - (self._start or perf_counter())
-        return max(0.0, elapsed * (total / done - 1))
+        self._before = done - self._costs[now] if self._before is None else self._before
+        return max(0.0, elapsed * (total - done) / (done - self._before))

@@ -82,6 +82,7 @@ def add_network(parser: argparse.ArgumentParser, *, pretraining: tuple[str, ...]
 # What the package calls the settings that a flag sets.
 FLAGS = {
     "activation": "--activation",
+    "checkpoint": "--checkpoint",
     "pretraining__corruption__rate": "--noise",
     "pretraining__corruption__scale": "--noise",
     "labels": "--labels",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,8 @@ people.csv --target income
 people.csv --target income --drop id --layers 200,100 --noise 0.3 --epochs 30
 sensors.parquet --target quality --task regression --early-stopping
 digits.npz --target y --labels 200 --pretraining rbm
-readings.csv --layers 50,5 -o codes.layerwise"""
+readings.csv --layers 50,5 -o codes.layerwise
+people.csv --target income --checkpoint people.checkpoint --max-seconds 600"""
 
 
 def add(commands: Any) -> None:
@@ -65,6 +66,13 @@ def add(commands: Any) -> None:
         "--seed", type=words.number(0, 2**32 - 1), default=0, metavar="N", help="the same gives the same model (0)"
     )
     run.add_argument("--max-seconds", type=words.positive, metavar="S", help="end training after so long")
+    run.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="write here, every minute and on Ctrl-C, where training stands; the same command goes on from it, to the "
+        "same model",
+    )
     parser.set_defaults(command=run_train)
 
 
@@ -73,10 +81,12 @@ def run_train(given: argparse.Namespace) -> int:
     _check(given)
     model_file = given.output or Path(given.file.name).with_suffix(".layerwise")
     history = given.history or model_file.with_suffix(".jsonl")
-    for file in (model_file, history):
+    for file in (model_file, history, *([] if given.checkpoint is None else [given.checkpoint])):
         check_writable(file, given.file)
     if model_file.resolve() == history.resolve():
         raise ValueError(f"{history} cannot hold both the model and the epochs: choose another name with --history")
+    if given.checkpoint is not None and given.checkpoint.resolve() in (model_file.resolve(), history.resolve()):
+        raise ValueError(f"{given.checkpoint} is another file of this run: choose another name with --checkpoint")
 
     X, y = tables.split(given.file, tables.read(given.file), given.target, given.features)
     X = options.chosen_columns(given, X)
@@ -92,6 +102,7 @@ def run_train(given: argparse.Namespace) -> int:
         None if target is None else target.is_classes,
         random_state=given.seed,
         max_seconds=given.max_seconds,
+        checkpoint=given.checkpoint,
         callbacks=epochs,
     )
     network = model.steps[-1][1]
@@ -104,12 +115,14 @@ def run_train(given: argparse.Namespace) -> int:
         model.fit(rows, labels)
     except KeyboardInterrupt as stopped:
         _clear(progress)
-        if not hasattr(network, "network_"):
-            stopped.args = ("interrupted before fine-tuning: no model is written",)
-            raise
-        epochs.begin()
-        model.save(model_file)
-        stopped.args = (f"interrupted; {model_file} holds the model as it was in fine-tuning",)
+        if hasattr(network, "network_"):
+            epochs.begin()
+            model.save(model_file)
+            told = f"interrupted; {model_file} holds the model as it was in fine-tuning"
+        else:
+            told = "interrupted before fine-tuning: no model is written"
+        of_checkpoint = getattr(stopped, "of_checkpoint", "")
+        stopped.args = (f"{told}. {of_checkpoint}" if of_checkpoint else told,)
         raise
     finally:
         _clear(progress)
@@ -119,11 +132,16 @@ def run_train(given: argparse.Namespace) -> int:
         say(_score(model, tables.rows(X, test), target.values[test], target.is_classes))
     model.save(model_file)
     say(f"model: {model_file} ({model_file.stat().st_size / 1000:,.0f} kB); epochs: {history}")
+    if given.checkpoint is not None:
+        say(f"checkpoint: {given.checkpoint} (delete it to train anew)")
     return 0
 
 
 class _Epochs(JSONLines):
-    """Writes this run's epochs alone; what an earlier run wrote stays until this one has done an epoch."""
+    """Writes this run's epochs alone; what an earlier run wrote stays until this one has done an epoch.
+
+    Of a run that goes on from a checkpoint the epochs before it are this run's, too.
+    """
 
     _begun = False
 
@@ -132,6 +150,12 @@ class _Epochs(JSONLines):
         if not self._begun:
             Path(self.path).write_text("")
         self._begun = True
+
+    def take_up(self, records: Sequence[EpochRecord]) -> None:
+        """Begin with the epochs before the checkpoint; those after it are done again."""
+        self.begin()
+        for record in records:
+            super().__call__(record)
 
     def __call__(self, record: EpochRecord) -> None:
         self.begin()

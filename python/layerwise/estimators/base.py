@@ -22,7 +22,14 @@ from layerwise.estimators.continuing import Architecture, Continuing, Kept
 from layerwise.estimators.fitted import require_fitted
 from layerwise.estimators.hidden import HiddenOutputs
 from layerwise.estimators.sklearn_callbacks import TaskTree, callback_management_context
-from layerwise.estimators.watching import Watch, check_callbacks, check_seconds
+from layerwise.estimators.watching import (
+    Watch,
+    check_callbacks,
+    check_seconds,
+    last_word,
+    what_time_cut,
+    what_was_kept,
+)
 from layerwise.finetuning import FineTuning
 from layerwise.network import Network
 from layerwise.pretraining import Stage
@@ -186,7 +193,7 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
 
         After an error the estimator is as it was before. After Ctrl-C, or where a callback raised or a checkpoint could
         not be written, it has what was collected if that holds a finished stage or a network, and is as it was before
-        otherwise.
+        otherwise. Where a signal's handler or a callback ends the fit, the checkpoint is written once more.
         """
         attributes, fitted = self.__dict__, dict[str, Any]()
         before = attributes.copy()
@@ -199,11 +206,12 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
             features = {name: value for name, value in attributes.items() if name.endswith("_in_")}
             attributes.clear()
             attributes.update(before)
-            raised = fitted["_watch"].raised if "_watch" in fitted else None
-            stopped = isinstance(error, (KeyboardInterrupt, NotWrittenError)) or error is raised
+            watch = fitted.get("_watch")
+            stopped = isinstance(error, (KeyboardInterrupt, NotWrittenError)) or (watch and error is watch.raised)
             if stopped and (fitted.get("stages_") or "network_" in fitted):
                 self._install(fitted | features)
-                error.add_note(_what_was_kept(fitted))
+                error.add_note(what_was_kept(fitted))
+            last_word(error, watch)
             raise
         finally:
             if "_watch" in fitted:
@@ -343,18 +351,8 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
         )
         show.keeper.finish()
         if show.cut:
-            self._say_what_time_cut(fitted, settings.epochs)
-
-    def _say_what_time_cut(self, fitted: dict[str, Any], epochs: int) -> None:
-        done = [(f"layer {stage.layer}", len(stage.history), stage.settings.epochs) for stage in fitted["stages_"]]
-        done.append(("fine-tuning", len(fitted["_watch"].records), epochs))
-        reached = ", ".join(f"{name} {count} of {asked} epochs" for name, count, asked in done if asked)
-        warnings.warn(
-            f"max_seconds={self.max_seconds} ended the fit. The estimator keeps what was reached: {reached}. A layer "
-            "without an epoch is at its random start, and so is the output layer without fine-tuning.",
-            checks.TimeLimitWarning,
-            stacklevel=5,
-        )
+            told = what_time_cut(self.max_seconds, fitted, settings.epochs, self.checkpoint)
+            warnings.warn(told, checks.TimeLimitWarning, stacklevel=4)
 
     def _collect(self, fitted: dict[str, Any], network: Network, history: list[EpochRecord]) -> None:
         fitted["network_"] = network
@@ -390,11 +388,3 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
 
         require_fitted(self)
         persistence.save(self, path)
-
-
-def _what_was_kept(fitted: dict[str, Any]) -> str:
-    if "network_" in fitted:
-        done = sum(record.stage == "finetuning" for record in fitted["history_"])  # n_iter_ is at least 1
-        return f"Fine-tuning was interrupted after {done} epochs; the estimator keeps the weights reached."
-    done = len(fitted["stages_"])
-    return f"Pretraining was interrupted; the {done} finished stages are kept in stages_. The estimator is not fitted."

@@ -80,8 +80,9 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator, ClassTargets): 
     checkpoint : path, Checkpoint or None, default=None
         A file in which the fit writes where it stands, every minute or as the `Checkpoint` says. If the process ends
         early, for whatever reason, the same call goes on from there, and the result has the bits of one that was never
-        ended; a finished fit's file gives its result at once. A file of a fit with other settings or data is refused.
-        After Ctrl-C or `max_seconds` the same call goes on likewise. Not for `partial_fit`. None: no file.
+        ended; a finished fit's file gives its result at once. Ctrl-C and `max_seconds` write it once more. One file
+        serves one fit: with other settings or data it is refused, and so it is for the clones that a search, a
+        cross-validation or `compare` fits on other rows (`memory` serves those). Not for `partial_fit`. None: no file.
     memory : path, joblib.Memory or None, default=None
         Folder of a cache of pretrained layers. Fits with the same rows, seed and settings of pretraining (candidates of
         a search, in each fold for itself) take the layers from there instead of pretraining again; the result is the

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 
-from layerwise import __version__, _core
+from layerwise import __version__, _core, codes
 from layerwise.network import DenseLayer
 from layerwise.persistence.schema import encode_value
 from layerwise.settings import Settings
@@ -27,6 +27,9 @@ def arithmetic() -> dict[str, str]:
     return {"version": __version__, "processor": f"{fused} fused multiply-add"}
 
 
+EXACT_CACHES = set(codes.CACHES) - {"float16"}  # the same bits wherever the codes are kept; float16 alone rounds
+
+
 def of_parameters(params: dict[str, Any]) -> dict[str, str]:
     """Return parameters in words, those inside settings by their own names; irrelevant ones are left out.
 
@@ -37,7 +40,7 @@ def of_parameters(params: dict[str, Any]) -> dict[str, str]:
     """
     told: dict[str, str] = {}
     for name, value in params.items():
-        if name in IRRELEVANT:
+        if name in IRRELEVANT or name == "code_cache_limit" or (name == "code_cache" and value in EXACT_CACHES):
             continue
         if isinstance(value, Settings):
             encode_value(value, {}, "", name)  # what no file can hold is refused here

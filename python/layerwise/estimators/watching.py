@@ -1,5 +1,6 @@
 """Who watches a fit: progress, the user's callbacks, and the clock."""
 
+import os
 from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
@@ -99,3 +100,42 @@ def check_callbacks(where: Parameter, value: Any) -> list[Any]:
 def check_seconds(where: Parameter, value: Any) -> float | None:
     """Return `value` if it is None or a positive number."""
     return None if value is None else checks.real(where, value, 0, open_low=True)
+
+
+def last_word(error: BaseException, watch: Watch | None) -> None:
+    """Write the checkpoint of a fit that a signal or a callback has ended, and note in the exception what it is worth.
+
+    `watch` is None where another fit, inside this one, has written.
+    """
+    if watch is not None and (error is watch.raised or not isinstance(error, Exception)):
+        error.of_checkpoint = watch.keeper.last_word()  # type: ignore[attr-defined]
+    told = getattr(error, "of_checkpoint", "")
+    if told and told not in getattr(error, "__notes__", []):
+        error.add_note(told)
+
+
+def what_was_kept(fitted: dict[str, Any]) -> str:
+    """Return in words what an interrupted fit keeps."""
+    if "network_" in fitted:
+        done = sum(record.stage == "finetuning" for record in fitted["history_"])  # n_iter_ is at least 1
+        return f"Fine-tuning was interrupted after {done} epochs; the estimator keeps the weights reached."
+    done = len(fitted["stages_"])
+    return f"Pretraining was interrupted; the {done} finished stages are kept in stages_. The estimator is not fitted."
+
+
+def what_time_cut(seconds: Any, fitted: dict[str, Any], epochs: int, checkpoint: Any) -> str:
+    """Return in words what a fit has reached whose time was over, and how it can go on; `epochs` are fine-tuning's."""
+    done = [(f"layer {stage.layer}", len(stage.history), stage.settings.epochs) for stage in fitted["stages_"]]
+    done.append(("fine-tuning", len(fitted["_watch"].records), epochs))
+    reached = ", ".join(f"{name} {count} of {asked} epochs" for name, count, asked in done if asked)
+    if checkpoint is None:
+        going_on = "To go on from there next time, set warm_start=True, or give a checkpoint and run the same again."
+    else:
+        path = os.fspath(getattr(checkpoint, "path", checkpoint))
+        going_on = (
+            f"Run the same again to go on from the checkpoint {path}: the end is that of a fit that had the time."
+        )
+    return (
+        f"max_seconds={seconds} ended the fit. The estimator keeps what was reached: {reached}. A layer without an "
+        f"epoch is at its random start, and so is the output layer without fine-tuning. {going_on}"
+    )
