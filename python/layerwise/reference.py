@@ -251,8 +251,8 @@ def loss_and_gradients(
     multiply the loss of each output of each row: a denoising autoencoder's emphasis (Vincent et al. 2010, 3.4).
 
     Normalised layers take the statistics of these rows, but for ``frozen`` ones, and where fewer than two rows weigh
-    something. ``l1`` adds ``l1 * sum(|W|)``. ``activation_l1``, ``sparsity`` and ``contraction`` have one value a layer, 0 for the
-    last: the factors of the penalties of that name in `reference_penalties.py`.
+    something. ``l1`` adds ``l1 * sum(|W|)``. ``activation_l1``, ``sparsity`` and ``contraction`` have one value a
+    layer, 0 for the last: the factors of the penalties of that name in `reference_penalties.py`.
     """
     share = np.ones(len(X), X.dtype) if row_weights is None else row_weights
     share = share / share.sum()
@@ -356,9 +356,9 @@ def train(
             **penalties,
         )
         for i, (inputs, _, _) in enumerate(forward(x, layers, dropped, share / share.sum(), frozen)):
-            norm, own = layers[i].norm, _own_share(share / share.sum(), frozen, i)
-            if norm is not None and own is not None:
-                move_statistics(inputs @ weights(layers, i), norm, own)
+            norm, of_layer = layers[i].norm, _own_share(share / share.sum(), frozen, i)
+            if norm is not None and of_layer is not None:
+                move_statistics(inputs @ weights(layers, i), norm, of_layer)
         losses.append(value)
         learned = [array for i, _, array in learned_arrays(gradient) if not (frozen and frozen[i])]
         if clip_value:

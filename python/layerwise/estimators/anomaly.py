@@ -70,8 +70,7 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
         that columns count alike whatever their units. False takes X as it is: the scale is then 1.
     pretraining : settings or their name, default="auto"
     finetuning : None, "auto" or FineTuning, default="auto"
-    activation : str, activation, or a list with one a layer, default="auto"
-    initializer : str, initializer, or a list with one a layer, default="auto"
+    activation, batch_norm, initializer : one, or a list with one a layer, default="auto"
         As in `StackedAutoencoder`, but fine-tuned as a whole by default: what counts here is the reconstruction.
     precision, n_jobs, random_state, checkpoint, memory, verbose
         As in `PretrainedClassifier`. `contamination` may differ from that of the checkpoint: it counts afterwards.
@@ -116,6 +115,7 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
         pretraining: Any = "auto",
         finetuning: Any = "auto",
         activation: Any = "auto",
+        batch_norm: Any = "auto",
         initializer: Any = "auto",
         precision: str = "auto",
         n_jobs: int | None = None,
@@ -130,6 +130,7 @@ class AnomalyDetector(OutlierMixin, LayerwiseEstimator):  # type: ignore[misc]
         self.pretraining = pretraining
         self.finetuning = finetuning
         self.activation = activation
+        self.batch_norm = batch_norm
         self.initializer = initializer
         self.precision = precision
         self.n_jobs = n_jobs

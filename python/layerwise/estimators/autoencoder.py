@@ -9,6 +9,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from layerwise import checks, finetuning, pretraining
+from layerwise.batch_normalization import check_training
 from layerwise.checks import Parameter
 from layerwise.estimators.base import LayerwiseEstimator
 from layerwise.estimators.continuing import passes_make_sense
@@ -35,6 +36,8 @@ class StackedAutoencoder(CallbackSupportMixin, LayerwiseEstimator):  # type: ign
         ``FineTuning(untie=True)``.
     activation : str, activation, or a list with one a layer, default="auto"
         "auto": "tanh", or "sigmoid" with a `RestrictedBoltzmannMachine`.
+    batch_norm : bool, BatchNorm, or a list with one a hidden layer, or "auto", default="auto"
+        As in `PretrainedClassifier`. Encoders alone are normalised; decoders never are.
     initializer : str, initializer, or a list with one a layer, default="auto"
         "auto": by the activation, see `layerwise.initializers`.
     precision, n_jobs, random_state
@@ -80,6 +83,7 @@ class StackedAutoencoder(CallbackSupportMixin, LayerwiseEstimator):  # type: ign
         pretraining: Any = "auto",
         finetuning: Any = None,
         activation: Any = "auto",
+        batch_norm: Any = "auto",
         initializer: Any = "auto",
         precision: str = "auto",
         n_jobs: int | None = None,
@@ -95,6 +99,7 @@ class StackedAutoencoder(CallbackSupportMixin, LayerwiseEstimator):  # type: ign
         self.pretraining = pretraining
         self.finetuning = finetuning
         self.activation = activation
+        self.batch_norm = batch_norm
         self.initializer = initializer
         self.precision = precision
         self.n_jobs = n_jobs
@@ -179,6 +184,7 @@ class StackedAutoencoder(CallbackSupportMixin, LayerwiseEstimator):  # type: ign
                 unrolled = given.check(where, len(shape.sizes), classes=False, unrolled=True)
                 if set(unrolled.start) != {"pretrained"}:
                     raise where.child("start").error('"pretrained" for an autoencoder', given.start)
+            check_training(where, unrolled, shape.kinds)
             unrolled = unrolled.replace(epochs=1) if once else unrolled
             self._threads()
             kept = self._kept(shape, always=once)

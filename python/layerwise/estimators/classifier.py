@@ -39,6 +39,10 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator, ClassTargets): 
     finetuning : "auto" or FineTuning, default="auto"
     activation : str, activation, or a list with one a layer, default="auto"
         "auto": "tanh", or "sigmoid" with a `RestrictedBoltzmannMachine`.
+    batch_norm : bool, BatchNorm, or a list with one a hidden layer, or "auto", default="auto"
+        Batch normalisation of the hidden layers before their activation, in all stages; `BatchNorm` has its settings
+        and what it computes. Not with Boltzmann machines, contraction, line searches or a `batch_size` of 1. "auto":
+        none, or with a fitted `StackedAutoencoder` as pretraining what its layers have.
     initializer : str, initializer, or a list with one a layer, default="auto"
         Start of the hidden layers. "auto": by the activation, see `layerwise.initializers`.
     class_weight : None, "balanced" or dict, default=None
@@ -132,6 +136,7 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator, ClassTargets): 
         pretraining: Any = "auto",
         finetuning: Any = "auto",
         activation: Any = "auto",
+        batch_norm: Any = "auto",
         initializer: Any = "auto",
         class_weight: Any = None,
         unlabeled: Any = "auto",
@@ -149,6 +154,7 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator, ClassTargets): 
         self.pretraining = pretraining
         self.finetuning = finetuning
         self.activation = activation
+        self.batch_norm = batch_norm
         self.initializer = initializer
         self.class_weight = class_weight
         self.unlabeled = unlabeled
