@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from layerwise import _core, reference, reference_random
-from layerwise.reference import Layer
+from layerwise.reference import Layer, Normalization
 
 # Each layer: outputs, activation, parameter, learn, tied_to. The last activation decides which losses fit.
 NETWORKS = {
@@ -61,7 +61,8 @@ def make_network(layers):
     for i, layer in enumerate(layers):
         start = float(np.ravel(layer.parameter)[0])
         shape = reference.weights(layers, i).shape
-        specs.append(_core.Layer(*shape, layer.activation, start, layer.learn, layer.tied_to, layer.groups))
+        norm = None if layer.norm is None else (layer.norm.momentum, layer.norm.epsilon)
+        specs.append(_core.Layer(*shape, layer.activation, start, layer.learn, layer.tied_to, layer.groups, norm))
     network = NETS[dtype](specs)
     network.set_parameters(reference.flatten(layers))
     return network
@@ -78,9 +79,25 @@ def as_float64(layers):
             a.learn,
             a.tied_to,
             a.groups,
+            None if a.norm is None else _normalization_as(a.norm, np.float64),
         )
         for a in layers
     ]
+
+
+def _normalization_as(norm, dtype):
+    arrays = (array.astype(dtype) for array in (norm.scale, norm.mean, norm.variance))
+    return Normalization(*arrays, norm.momentum, norm.epsilon)
+
+
+def normalized(layers, momentum=0.25, epsilon=1e-3, seed=5):
+    """The layers with batch normalisation before all activations but the last, as if they had been trained."""
+    rng = np.random.default_rng(seed)
+    for layer in layers[:-1]:
+        scale, variance = rng.uniform(0.5, 1.5, (2, len(layer.b)))
+        norm = Normalization(scale, rng.normal(0, 0.3, len(layer.b)), variance, momentum, epsilon)
+        layer.norm = _normalization_as(norm, layer.b.dtype)
+    return layers
 
 
 def make_data(layers, rows, loss, seed=1):
