@@ -46,6 +46,15 @@ def cells(loss, z, value, target):
     return -target * torch.log_softmax(z, 1)
 
 
+def normalized(h, shares, norm, own):
+    """PyTorch's own batch normalisation, or where rows differ in weight, the same with weighted statistics."""
+    if (shares == shares[0]).all():
+        return functional.batch_norm(h, None, None, own["scale"], own["b"], training=True, eps=norm.epsilon)
+    mean = (shares[:, None] * h).sum(0)
+    variance = (shares[:, None] * (h - mean) ** 2).sum(0)
+    return own["scale"] * (h - mean) / torch.sqrt(variance + norm.epsilon) + own["b"]
+
+
 def objective(case, X, T, layers, tensors):
     """Loss and penalties of a network of two layers, from its tensors; and the tensors in the engine's order."""
     options = case.reference_options(layers)
@@ -55,7 +64,8 @@ def objective(case, X, T, layers, tensors):
     weights = [tensors[0]["W"], tensors[0]["W"].T if case.tied else tensors[1].get("W")]
     value, codes, slopes = torch.tensor(X, requires_grad=True), None, None
     for index, layer in enumerate(layers):
-        z = value @ weights[index] + tensors[index]["b"]
+        z = value @ weights[index]
+        z = z + tensors[index]["b"] if layer.norm is None else normalized(z, shares, layer.norm, tensors[index])
         value = activation(layer.activation, z, tensors[index].get("parameter", torch.tensor(layer.parameter)))
         if index == 0:
             codes = value
@@ -94,6 +104,8 @@ def leaves(layers):
         own["b"] = torch.tensor(layer.b, requires_grad=True)
         if layer.learn != "fixed":
             own["parameter"] = torch.tensor(layer.parameter, requires_grad=True)
+        if layer.norm is not None:
+            own["scale"] = torch.tensor(layer.norm.scale, requires_grad=True)
         found.append(own)
     return found
 
@@ -106,6 +118,8 @@ def sampled():
             ("noise", case.noise, case.loss),
             ("regularizer", case.regularizer, case.activation, case.tied),
             ("loss", case.loss, case.activation, case.weighted, case.missing),
+            ("normalized", case.normalized, case.activation, case.loss, case.tied, case.weighted),
+            ("normalized", case.normalized, case.regularizer, case.noise),
         }
         if not keys <= seen:
             seen |= keys
@@ -119,6 +133,9 @@ def test_the_sample_has_every_kind():
     for name, values in (("noise", NOISES), ("regularizer", REGULARIZERS), ("loss", LOSSES)):
         assert {getattr(case, name) for case in cases} == set(values)
     assert {case.activation for case in cases} == {case.activation for case in all_cases()}
+    assert {(case.normalized, case.tied, case.weighted) for case in cases} == set(
+        itertools.product([False, True], repeat=3)
+    )
     assert {(case.tied, case.weighted, case.missing) for case in cases} == set(
         itertools.product([False, True], repeat=3)
     )
@@ -135,6 +152,10 @@ def test_the_engines_gradient_is_autograds(case):
     tensors = leaves(layers)
     total = objective(case, case.corrupted(X), T, layers, tensors)
     total.backward()
-    wanted = np.concatenate([tensor.grad.numpy().ravel() for own in tensors for tensor in own.values()])
+    wanted = []
+    for own in tensors:
+        wanted += [tensor.grad.numpy().ravel() for tensor in own.values()]
+        wanted += [np.zeros(2 * own["scale"].numel())] if "scale" in own else []  # the running statistics
+    wanted = np.concatenate(wanted)
     assert value == pytest.approx(total.item(), rel=1e-12)
     np.testing.assert_allclose(gradient, wanted, rtol=1e-9, atol=1e-11)
