@@ -12,6 +12,7 @@ from gradient_cases import LOSSES, NOISES, REGULARIZERS, STEP, all_cases
 from networks import make_network, make_plan
 
 from layerwise import reference
+from layerwise.reference_groups import known_cells
 
 torch = pytest.importorskip("torch")
 functional = torch.nn.functional
@@ -37,8 +38,13 @@ def activation(name, z, parameter):
     return own[name](z)
 
 
-def cells(loss, z, value, target):
+def cells(loss, z, value, target, groups):
     """The loss of each output, from its input z or from its value."""
+    if loss == "mixed":
+        kinds = {"number": "squared_error", "flag": "sigmoid_cross_entropy", "category": "softmax_cross_entropy"}
+        parts = [part.split([count for _, count in groups], dim=1) for part in (z, target)]
+        pairs = zip(groups, *parts, strict=True)
+        return torch.cat([cells(kinds[kind], of_z, of_z, of_target, ()) for (kind, _), of_z, of_target in pairs], dim=1)
     if loss == "squared_error":
         return (value - target) ** 2
     if loss == "sigmoid_cross_entropy":
@@ -74,11 +80,13 @@ def objective(case, X, T, layers, tensors):
                 slopes = torch.autograd.grad(value, z, ones, create_graph=True)[0]  # each unit works on its own z
             scale = options["dropout"][0] if options["dropout"] else None
             value = value if scale is None else value * torch.tensor(scale)
-    known = ~np.isnan(T)
+    known = known_cells(T, layers[-1].groups)
     if case.loss == "softmax_cross_entropy":  # a row of probabilities is known as a whole or not at all
         known = np.repeat(known.all(axis=1, keepdims=True), T.shape[1], axis=1)
-    found = cells(case.loss, z, value, torch.nan_to_num(torch.tensor(T)))
-    found = found * torch.tensor(options["cell_weights"]) if "cell_weights" in options else found
+    target, factors = torch.nan_to_num(torch.tensor(T)), torch.tensor(options.get("cell_weights", np.ones_like(T)))
+    weighted = torch.tensor([kind == "category" for kind, count in layers[-1].groups for _ in range(count)] or [False])
+    target, factors = torch.where(weighted, factors * target, target), torch.where(weighted, 1, factors)
+    found = factors * cells(case.loss, z, value, target, layers[-1].groups)
     total = (shares * torch.where(torch.tensor(known), found, 0).sum(1)).sum()
     own = [weights[0]] if case.tied else weights
     total = total + 0.5 * options.get("alpha", 0.0) * sum((W**2).sum() for W in own)
