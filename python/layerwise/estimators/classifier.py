@@ -104,7 +104,8 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator, ClassTargets): 
     network_ : Network
         The fine-tuned network.
     coefs_, intercepts_ : lists of ndarray
-        Its weights and biases, layer by layer.
+        Its weights and biases, layer by layer. With `batch_norm`, ``network_.layers[i].affine()`` is what predictions
+        multiply by and add.
     n_labeled_ : int
         Number of labelled rows.
     n_iter_ : int
