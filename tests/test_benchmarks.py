@@ -77,22 +77,6 @@ def test_growth_is_measured_against_the_operations() -> None:
     assert np.isnan(growth.exponent([5, 5], [1, 2]))
 
 
-@pytest.mark.parametrize("name", ["dae", "wide"])
-def test_options_are_checked_before_they_are_timed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    sys.path.insert(0, str(_timing.HERE))
-    try:
-        options = importlib.import_module("bench_options")
-    finally:
-        sys.path.pop(0)
-    small = replace(workloads.WORKLOADS[name], sizes=SMALL[name], batch_size=10, rows=80)
-    costs = options.measure(small, threads=1, rounds=2)
-    assert costs.keys() == options.OPTIONS.keys()
-    assert np.isfinite(list(costs.values())).all()
-    monkeypatch.setattr(options.reference, "normalize", lambda h, norm, b, share: (h + b, h))
-    with pytest.raises(AssertionError):
-        options.Training(small, options.OPTIONS["batch norm"], 1).check()
-
-
 def test_tables_are_made_from_the_lines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     machine = {"cpu": "a", "cores": 2, "isa": "b", "python": "3", "versions": {"numpy": "2"}, "commit": "c+"}
     same = {"machine": machine, "command": "python x.py"}
