@@ -105,8 +105,10 @@ def fit_in_process(pipe: Connection, name: str) -> None:
     fit = fitter(name, None)
     fit()
     pipe.send("ready")
-    while pipe.recv() is not None:
-        pipe.send(fit())
+    with contextlib.suppress(EOFError):  # who told it is gone
+        while True:
+            pipe.recv()
+            pipe.send(fit())
 
 
 def fits(name: str, count: int) -> dict[str, Callable[[], float]]:

@@ -7,6 +7,7 @@ python benchmarks/tables.py --write  put them between their marks in README.md
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import re
 import statistics
@@ -170,6 +171,35 @@ def experiment(name: str) -> str:
     return f"{markdown(rows)}\n\n{origin(lines)}"
 
 
+def family() -> str:
+    """Time of an epoch with each option, and how many times that of the plain run, by group."""
+    lines = latest(_timing.records("family"), "group")
+    rows = [["", "option", "an epoch", "times the plain one"]]
+    for line in lines:
+        for name, result in line["results"].items():
+            rows.append([line["group"], name, duration(result["median"]), f"{result['times_plain']:.2f}×"])
+    return f"{markdown(rows)}\n\n{origin(lines)}"
+
+
+def deep_autoencoder() -> str:
+    """Squared error of an image, by start and fine-tuning: mean ± standard deviation over the seeds."""
+    lines = _timing.records("mnist_deep_autoencoder")
+    rows = [["start", "fine-tuning", "seeds", "test error", "before fine-tuning", "training error", "minutes a seed"]]
+    by_plan: dict[str, list[Line]] = {}
+    for line in lines:
+        by_plan.setdefault(json.dumps(line["settings"], sort_keys=True), []).append(line)
+    for own in by_plan.values():
+        settings, tuning = own[0]["settings"], own[0]["settings"].get("tuning")
+        how = f"{tuning['optimizer']}, {tuning['epochs']} epochs of batches of {tuning['batch_size']}" if tuning else ""
+        errors = {
+            kind: _experiment.shown([line[f"{kind}_error"] for line in own]) if f"{kind}_error" in own[0] else ""
+            for kind in ("test", "pretrained_test", "training")
+        }
+        minutes = sum(line["pretraining_seconds"] + line["finetuning_seconds"] for line in own) / 60 / len(own)
+        rows.append([settings["name"], how, str(len(own)), *errors.values(), f"{minutes:.1f}"])
+    return f"{markdown(rows)}\n\n{origin(lines)}"
+
+
 def anomaly() -> str:
     """ROC AUC in % (mean ± standard deviation over the seeds) and fit times beside ours, by data set."""
     lines = latest(_timing.records("anomaly"), "data")
@@ -214,10 +244,13 @@ TABLES: dict[str, Callable[[], str]] = {
     "kernels": kernels,
     "growth": growth,
     "neighbours": neighbours,
+    "family": family,
     "anomaly": anomaly,
     "adult": adult,
     "mnist_few_labels": lambda: experiment("mnist_few_labels"),
     "mnist_sda": lambda: experiment("mnist_sda"),
+    "mnist_deep_autoencoder": deep_autoencoder,
+    "mnist_500_500_2000": lambda: experiment("mnist_500_500_2000"),
 }
 
 

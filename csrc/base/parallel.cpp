@@ -22,21 +22,26 @@ namespace {
 std::atomic<bool> forked{false};
 const int registered = pthread_atfork(nullptr, nullptr, [] { forked = true; });
 
-// Flush-to-zero: moments of weights that never get a gradient decay into subnormal numbers, which are several times slower.
-class FlushSubnormals {
+// Flush-to-zero in training: moments of weights that never get a gradient decay into subnormal numbers, which are several times slower.
+// All threads have the same mode, whatever the caller's is.
+class SubnormalMode {
  public:
 #if defined(__x86_64__)
-  FlushSubnormals() : mode_(_mm_getcsr()) { _mm_setcsr(mode_ | 0x8040); }
-  ~FlushSubnormals() { _mm_setcsr(mode_); }
+  explicit SubnormalMode(Subnormals wanted) : mode_(_mm_getcsr()) {
+    constexpr unsigned kFlush = 0x8040;
+    _mm_setcsr(wanted == Subnormals::flushed ? mode_ | kFlush : mode_ & ~kFlush);
+  }
+  ~SubnormalMode() { _mm_setcsr(mode_); }
 
  private:
   unsigned mode_;
 #elif defined(__aarch64__)
-  FlushSubnormals() {
+  explicit SubnormalMode(Subnormals wanted) {
+    constexpr std::uint64_t kFlush = 1ull << 24;
     asm volatile("mrs %0, fpcr" : "=r"(mode_));
-    asm volatile("msr fpcr, %0" ::"r"(mode_ | (1ull << 24)));
+    asm volatile("msr fpcr, %0" ::"r"(wanted == Subnormals::flushed ? mode_ | kFlush : mode_ & ~kFlush));
   }
-  ~FlushSubnormals() { asm volatile("msr fpcr, %0" ::"r"(mode_)); }
+  ~SubnormalMode() { asm volatile("msr fpcr, %0" ::"r"(mode_)); }
 
  private:
   std::uint64_t mode_;
@@ -118,11 +123,11 @@ int threads_for(double work, int asked, double least) {
 
 namespace detail {
 
-void run_team(int threads, void (*body)(Team&, void*), void* context) {
+void run_team(int threads, Subnormals subnormals, void (*body)(Team&, void*), void* context) {
   if (threads <= 1 || forked || omp_in_parallel()) {
     Barrier barrier;
     Team team(0, 1, barrier);
-    const FlushSubnormals flush;
+    const SubnormalMode mode(subnormals);
     body(team, context);
     return;
   }
@@ -134,7 +139,7 @@ void run_team(int threads, void (*body)(Team&, void*), void* context) {
     if (omp_get_thread_num() == 0) barrier.resize(size);
 #pragma omp barrier
     Team team(omp_get_thread_num(), size, barrier);
-    const FlushSubnormals flush;
+    const SubnormalMode mode(subnormals);
     body(team, context);
   }
 }

@@ -50,15 +50,18 @@ inline constexpr double kLeastWork = 1e6;        // where each layer ends with a
 inline constexpr double kLeastWorkByRows = 2e5;  // where threads keep to rows of their own
 int threads_for(double work, int asked, double least = kLeastWork);
 
+enum class Subnormals { flushed, kept };
+
 namespace detail {
-void run_team(int threads, void (*body)(Team&, void*), void* context);
+void run_team(int threads, Subnormals subnormals, void (*body)(Team&, void*), void* context);
 }
 
 // Runs body(team) on `threads` threads. The body must not throw: it allocates nothing and checks nothing.
-// Subnormal numbers count as zero inside, and the caller's floating-point mode is restored.
+// Subnormal numbers count as zero inside, unless they are kept, and the caller's floating-point mode is restored.
 template <class Body>
-void parallel(int threads, Body&& body) {
-  detail::run_team(threads, [](Team& team, void* context) { (*static_cast<std::remove_reference_t<Body>*>(context))(team); }, &body);
+void parallel(int threads, Body&& body, Subnormals subnormals = Subnormals::flushed) {
+  const auto call = [](Team& team, void* context) { (*static_cast<std::remove_reference_t<Body>*>(context))(team); };
+  detail::run_team(threads, subnormals, call, &body);
 }
 
 }  // namespace layerwise

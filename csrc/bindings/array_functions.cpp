@@ -7,13 +7,6 @@ namespace layerwise {
 namespace {
 
 template <class T>
-Array<T> copy_of(const Array<T>& a) {
-  Array<T> out(std::vector<py::ssize_t>(a.shape(), a.shape() + a.ndim()));
-  std::copy_n(a.data(), a.size(), out.mutable_data());
-  return out;
-}
-
-template <class T>
 Matrix<T> as_matrix(const Array<T>& a, bool transposed, const char* name) {
   require(a.ndim() == 2, std::string(name) + " must have two dimensions, got shape " + shape_of(a));
   return transposed ? Matrix<T>{a.data(), a.shape(1), a.shape(0), true} : Matrix<T>{a.data(), a.shape(0), a.shape(1), false};
@@ -41,9 +34,14 @@ void bind(py::module_& m) {
         const Matrix<T> x = as_matrix(X, false, "X"), w = as_matrix(W, false, "W");
         require(x.cols == w.rows, "X and W do not fit: " + shape_of(X) + " and " + shape_of(W));
         const T *bias = vector(b, w.cols, "b"), *values = vector(parameter, w.cols, "parameter");
+        const Activation f = activation_named(name);
         Array<T> z = empty<T>({x.rows, w.cols}), a = empty<T>({x.rows, w.cols});
-        matmul(x, w, bias, threads, z.mutable_data());
-        activation(activation_named(name), values, x.rows, w.cols, z.data(), a.mutable_data());
+        T *sums = z.mutable_data(), *outputs = a.mutable_data();
+        {
+          const Unlocked unlocked;
+          matmul(x, w, bias, threads, sums);
+          activation(f, values, x.rows, w.cols, sums, outputs);
+        }
         return py::make_tuple(z, a);
       },
       py::arg("X").noconvert(), py::arg("W").noconvert(), py::arg("b").noconvert(), py::arg("activation"), py::arg("parameter").noconvert(),
@@ -55,16 +53,15 @@ void bind(py::module_& m) {
         const Matrix<T> x = as_matrix(X, false, "X"), w = as_matrix(W, false, "W");
         require(x.cols == w.rows, "X and W do not fit: " + shape_of(X) + " and " + shape_of(W));
         const T *logits = matrix(z, w.cols, "z"), *values = vector(parameter, w.cols, "parameter");
-        matrix(G, w.cols, "G");
+        const T* gradient = matrix(G, w.cols, "G");
         require(z.shape(0) == x.rows && G.shape(0) == x.rows, "X, z and G must have the same number of rows");
-        Array<T> delta = copy_of(G), by_parameter = empty<T>({x.rows, w.cols});
-        activation_backward(activation_named(name), values, x.rows, w.cols, logits, delta.mutable_data(), by_parameter.mutable_data());
+        const Activation f = activation_named(name);
         Array<T> dX = empty<T>({x.rows, x.cols}), dW = empty<T>({x.cols, w.cols}), db = empty<T>({w.cols}), dp = empty<T>({w.cols});
-        const Matrix<T> d{delta.data(), x.rows, w.cols, false};
-        matmul<T>(d, Matrix<T>{w.data, w.cols, w.rows, true}, nullptr, threads, dX.mutable_data());
-        matmul<T>(Matrix<T>{x.data, x.cols, x.rows, true}, d, nullptr, threads, dW.mutable_data());
-        column_sums(delta.data(), x.rows, w.cols, db.mutable_data());
-        column_sums(by_parameter.data(), x.rows, w.cols, dp.mutable_data());
+        T *by_x = dX.mutable_data(), *by_w = dW.mutable_data(), *by_b = db.mutable_data(), *by_p = dp.mutable_data();
+        {
+          const Unlocked unlocked;
+          dense_backward(f, values, x, w, logits, gradient, threads, by_x, by_w, by_b, by_p);
+        }
         return py::make_tuple(dX, dW, db, dp);
       },
       py::arg("X").noconvert(), py::arg("W").noconvert(), py::arg("z").noconvert(), py::arg("G").noconvert(), py::arg("activation"),
@@ -73,8 +70,14 @@ void bind(py::module_& m) {
       "activation",
       [](const Array<T>& z, const std::string& name, const Array<T>& parameter) {
         const Matrix<T> x = as_matrix(z, false, "z");
+        const T* values = vector(parameter, x.cols, "parameter");
+        const Activation f = activation_named(name);
         Array<T> a = empty<T>({x.rows, x.cols});
-        activation(activation_named(name), vector(parameter, x.cols, "parameter"), x.rows, x.cols, x.data, a.mutable_data());
+        T* to = a.mutable_data();
+        {
+          const Unlocked unlocked;
+          activation(f, values, x.rows, x.cols, x.data, to);
+        }
         return a;
       },
       py::arg("z").noconvert(), py::arg("name"), py::arg("parameter").noconvert());
@@ -82,11 +85,15 @@ void bind(py::module_& m) {
       "activation_backward",
       [](const Array<T>& z, const Array<T>& g, const std::string& name, const Array<T>& parameter) {
         const Matrix<T> x = as_matrix(z, false, "z");
-        matrix(g, x.cols, "g");
+        const T *gradient = matrix(g, x.cols, "g"), *values = vector(parameter, x.cols, "parameter");
         require(g.shape(0) == x.rows, "z and g must have the same shape, got " + shape_of(z) + " and " + shape_of(g));
-        Array<T> out = copy_of(g), by_parameter = empty<T>({x.rows, x.cols});
-        activation_backward(activation_named(name), vector(parameter, x.cols, "parameter"), x.rows, x.cols, x.data, out.mutable_data(),
-                            by_parameter.mutable_data());
+        const Activation f = activation_named(name);
+        Array<T> out = empty<T>({x.rows, x.cols}), by_parameter = empty<T>({x.rows, x.cols});
+        T *to = out.mutable_data(), *also_to = by_parameter.mutable_data();
+        {
+          const Unlocked unlocked;
+          activation_backward(f, values, x.rows, x.cols, x.data, gradient, to, also_to);
+        }
         return py::make_tuple(out, by_parameter);
       },
       py::arg("z").noconvert(), py::arg("g").noconvert(), py::arg("name"), py::arg("parameter").noconvert());
@@ -101,7 +108,13 @@ void bind(py::module_& m) {
         require(t.shape(0) == x.rows, "p and t must have the same shape, got " + shape_of(p) + " and " + shape_of(t));
         Array<double> rows = empty<double>({x.rows});
         Array<T> delta = empty<T>({x.rows, x.cols});
-        loss(loss_named(name), x.data, targets, x.rows, x.cols, groups, rows.mutable_data(), delta.mutable_data());
+        const Loss kind = loss_named(name);
+        double* losses = rows.mutable_data();
+        T* to = delta.mutable_data();
+        {
+          const Unlocked unlocked;
+          loss(kind, x.data, targets, x.rows, x.cols, groups, losses, to);
+        }
         return py::make_tuple(rows, delta);
       },
       py::arg("p").noconvert(), py::arg("t").noconvert(), py::arg("name"), py::arg("groups") = GroupPairs{});
@@ -112,8 +125,10 @@ void bind(py::module_& m) {
         require(w.ndim() == 1, "w must have one dimension, got shape " + shape_of(w));
         require(step >= 1, "step must be at least 1");
         const index_t n = w.size();
-        optimizer_step(optimizer, writable(w, n, "w"), writable(mean, n, "m"), writable(square, n, "v"), vector(g, n, "g"), n, rate, step,
-                       alpha);
+        T *numbers = writable(w, n, "w"), *m = writable(mean, n, "m"), *v = writable(square, n, "v");
+        const T* gradient = vector(g, n, "g");
+        const Unlocked unlocked;
+        optimizer_step(optimizer, numbers, m, v, gradient, n, rate, step, alpha);
       },
       py::arg("optimizer"), py::arg("w").noconvert(), py::arg("m").noconvert(), py::arg("v").noconvert(), py::arg("g").noconvert(),
       py::arg("rate"), py::arg("step"), py::arg("alpha"));
@@ -123,7 +138,11 @@ void bind(py::module_& m) {
         const Matrix<T> x = as_matrix(X, false, "X");
         const index_t* ids = vector(rows, x.rows, "rows");
         Array<T> out = empty<T>({x.rows, x.cols});
-        corrupt(noise, ids, x.rows, x.cols, seed, step, x.data, out.mutable_data());
+        T* to = out.mutable_data();
+        {
+          const Unlocked unlocked;
+          corrupt(noise, ids, x.rows, x.cols, seed, step, x.data, to);
+        }
         return out;
       },
       py::arg("X").noconvert(), py::arg("noise"), py::arg("rows").noconvert(), py::arg("seed"), py::arg("step"));

@@ -6,126 +6,251 @@
 
 #include "base/buffer.h"
 #include "base/parallel.h"
+#include "kernels/catalog.h"
 #include "kernels/dispatch.h"
 #include "net/corruption.h"
+#include "net/products.h"
 
 namespace layerwise {
 namespace {
 
-template <class T>
-class PanelMatrix {
- public:
-  PanelMatrix(index_t rows, index_t cols) : rows_(rows), cols_(cols), numbers_(panels(cols) * rows * kPanel) {}
-  explicit PanelMatrix(const Matrix<T>& m) : PanelMatrix(m.rows, m.cols) {
-    for_each([&](T& to, index_t r, index_t c) { to = m.transposed ? m.data[c * rows_ + r] : m.data[r * cols_ + c]; });
-  }
-  void unpack(T* out) {
-    for_each([&](const T& from, index_t r, index_t c) { out[r * cols_ + c] = from; });
-  }
-  T* at(index_t panel, index_t row = 0) { return numbers_.data() + (panel * rows_ + row) * kPanel; }
-  index_t step() const { return rows_ * kPanel; }
-  index_t count() const { return panels(cols_); }
-  index_t width(index_t panel) const { return std::min(kPanel, cols_ - panel * kPanel); }
+constexpr index_t kBlock = 4096;       // numbers that are worked on at once: a few such blocks fit the first-level cache
+constexpr double kWorkOfNumber = 10;   // an element-wise function's number, in multiply-adds of a product
+constexpr index_t kProductRows = 128;  // rows of a product's block: their inputs stay in the second-level cache
 
- private:
-  template <class Visit>
-  void for_each(Visit visit) {
-    for (index_t p = 0; p < count(); ++p) {
-      for (index_t r = 0; r < rows_; ++r) {
-        for (index_t c = 0; c < width(p); ++c) visit(at(p, r)[c], r, p * kPanel + c);
-      }
-    }
-  }
-
-  index_t rows_, cols_;
-  Buffer<T> numbers_;
-};
-
-// One number a column, padded to whole panels.
+// One number a column, padded to whole panels, of which there is at least one.
 template <class T>
 std::vector<T> padded(const T* values, index_t cols) {
-  std::vector<T> out(static_cast<std::size_t>(panels(cols) * kPanel), T{0});
+  std::vector<T> out(static_cast<std::size_t>(std::max(panels(cols), index_t{1}) * kPanel), T{0});
   if (values != nullptr) std::copy_n(values, cols, out.data());
   return out;
+}
+
+// Rows row .. row + rows - 1 of one panel of a matrix, side by side in `out`.
+template <class T>
+void pack(const Matrix<T>& m, index_t row, index_t rows, index_t panel, T* out) {
+  const index_t first = panel * kPanel, width = width_of(m.cols, panel);
+  if (!m.transposed) {
+    for (index_t r = 0; r < rows; ++r) {
+      const T* from = m.data + (row + r) * m.cols + first;
+      if (width == kPanel) {
+        std::copy_n(from, kPanel, out + r * kPanel);  // a constant length: no call
+      } else {
+        std::copy_n(from, width, out + r * kPanel);
+      }
+    }
+    return;
+  }
+  alignas(64) T square[kPanel * kPanel];
+  for (index_t r = 0; r < rows; r += kPanel) {
+    const index_t n = std::min(kPanel, rows - r);
+    for (index_t c = 0; c < width; ++c) std::copy_n(m.data + (first + c) * m.rows + row + r, n, square + c * kPanel);
+    kernels<T>().transpose(square, 0, width, n, out + r * kPanel);
+  }
+}
+template <class T>
+void unpack(const T* from, index_t rows, index_t cols, index_t row, index_t panel, T* out) {
+  const index_t width = width_of(cols, panel);
+  for (index_t r = 0; r < rows; ++r) {
+    T* to = out + (row + r) * cols + panel * kPanel;
+    if (width == kPanel) {
+      std::copy_n(from + r * kPanel, kPanel, to);
+    } else {
+      std::copy_n(from + r * kPanel, width, to);
+    }
+  }
+}
+
+int threads_for_numbers(index_t numbers) { return threads_for(kWorkOfNumber * static_cast<double>(numbers), 0); }
+
+// A single row times a row-major matrix, of which each thread takes columns.
+template <class T>
+void multiply_row(const T* x, const Matrix<T>& b, const T* init, int threads, T* out) {
+  parallel(threads, [&](Team& team) {
+    const Range share = team.share(panels(b.cols));
+    const index_t first = share.begin * kPanel, cols = std::min(b.cols, share.end * kPanel) - first;
+    if (cols <= 0) return;
+    std::copy_n(init + first, cols, out + first);
+    kernels<T>().add_rows(x, b.data + first, b.cols, b.rows, cols, out + first);
+  });
+}
+
+// Calls run(first number, numbers, 32 parameters that repeat) for pieces of a row-major matrix with one parameter a column, or with none.
+template <class T, class Run>
+void for_each_run(const T* parameter, index_t rows, index_t cols, Run run) {
+  const std::vector<T> values = padded(parameter, parameter == nullptr ? 1 : cols);
+  const bool one = parameter == nullptr || std::all_of(parameter, parameter + cols, [&](T x) { return x == parameter[0]; });
+  const std::vector<T> repeated(static_cast<std::size_t>(kPanel), values[0]);
+  const index_t all = rows * cols;
+  const index_t units = one ? (all + kBlock - 1) / kBlock : rows * panels(cols);
+  parallel(
+      threads_for_numbers(all),
+      [&](Team& team) {
+        const Range share = team.share(units);
+        for (index_t u = share.begin; u < share.end; ++u) {
+          if (one) {
+            run(u * kBlock, std::min(kBlock, all - u * kBlock), repeated.data());
+          } else {
+            const index_t row = u / panels(cols), panel = u % panels(cols);
+            run(row * cols + panel * kPanel, width_of(cols, panel), values.data() + panel * kPanel);
+          }
+        }
+      },
+      Subnormals::kept);
+}
+
+// Calls body(first row, rows, rooms) for blocks of whole rows, with so many rooms in panels for a block.
+template <class T, int kRooms, class Body>
+void for_each_row_block(index_t rows, index_t cols, Body body) {
+  const index_t width = std::max(panels(cols), index_t{1}) * kPanel, block = std::max(index_t{1}, std::min(rows, kBlock / width));
+  const int threads = threads_for_numbers(rows * cols);
+  Buffer<T> memory(kRooms * threads * block * width);
+  parallel(
+      threads,
+      [&](Team& team) {
+        Panels<T> rooms[kRooms];
+        for (int i = 0; i < kRooms; ++i) rooms[i] = {memory.data() + (team.rank() * kRooms + i) * block * width, block * kPanel};
+        const Range share = team.share((rows + block - 1) / block);
+        for (index_t b = share.begin; b < share.end; ++b) body(b * block, std::min(block, rows - b * block), rooms);
+      },
+      Subnormals::kept);
+}
+template <class T>
+void pack_rows(const T* x, index_t rows, index_t cols, index_t row, index_t n, const Panels<T>& to) {
+  for (index_t p = 0; p < panels(cols); ++p) pack(Matrix<T>{x, rows, cols}, row, n, p, to.at(p, 0));
+}
+template <class T>
+void unpack_rows(const Panels<T>& from, index_t cols, index_t row, index_t n, T* out) {
+  for (index_t p = 0; p < panels(cols); ++p) unpack(from.at(p, 0), n, cols, row, p, out);
+}
+
+template <class T>
+void column_sums(const T* x, index_t rows, index_t cols, T* sums) {
+  std::vector<T> total = padded<T>(nullptr, cols);
+  parallel(
+      threads_for_numbers(rows * cols),
+      [&](Team& team) {
+        alignas(64) T block[kBlock];
+        const Range share = team.share(panels(cols));
+        for (index_t p = share.begin; p < share.end; ++p) {
+          for (index_t row = 0; row < rows; row += kBlock / kPanel) {
+            const index_t n = std::min(kBlock / kPanel, rows - row);
+            pack(Matrix<T>{x, rows, cols}, row, n, p, block);
+            kernels<T>().column_sums(block, n, total.data() + p * kPanel);
+          }
+        }
+      },
+      Subnormals::kept);
+  std::copy_n(total.data(), cols, sums);
 }
 
 }  // namespace
 
 template <class T>
-void matmul(const Matrix<T>& a, const Matrix<T>& b, const T* bias, int threads, T* out) {
+void matmul(const Matrix<T>& a, const Matrix<T>& b, const T* bias, int asked, T* out) {
   const Kernels<T>& k = kernels<T>();
-  const index_t rows = a.rows, depth = a.cols, cols = b.cols;
-  PanelMatrix<T> left(a), right(b), result(rows, cols);
+  const index_t depth = a.cols, cols = b.cols, block = std::min(a.rows, kProductRows), a_step = (block | 1) * kPanel;
   const std::vector<T> init = padded(bias, cols);
-  const double work = static_cast<double>(rows) * static_cast<double>(depth) * static_cast<double>(cols);
-  parallel(threads_for(work, threads), [&](Team& team) {
-    const index_t tiles = (rows + k.tile_rows - 1) / k.tile_rows;
-    const Range units = team.share(tiles * result.count());
-    for (index_t u = units.begin; u < units.end; ++u) {
-      const index_t p = u / tiles, row = rows * (u % tiles) / tiles, end = rows * (u % tiles + 1) / tiles;
-      k.gemm(left.at(0, row), left.step(), right.at(p), end - row, result.width(p), depth, init.data() + p * kPanel, 0, result.at(p, row),
-             {nullptr, 0});
+  if (depth == 0) {
+    for (index_t row = 0; row < a.rows; ++row) std::copy_n(init.data(), cols, out + row * cols);
+    return;
+  }
+  const int threads = threads_for(static_cast<double>(a.rows) * static_cast<double>(depth) * static_cast<double>(cols), asked);
+  if (a.rows == 1 && !b.transposed) return multiply_row(a.data, b, init.data(), threads, out);
+  // Of `a` a block of rows, which all threads read; of `b` and of the result what a thread is working on.
+  const index_t scratch = (kDepthBlock + block) * kPanel;
+  Buffer<T> left(panels(depth) * a_step), memory(threads * scratch, 1);
+  parallel(threads, [&](Team& team) {
+    T *right = memory.data() + team.rank() * scratch, *result = right + kDepthBlock * kPanel;
+    for (index_t first = 0; first < a.rows; first += block) {
+      const index_t rows = std::min(block, a.rows - first);
+      const Range share = team.share(panels(depth));
+      for (index_t p = share.begin; p < share.end; ++p) pack(a, first, rows, p, left.data() + p * a_step);
+      team.barrier();
+      share_pieces(team, k.tile_rows, rows, panels(cols), [&](index_t panel, index_t row, index_t row_end) {
+        for_each_depth_block(depth, [&](index_t k0, index_t n) {
+          pack(b, k0, n, panel, right);
+          k.gemm(left.data() + k0 / kPanel * a_step + row * kPanel, a_step, right, row_end - row, width_of(cols, panel), n,
+                 k0 == 0 ? init.data() + panel * kPanel : result, k0 == 0 ? 0 : kPanel, result, {nullptr, 0});
+        });
+        unpack(result, row_end - row, cols, first + row, panel, out);
+      });
+      team.barrier();
     }
   });
-  result.unpack(out);
 }
 
 template <class T>
 void activation(Activation f, const T* parameter, index_t rows, index_t cols, const T* z, T* a) {
   const Kernels<T>& k = kernels<T>();
-  PanelMatrix<T> x(Matrix<T>{z, rows, cols});
-  const std::vector<T> values = padded(parameter, cols);
   if (f == Activation::softmax) {
-    k.softmax(x.at(0), x.step(), x.at(0), x.step(), rows, cols);
-  } else {
-    for (index_t p = 0; p < x.count(); ++p) k.value[static_cast<int>(f)](x.at(p), x.at(p), rows * kPanel, values.data() + p * kPanel);
+    return for_each_row_block<T, 1>(rows, cols, [&](index_t row, index_t n, const Panels<T>* rooms) {
+      const Panels<T>& x = rooms[0];
+      pack_rows(z, rows, cols, row, n, x);
+      k.softmax(x.at(0, 0), x.step, x.at(0, 0), x.step, n, cols);
+      unpack_rows(x, cols, row, n, a);
+    });
   }
-  x.unpack(a);
+  for_each_run(parameter, rows, cols,
+               [&](index_t i, index_t n, const T* values) { k.value[static_cast<int>(f)](z + i, a + i, n, values); });
 }
 
 template <class T>
-void activation_backward(Activation f, const T* parameter, index_t rows, index_t cols, const T* z, T* g, T* by_parameter) {
+void activation_backward(Activation f, const T* parameter, index_t rows, index_t cols, const T* z, const T* g, T* gz, T* by_parameter) {
   const Kernels<T>& k = kernels<T>();
-  PanelMatrix<T> x(Matrix<T>{z, rows, cols}), a(rows, cols), delta(Matrix<T>{g, rows, cols}), slope(rows, cols);
-  const std::vector<T> values = padded(parameter, cols);
   if (f == Activation::softmax) {
-    k.softmax(x.at(0), x.step(), a.at(0), a.step(), rows, cols);
-    k.softmax_slope(a.at(0), a.step(), delta.at(0), delta.step(), rows, cols);
-  } else {
-    for (index_t p = 0; p < x.count(); ++p) {
-      const index_t n = rows * kPanel;
-      k.value[static_cast<int>(f)](x.at(p), a.at(p), n, values.data() + p * kPanel);
-      k.slope[static_cast<int>(f)](x.at(p), a.at(p), delta.at(p), n, values.data() + p * kPanel, slope.at(p));
-    }
+    return for_each_row_block<T, 2>(rows, cols, [&](index_t row, index_t n, const Panels<T>* rooms) {
+      const Panels<T>&a = rooms[0], &delta = rooms[1];
+      pack_rows(z, rows, cols, row, n, a);
+      pack_rows(g, rows, cols, row, n, delta);
+      k.softmax(a.at(0, 0), a.step, a.at(0, 0), a.step, n, cols);
+      k.softmax_slope(a.at(0, 0), a.step, delta.at(0, 0), delta.step, n, cols);
+      unpack_rows(delta, cols, row, n, gz);
+      std::fill_n(by_parameter + row * cols, n * cols, T{0});
+    });
   }
-  delta.unpack(g);
-  slope.unpack(by_parameter);
+  for_each_run(parameter, rows, cols, [&](index_t i, index_t n, const T* values) {
+    alignas(64) T a[kBlock];
+    if (!needs_input(f)) k.value[static_cast<int>(f)](z + i, a, n, values);
+    std::copy_n(g + i, n, gz + i);
+    k.slope[static_cast<int>(f)](z + i, a, gz + i, n, values, by_parameter + i);
+    if (!learnable(f)) std::fill_n(by_parameter + i, n, T{0});
+  });
 }
 
 template <class T>
-void column_sums(const T* x, index_t rows, index_t cols, T* sums) {
-  PanelMatrix<T> packed(Matrix<T>{x, rows, cols});
-  std::vector<T> total = padded<T>(nullptr, cols);
-  for (index_t p = 0; p < packed.count(); ++p) kernels<T>().column_sums(packed.at(p), rows, total.data() + p * kPanel);
-  std::copy_n(total.data(), cols, sums);
+void dense_backward(Activation f, const T* parameter, const Matrix<T>& x, const Matrix<T>& w, const T* z, const T* g, int threads, T* by_x,
+                    T* by_w, T* by_b, T* by_parameter) {
+  const index_t rows = x.rows, cols = w.cols;
+  Buffer<T> delta(rows * cols), each_by_parameter(rows * cols);
+  activation_backward(f, parameter, rows, cols, z, g, delta.data(), each_by_parameter.data());
+  const Matrix<T> d{delta.data(), rows, cols};
+  matmul<T>(d, Matrix<T>{w.data, w.cols, w.rows, true}, nullptr, threads, by_x);
+  matmul<T>(Matrix<T>{x.data, x.cols, x.rows, true}, d, nullptr, threads, by_w);
+  column_sums(d.data, rows, cols, by_b);
+  column_sums<T>(each_by_parameter.data(), rows, cols, by_parameter);
 }
 
 template <class T>
 void loss(Loss kind, const T* p, const T* t, index_t rows, index_t cols, const std::vector<ColumnGroup>& groups, double* row_loss,
           T* delta) {
-  PanelMatrix<T> outputs(Matrix<T>{p, rows, cols}), targets(Matrix<T>{t, rows, cols}), result(rows, cols);
-  const std::vector<T> ones(static_cast<std::size_t>(rows), T{1});
+  const std::vector<T> ones(static_cast<std::size_t>(std::min(rows, kBlock)), T{1});
   std::fill_n(row_loss, rows, 0.0);
-  const auto run = [&](auto kernel, auto... more) {
-    kernel(outputs.at(0), outputs.step(), targets.at(0), targets.step(), result.at(0), result.step(), rows, cols, ones.data(), row_loss,
-           false, nullptr, 0, more...);
-  };
-  if (kind == Loss::mixed) {
-    run(kernels<T>().mixed_loss, groups.data(), static_cast<index_t>(groups.size()));
-  } else {
-    run(kernels<T>().loss[static_cast<int>(kind)]);
-  }
-  result.unpack(delta);
+  for_each_row_block<T, 3>(rows, cols, [&](index_t row, index_t n, const Panels<T>* rooms) {
+    const Panels<T>&outputs = rooms[0], &targets = rooms[1], &result = rooms[2];
+    pack_rows(p, rows, cols, row, n, outputs);
+    pack_rows(t, rows, cols, row, n, targets);
+    const auto run = [&](auto kernel, auto... more) {
+      kernel(outputs.at(0, 0), outputs.step, targets.at(0, 0), targets.step, result.at(0, 0), result.step, n, cols, ones.data(),
+             row_loss + row, false, nullptr, 0, more...);
+    };
+    if (kind == Loss::mixed) {
+      run(kernels<T>().mixed_loss, groups.data(), static_cast<index_t>(groups.size()));
+    } else {
+      run(kernels<T>().loss[static_cast<int>(kind)]);
+    }
+    unpack_rows(result, cols, row, n, delta);
+  });
 }
 
 template <class T>
@@ -151,28 +276,32 @@ UpdateScalars<T> update_scalars(const OptimizerSpec& spec, index_t t, double rat
 
 template <class T>
 void optimizer_step(const OptimizerSpec& spec, T* w, T* m, T* v, const T* g, index_t n, double rate, index_t step, double alpha) {
-  kernels<T>().update[static_cast<int>(spec.kind)](w, m, v, g, n, update_scalars<T>(spec, step, rate, spec.momentum, alpha));
+  const UpdateScalars<T> s = update_scalars<T>(spec, step, rate, spec.momentum, alpha);
+  for_each_run<T>(nullptr, 1, n, [&](index_t i, index_t count, const T*) {
+    kernels<T>().update[static_cast<int>(spec.kind)](w + i, m + i, v + i, g + i, count, s);
+  });
 }
 
 template <class T>
 void corrupt(const NoiseSpec& noise, const index_t* ids, index_t rows, index_t cols, std::uint64_t seed, std::uint32_t step, const T* x,
              T* out) {
   const Corruption<T> corruption(noise, seed, cols);
-  PanelMatrix<T> packed(Matrix<T>{x, rows, cols});
-  const Panels<T> panels_of_x{packed.at(0), packed.step()};
   const Data<T> data{x, nullptr, nullptr, rows};
-  for (index_t r = 0; r < rows; ++r) corruption.apply(kernels<T>(), panels_of_x, r, {}, data, ids[r], step);
-  packed.unpack(out);
+  for_each_row_block<T, 1>(rows, cols, [&](index_t row, index_t n, const Panels<T>* rooms) {
+    pack_rows(x, rows, cols, row, n, rooms[0]);
+    for (index_t r = 0; r < n; ++r) corruption.apply(kernels<T>(), rooms[0], r, {}, data, ids[row + r], step);
+    unpack_rows(rooms[0], cols, row, n, out);
+  });
 }
 
-#define LAYERWISE_INSTANTIATE(T)                                                                                            \
-  template void matmul<T>(const Matrix<T>&, const Matrix<T>&, const T*, int, T*);                                           \
-  template void activation<T>(Activation, const T*, index_t, index_t, const T*, T*);                                        \
-  template void activation_backward<T>(Activation, const T*, index_t, index_t, const T*, T*, T*);                           \
-  template void column_sums<T>(const T*, index_t, index_t, T*);                                                             \
-  template void loss<T>(Loss, const T*, const T*, index_t, index_t, const std::vector<ColumnGroup>&, double*, T*);          \
-  template void optimizer_step<T>(const OptimizerSpec&, T*, T*, T*, const T*, index_t, double, index_t, double);            \
-  template void corrupt<T>(const NoiseSpec&, const index_t*, index_t, index_t, std::uint64_t, std::uint32_t, const T*, T*); \
+#define LAYERWISE_INSTANTIATE(T)                                                                                                      \
+  template void matmul<T>(const Matrix<T>&, const Matrix<T>&, const T*, int, T*);                                                     \
+  template void activation<T>(Activation, const T*, index_t, index_t, const T*, T*);                                                  \
+  template void activation_backward<T>(Activation, const T*, index_t, index_t, const T*, const T*, T*, T*);                           \
+  template void dense_backward<T>(Activation, const T*, const Matrix<T>&, const Matrix<T>&, const T*, const T*, int, T*, T*, T*, T*); \
+  template void loss<T>(Loss, const T*, const T*, index_t, index_t, const std::vector<ColumnGroup>&, double*, T*);                    \
+  template void optimizer_step<T>(const OptimizerSpec&, T*, T*, T*, const T*, index_t, double, index_t, double);                      \
+  template void corrupt<T>(const NoiseSpec&, const index_t*, index_t, index_t, std::uint64_t, std::uint32_t, const T*, T*);           \
   template UpdateScalars<T> update_scalars<T>(const OptimizerSpec&, index_t, double, double, double);
 LAYERWISE_INSTANTIATE(float)
 LAYERWISE_INSTANTIATE(double)

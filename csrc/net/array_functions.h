@@ -1,5 +1,5 @@
-// The kernels as functions of plain row-major matrices: packed into panels, worked on, unpacked. For use one by one from Python;
-// training never comes here.
+// The kernels as functions of plain row-major matrices, on threads of their own, packed into panels block by block where a kernel wants
+// panels. For use one by one from Python; training never comes here. Subnormal numbers are kept, but for products.
 #pragma once
 
 #include "net/settings.h"
@@ -18,11 +18,13 @@ template <class T>
 void matmul(const Matrix<T>& a, const Matrix<T>& b, const T* bias, int threads, T* out);  // bias may be null
 template <class T>
 void activation(Activation f, const T* parameter, index_t rows, index_t cols, const T* z, T* a);
-// g -> g * f'(z); by_parameter = g * df/dparameter, element by element (0 where f has no parameter to learn).
+// gz = g * f'(z); by_parameter = g * df/dparameter, element by element (0 where f has no parameter to learn).
 template <class T>
-void activation_backward(Activation f, const T* parameter, index_t rows, index_t cols, const T* z, T* g, T* by_parameter);
+void activation_backward(Activation f, const T* parameter, index_t rows, index_t cols, const T* z, const T* g, T* gz, T* by_parameter);
+// The gradients of a dense layer by its input, weights, bias and activation parameter, from g, that by its output.
 template <class T>
-void column_sums(const T* x, index_t rows, index_t cols, T* sums);
+void dense_backward(Activation f, const T* parameter, const Matrix<T>& x, const Matrix<T>& w, const T* z, const T* g, int threads, T* by_x,
+                    T* by_w, T* by_b, T* by_parameter);
 template <class T>
 void loss(Loss kind, const T* p, const T* t, index_t rows, index_t cols, const std::vector<ColumnGroup>& groups, double* row_loss,
           T* delta);

@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_array, check_is_fitted
+from sklearn.utils.validation import check_array
 
 from layerwise import checks, finetuning, pretraining
 from layerwise.batch_normalization import check_training
 from layerwise.checks import Parameter
 from layerwise.estimators.base import LayerwiseEstimator
 from layerwise.estimators.continuing import passes_make_sense
+from layerwise.estimators.fitted import require_fitted
 from layerwise.estimators.sklearn_callbacks import CallbackSupportMixin
 from layerwise.estimators.weights import check_sample_weight, counting
 
@@ -237,7 +238,7 @@ class StackedAutoencoder(CallbackSupportMixin, LayerwiseEstimator):  # type: ign
         ndarray of shape (n_samples, n_features)
             Of a table with `ColumnGroups`: numbers, and the probabilities of flags and of each category's levels.
         """
-        check_is_fitted(self)
+        require_fitted(self)
         depth = self._n_hidden()
         number = depth if layer is None else layer
         if not checks.is_number(number, Integral) or not 0 <= number <= depth:
@@ -263,7 +264,7 @@ class StackedAutoencoder(CallbackSupportMixin, LayerwiseEstimator):  # type: ign
         ndarray of shape (n_samples, n_features)
             As of `inverse_transform`.
         """
-        check_is_fitted(self)
+        require_fitted(self)
         depth = self._n_hidden()
         number = depth if layer is None else layer
         if not checks.is_number(number, Integral) or not 0 <= number <= depth:
@@ -289,7 +290,7 @@ class StackedAutoencoder(CallbackSupportMixin, LayerwiseEstimator):  # type: ign
             1 - sum((X - reconstruct(X))^2) / sum((X - mean)^2), each row's part and the mean weighted; at most 1; 0 if
             X does not vary.
         """
-        check_is_fitted(self)
+        require_fitted(self)
         data = self._checked(X).astype(np.float64)
         weights = check_sample_weight(sample_weight, data)
         shares = np.ones((len(data), 1)) if weights is None else weights[:, None]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.base import ClassNamePrefixFeaturesOutMixin as OutputNames
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from layerwise import activations, checkpoints, checks, finetuning, initializers, pretraining
 from layerwise.checkpoints import FileKeeper, NotWrittenError
@@ -19,6 +19,7 @@ from layerwise.checks import Parameter
 from layerwise.column_groups import groups_of, with_groups
 from layerwise.estimators import cache, identity
 from layerwise.estimators.continuing import Architecture, Continuing, Kept
+from layerwise.estimators.fitted import require_fitted
 from layerwise.estimators.hidden import HiddenOutputs
 from layerwise.estimators.sklearn_callbacks import TaskTree, callback_management_context
 from layerwise.estimators.watching import Watch, check_callbacks, check_seconds
@@ -388,7 +389,7 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
         """
         from layerwise import persistence
 
-        check_is_fitted(self)
+        require_fitted(self)
         persistence.save(self, path)
 
 

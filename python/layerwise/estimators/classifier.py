@@ -8,9 +8,10 @@ from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_consistent_length
 
 from layerwise.estimators.continuing import passes_make_sense
+from layerwise.estimators.fitted import require_fitted
 from layerwise.estimators.labels import is_matrix, known_classes
 from layerwise.estimators.supervised import PretrainedEstimator
 from layerwise.estimators.targets import ClassTargets
@@ -273,7 +274,7 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator, ClassTargets): 
         return self
 
     def _logits(self, X: Any) -> Array:
-        check_is_fitted(self)
+        require_fitted(self)
         return self._apply(self._checked(X), 0, logits=True)
 
     def predict(self, X: Any) -> Array:
@@ -308,7 +309,7 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator, ClassTargets): 
         -------
         ndarray of shape (n_samples, n_classes)
         """
-        check_is_fitted(self)
+        require_fitted(self)
         return self._apply(self._checked(X), 0)
 
     def predict_log_proba(self, X: Any) -> Array:

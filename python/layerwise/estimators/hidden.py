@@ -7,10 +7,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 from sklearn.utils._set_output import _wrap_data_with_container
-from sklearn.utils.validation import check_is_fitted
 
 from layerwise import checks
 from layerwise.checks import Parameter
+from layerwise.estimators.fitted import require_fitted
 from layerwise.network import Network
 
 Array = NDArray[Any]
@@ -46,7 +46,7 @@ class HiddenOutputs(ABC):
         ValueError
             If X does not fit the fitted data, or there is no such layer.
         """
-        check_is_fitted(self)
+        require_fitted(self)
         n_hidden = self._n_hidden()
         number = n_hidden if layer is None else layer
         if not checks.is_number(number, Integral) or not 0 <= number <= n_hidden:

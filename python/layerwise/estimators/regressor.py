@@ -8,10 +8,11 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_consistent_length
 
 from layerwise.estimators.classifier import _require_target
 from layerwise.estimators.continuing import passes_make_sense
+from layerwise.estimators.fitted import require_fitted
 from layerwise.estimators.labels import known_numbers
 from layerwise.estimators.supervised import PretrainedEstimator
 from layerwise.estimators.weights import check_sample_weight, counting
@@ -198,7 +199,7 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs), as y was in `fit`; float64
         """
-        check_is_fitted(self)
+        require_fitted(self)
         predicted: Array = self._apply(self._checked(X), 0).astype(np.float64) * self.y_scale_ + self.y_mean_
         return predicted.ravel() if self._y_is_vector else predicted
 
