@@ -48,7 +48,6 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
     pretraining: Any
     finetuning: Any
     activation: Any
-    batch_norm: Any
     initializer: Any
     precision: Any
     n_jobs: Any

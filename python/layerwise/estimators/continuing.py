@@ -44,6 +44,7 @@ class Kept:
 class Continuing(ABC):
     """What fits that go on have in common."""
 
+    batch_norm: Any
     warm_start: Any = False
 
     @abstractmethod
