@@ -20,6 +20,7 @@ from layerwise import SGD, Adam, DenoisingAutoencoder, Masking, Momentum, Pretra
 from layerwise.datasets import Dataset
 from layerwise.schedules import BY_NAME as SCHEDULES
 from layerwise.schedules import Schedule
+from layerwise.training import EpochRecord
 
 Settings = Mapping[str, Any]
 OPTIMIZERS = {"adam": Adam, "momentum": Momentum, "sgd": SGD}
@@ -165,18 +166,48 @@ def results(
     model: PretrainedClassifier, before: StackedAutoencoder | None, data: Dataset, validation: slice
 ) -> dict[str, Any]:
     """What a run is worth: errors in percent on validation and test rows, skills and times."""
-
-    def error(X: NDArray[np.float32], wanted: NDArray[np.int64]) -> float:
-        return round(100 * float(np.mean(model.predict(X) != wanted)), 3)
-
     return {
-        "validation_error": error(data.X_train[validation], data.y_train[validation]),
-        "test_error": error(data.X_test, data.y_test),
+        "validation_error": error(model, data.X_train[validation], data.y_train[validation]),
+        "test_error": error(model, data.X_test, data.y_test),
         "skills": [round(stage.skill, 4) for stage in before.stages_] if before else [],
         "epochs": model.n_iter_,
         "pretraining_seconds": round(sum(record.seconds for record in before.history_), 1) if before else 0.0,
         "finetuning_seconds": round(sum(record.seconds for record in model.history_), 1),
     }
+
+
+class EpochErrors:
+    """Callback that measures each epoch of fine-tuning on validation and test rows, and knows the best of them."""
+
+    def __init__(self, data: Dataset, validation: slice) -> None:
+        self.data, self.validation, self.epochs = data, validation, list[dict[str, float]]()
+        self._model: Callable[[], Any] | None = None
+
+    def attach(self, current: Callable[[], Any] | None) -> None:
+        """Take what returns the estimator as it stands."""
+        self._model = current
+
+    def __call__(self, record: EpochRecord) -> None:
+        """Measure an epoch; nothing in pretraining."""
+        model = self._model() if self._model and record.stage == "finetuning" else None
+        if model is not None:
+            X, y = self.data.X_train[self.validation], self.data.y_train[self.validation]
+            self.epochs.append(
+                {
+                    "validation_error": error(model, X, y),
+                    "test_error": error(model, self.data.X_test, self.data.y_test),
+                }
+            )
+
+    def best(self) -> dict[str, float]:
+        """The first epoch of least validation error: its number and errors."""
+        number = min(range(len(self.epochs)), key=lambda i: self.epochs[i]["validation_error"])
+        return {**self.epochs[number], "best_epoch": number + 1}
+
+
+def error(model: PretrainedClassifier, X: NDArray[np.float32], wanted: NDArray[np.int64]) -> float:
+    """Share of wrong predictions, in percent."""
+    return round(100 * float(np.mean(model.predict(X) != wanted)), 3)
 
 
 def report(lines: Sequence[Mapping[str, Any]], pretrained: str) -> None:

@@ -217,7 +217,7 @@ def measure_busy(name: str, options: argparse.Namespace, cores: int) -> dict[str
         found[where] = {"times": {way: _timing.summary(every) for way, every in times.items()}, "probes": probes}
         verdict = "within" if ratios[where] <= BUSY_BAR else "ABOVE"
         print(f"{name}, last core {where}: own choice takes {ratios[where]:.2f} times one thread, {verdict} {BUSY_BAR}")
-    return {"busy": name, "ratios": ratios, **found}
+    return {"busy": name, "ratios": ratios, "last_core": found}
 
 
 def measure_calls(name: str, theirs: Callable[[], object], options: argparse.Namespace, cores: int) -> dict[str, Any]:

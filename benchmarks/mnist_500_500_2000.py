@@ -18,10 +18,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 import _experiment
 from layerwise import (
@@ -38,7 +36,6 @@ from layerwise import (
     SupervisedPretraining,
 )
 from layerwise.datasets import Dataset, load_mnist
-from layerwise.training import EpochRecord
 
 NAME = "mnist_500_500_2000"
 ROWS = ("machines", "autoencoders", "supervised", "none")
@@ -90,43 +87,13 @@ def pretraining(plan: Mapping[str, Any], seed: int, options: argparse.Namespace,
     return _experiment.cached(stack, data.X_train[TRAIN], words, options)
 
 
-class BestEpoch:
-    """Callback that measures each epoch of fine-tuning on validation and test rows, and knows the best of them."""
-
-    def __init__(self, data: Dataset) -> None:
-        self.data, self.epochs = data, list[dict[str, float]]()
-        self._model: Callable[[], Any] | None = None
-
-    def attach(self, current: Callable[[], Any] | None) -> None:
-        """Take what returns the estimator as it stands."""
-        self._model = current
-
-    def __call__(self, record: EpochRecord) -> None:
-        """Measure an epoch; nothing in pretraining."""
-        model = self._model() if self._model and record.stage == "finetuning" else None
-        if model is not None:
-            data = self.data
-            self.epochs.append(
-                {
-                    "validation_error": error(model, data.X_train[VALIDATION], data.y_train[VALIDATION]),
-                    "test_error": error(model, data.X_test, data.y_test),
-                }
-            )
-
-    def best(self) -> dict[str, float]:
-        """The first epoch of least validation error: its number and errors."""
-        number = min(range(len(self.epochs)), key=lambda i: self.epochs[i]["validation_error"])
-        return {**self.epochs[number], "best_epoch": number + 1}
-
-
-def error(model: PretrainedClassifier, X: np.ndarray, wanted: np.ndarray) -> float:
-    """Share of wrong predictions, in percent."""
-    return round(100 * float(np.mean(model.predict(X) != wanted)), 3)
-
-
 def work(data: Dataset, plan: Mapping[str, Any], seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """Make one row of the table."""
-    before, tuning, watch = pretraining(plan, seed, options, data), plan["tuning"], BestEpoch(data)
+    before, tuning, watch = (
+        pretraining(plan, seed, options, data),
+        plan["tuning"],
+        _experiment.EpochErrors(data, VALIDATION),
+    )
     stacked = isinstance(before, StackedAutoencoder)
     model = PretrainedClassifier(
         plan["hidden"],

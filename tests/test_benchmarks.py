@@ -85,7 +85,9 @@ def test_tables_are_made_from_the_lines(monkeypatch: pytest.MonkeyPatch, tmp_pat
     calls = {**same, "calls": "numpy", "costs": {"theirs": 1e-4, "ours": 2e-3}}
     fits = {**same, "fits": "dae", "count": 2, "ratios": {"processes": 1.1, "threads": 1.2}}
     busy = {**same, "busy": "dae", "ratios": {"free": 0.6, "busy": 1.02}}
-    stored = {"growth": [line], "neighbours": [calls, fits, busy]}
+    options = {"plain": {"median": 0.5, "times_plain": 1.0}, "l1": {"median": 0.51, "times_plain": 1.021}}
+    family = {**same, "group": "wide", "results": options}
+    stored = {"growth": [line], "neighbours": [calls, fits, busy], "family": [family]}
     monkeypatch.setattr(_timing, "records", lambda name: stored.get(name, []))
     monkeypatch.setattr(_timing, "HERE", tmp_path)
     made = tables.growth()
@@ -93,6 +95,7 @@ def test_tables_are_made_from_the_lines(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert (tmp_path / "growth.svg").exists() == ("growth.svg" in made)
     assert "0.100 ms | 0.3 ms" in tables.neighbours()
     assert "busy | 1.02× | 1.05×" in tables.neighbours()
+    assert "| wide | l1 | 510 ms | 1.02× |" in tables.family()
     assert [tables.duration(s) for s in (12.34, 0.1, 1.5e-3, 2e-8)] == ["12.3 s", "100 ms", "1.50 ms", "0.02 µs"]
 
 
@@ -104,6 +107,7 @@ def test_the_papers_tables_can_be_made_and_taken_up_again(monkeypatch: pytest.Mo
     sys.path.insert(0, str(_timing.HERE))
     try:
         deep, start = (importlib.import_module(name) for name in ("mnist_deep_autoencoder", "mnist_500_500_2000"))
+        tables = importlib.import_module("tables")
     finally:
         sys.path.pop(0)
     monkeypatch.setattr(_timing, "RESULTS", tmp_path / "results")
@@ -129,3 +133,30 @@ def test_the_papers_tables_can_be_made_and_taken_up_again(monkeypatch: pytest.Mo
     line = _timing.records(deep.NAME)[-1]
     assert line["settings"]["tuning"]["rate"] is None
     assert line["test_error"] < line["pretrained_test_error"]
+    machines = next(row for row in tables.deep_autoencoder().splitlines() if row.startswith("| machines | adam, 2 "))
+    assert f" {line['pretrained_test_error']:.2f} " in machines
+    assert machines.split("|")[3].strip() == "1"
+
+
+def test_the_defaults_time_to_an_error_counts_training_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from layerwise.datasets import Dataset, load_digits
+
+    X, y = load_digits()
+    sys.path.insert(0, str(_timing.HERE))
+    try:
+        defaults = importlib.import_module("mnist_defaults")
+    finally:
+        sys.path.pop(0)
+    monkeypatch.setattr(_timing, "RESULTS", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["x.py"])
+    monkeypatch.setattr(defaults, "load_mnist", lambda _: Dataset(X[:120], y[:120], X[120:160], y[120:160]))
+    monkeypatch.setattr(defaults, "TRAIN", slice(0, 80))
+    monkeypatch.setattr(defaults, "VALIDATION", slice(80, 120))
+    for target in (100, -1):
+        defaults.main(["--seeds", "0", "--precisions", "auto", "--hidden", "9", "7", "--target", str(target)])
+    reached, never = _timing.records(defaults.NAME)
+    assert never["seconds_to_target"] is None
+    assert reached["test_errors"] == never["test_errors"]
+    assert reached["test_errors"][-1] == reached["test_error"]
+    whole = reached["pretraining_seconds"] + reached["finetuning_seconds"]
+    assert reached["pretraining_seconds"] - 0.1 <= reached["seconds_to_target"] <= whole + 0.1
