@@ -1,5 +1,9 @@
 """The engine's networks and their twins in layerwise.reference, for the tests of the engine."""
 
+import json
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -177,3 +181,17 @@ def assert_close(got, expected, tolerance, message=""):
     assert got.shape == expected.shape
     error = np.linalg.norm(got.astype(np.float64) - expected) / max(np.linalg.norm(expected), 1e-3)
     assert error <= tolerance, f"{message}: relative error {error:.2e}"
+
+
+def digests(module):
+    """What `digest` of a module of tests returns under each instruction set that has fused multiply-adds."""
+    found = []
+    for isa in set(_core.supported_isas()) - {"x86-64-v2"}:
+        done = subprocess.run(
+            [sys.executable, "-c", f"import json, {module} as tests; print(json.dumps(tests.digest()))"],
+            cwd=os.path.dirname(__file__), env={**os.environ, "LAYERWISE_ISA": isa},
+            capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        found.append(json.loads(done.stdout))
+    return found
