@@ -74,6 +74,7 @@ DAE: Mapping[str, Any] = {
     "sparsity": SparseAutoencoder(**UNTIED, corruption=Masking(0.25)),
     "activation_l1": SparseAutoencoder(**UNTIED, corruption=Masking(0.25), sparsity=0.0, activation_l1=1e-3),
     "contraction": ContractiveAutoencoder(**UNTIED, corruption=Masking(0.25)),
+    "batch_norm": (KINDS["denoising"], True),
 }
 WIDE: Mapping[str, Mapping[str, Any]] = {
     "plain": {},
@@ -81,23 +82,30 @@ WIDE: Mapping[str, Mapping[str, Any]] = {
     "input_dropout": {"input_dropout": 0.2},
     **PENALTIES,
     "label_smoothing": {"label_smoothing": 0.1},
+    "batch_norm": {"batch_norm": True},
 }
 
 
-def pretraining_epoch(settings: Any) -> float:
-    """The median epoch of a layer 784-1000."""
+def pretraining_epoch(given: Any) -> float:
+    """The median epoch of a layer 784-1000, by settings, or by settings and the layer's `batch_norm`."""
     X = data_of(WORKLOADS["dae"]).X
-    model = StackedAutoencoder((1000,), activation="sigmoid", pretraining=settings, random_state=0).fit(X)
+    settings, batch_norm = given if isinstance(given, tuple) else (given, False)
+    model = StackedAutoencoder(
+        (1000,), activation="sigmoid", batch_norm=batch_norm, pretraining=settings, random_state=0
+    ).fit(X)
     return later(model)
 
 
 def finetuning_epoch(settings: Mapping[str, Any]) -> float:
-    """The median epoch of `wide`."""
+    """The median epoch of `wide`, by settings of fine-tuning and the layers' `batch_norm`."""
     workload = WORKLOADS["wide"]
     X, y = data_of(workload)
-    tuning = FineTuning(epochs=EPOCHS, batch_size=workload.batch_size, **settings)
+    own = {"batch_norm": False, **settings}
+    batch_norm = own.pop("batch_norm")
+    tuning = FineTuning(epochs=EPOCHS, batch_size=workload.batch_size, **own)
     hidden = workload.sizes[1:-1]
-    return later(PretrainedClassifier(hidden, pretraining=None, finetuning=tuning, random_state=0).fit(X, y))
+    model = PretrainedClassifier(hidden, batch_norm=batch_norm, pretraining=None, finetuning=tuning, random_state=0)
+    return later(model.fit(X, y))
 
 
 def later(model: Any) -> float:

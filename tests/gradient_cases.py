@@ -1,7 +1,8 @@
-"""The table of gradient cases: activation x loss x tie x noise x regulariser, each a small autoencoder.
+"""The table of gradient cases: activation x loss x tie x noise x regulariser x batch norm, each a small autoencoder.
 
 tests/test_gradients.py holds the reference to finite differences and the engine to the reference on each of them. An
-option that changes a gradient needs a row in `NOISES` or `REGULARIZERS`; a test there fails until it has one.
+option that changes a gradient needs a row in `NOISES`, `REGULARIZERS` or `LAYER_OPTIONS`; a test there fails until it
+has one.
 """
 
 import itertools
@@ -10,8 +11,8 @@ from functools import cached_property
 
 import numpy as np
 
-from layerwise import _core, reference, reference_random
-from layerwise.reference import Layer
+from layerwise import _core, reference, reference_normalization, reference_random
+from layerwise.reference import Layer, Normalization
 
 # name, parameter, learn: a row for each activation, and for each way its parameter can be learned
 ACTIVATIONS = [
@@ -72,6 +73,8 @@ REGULARIZERS = {
     },
 }  # fmt: skip
 PENALTIES = {"l1", "activation_l1", "sparsity", "sparsity_target", "contraction"}  # settings of _core.Penalties
+# Settings of _core.Layer beside those that the other axes stand for, as a normalised case's hidden layer has them.
+LAYER_OPTIONS = {"batch_norm": (0.2, 0.01)}
 NO_NOISE, NO_REGULARIZER = next(iter(NOISES)), next(iter(REGULARIZERS))
 
 
@@ -84,6 +87,7 @@ class Case:
     regularizer: str
     weighted: bool = False
     missing: bool = False
+    normalized: bool = False
 
     def fits(self):
         """Whether these may stand together."""
@@ -91,7 +95,7 @@ class Case:
         return not (
             ("emphasised" in self.noise and self.loss == "softmax_cross_entropy")
             or ("sparsity" in options and code not in ("sigmoid", "tanh", "softmax"))
-            or ("contraction" in options and code == "softmax")
+            or ("contraction" in options and (code == "softmax" or self.normalized))
         )
 
     @property
@@ -121,6 +125,8 @@ class Case:
             ]
             if self.loss == "mixed":
                 layers[-1].groups = GROUPS
+            if self.normalized:
+                layers[0].norm = make_normalization(rng, UNITS)
             X, T = rng.normal(size=(ROWS, self.inputs)), make_targets(rng, self.loss, ROWS, self.inputs)
             if self.missing:
                 T[1, 2] = T[3, 0] = np.nan
@@ -128,8 +134,13 @@ class Case:
                 return X, T, layers
         raise AssertionError
 
-    def is_smooth(self, X, layers, margin=0.02):
-        trace = zip(reference.forward(X, layers, self.dropout(layers)), layers, strict=True)
+    def is_smooth(self, X, layers):
+        margin = 0.1 if self.normalized else 0.02  # a weight moves a normalised sum by more
+        share = np.ones(ROWS) if self.row_weights() is None else self.row_weights()
+        share = share / share.sum()
+        if self.normalized and reference_normalization.moments(X @ layers[0].W, share)[1].min() < 0.3:
+            return False  # the sums' higher derivatives would be too large for a finite difference
+        trace = zip(reference.forward(X, layers, self.dropout(layers), share), layers, strict=True)
         kinked = KINKED | (set(self.activation[:1]) if "activation_l1" in REGULARIZERS[self.regularizer] else set())
         return all(np.abs(z).min() > margin for (_, z, _), layer in trace if layer.activation in kinked)
 
@@ -182,6 +193,12 @@ def make_layer(rng, n_in, n_out, name="identity", parameter=None, learn="fixed",
     return Layer(W, rng.normal(0, 0.3, n_out), name, parameter, learn, tied_to)
 
 
+def make_normalization(rng, n_out):
+    """Numbers of a normalised layer, with running statistics that are not a batch's."""
+    scale, variance = rng.uniform(0.5, 1.5, (2, n_out))
+    return Normalization(scale, rng.normal(0, 0.3, n_out), variance, *LAYER_OPTIONS["batch_norm"])
+
+
 def make_targets(rng, loss, rows, outputs):
     if loss == "squared_error":
         return rng.normal(size=(rows, outputs))
@@ -196,7 +213,7 @@ def make_targets(rng, loss, rows, outputs):
 
 
 def cases_of(activation, loss, tied):
-    """Every noise and every regulariser once alone, and each regulariser once with some noise."""
+    """Every noise and every regulariser once alone; each regulariser once with some noise; half of these normalised."""
     noises, regularizers = list(NOISES), list(REGULARIZERS)
     found = [Case(activation, loss, tied, noise, NO_REGULARIZER) for noise in noises]
     found += [Case(activation, loss, tied, NO_NOISE, regularizer) for regularizer in regularizers[1:]]
@@ -205,6 +222,8 @@ def cases_of(activation, loss, tied):
         noise = noises[1 + (shift + i) % (len(noises) - 1)]
         weighted, missing = (shift + i) % 3 < 2, (shift + i) % 5 < 2
         found.append(Case(activation, loss, tied, noise, regularizer, weighted, missing))
+        found.append(Case(activation, loss, tied, noise, regularizer, weighted, missing, normalized=True))
+    found.append(Case(activation, loss, tied, NO_NOISE, NO_REGULARIZER, normalized=True))
     return [case for case in found if case.fits()]
 
 

@@ -1,11 +1,15 @@
 """The engine's networks and their twins in layerwise.reference, for the tests of the engine."""
 
+import json
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 
 import numpy as np
 
 from layerwise import _core, reference, reference_random
-from layerwise.reference import Layer
+from layerwise.reference import Layer, Normalization
 
 # Each layer: outputs, activation, parameter, learn, tied_to. The last activation decides which losses fit.
 NETWORKS = {
@@ -61,7 +65,8 @@ def make_network(layers):
     for i, layer in enumerate(layers):
         start = float(np.ravel(layer.parameter)[0])
         shape = reference.weights(layers, i).shape
-        specs.append(_core.Layer(*shape, layer.activation, start, layer.learn, layer.tied_to, layer.groups))
+        norm = None if layer.norm is None else (layer.norm.momentum, layer.norm.epsilon)
+        specs.append(_core.Layer(*shape, layer.activation, start, layer.learn, layer.tied_to, layer.groups, norm))
     network = NETS[dtype](specs)
     network.set_parameters(reference.flatten(layers))
     return network
@@ -78,9 +83,25 @@ def as_float64(layers):
             a.learn,
             a.tied_to,
             a.groups,
+            None if a.norm is None else _normalization_as(a.norm, np.float64),
         )
         for a in layers
     ]
+
+
+def _normalization_as(norm, dtype):
+    arrays = (array.astype(dtype) for array in (norm.scale, norm.mean, norm.variance))
+    return Normalization(*arrays, norm.momentum, norm.epsilon)
+
+
+def normalized(layers, momentum=0.25, epsilon=1e-3, seed=5):
+    """The layers with batch normalisation before all activations but the last, as if they had been trained."""
+    rng = np.random.default_rng(seed)
+    for layer in layers[:-1]:
+        scale, variance = rng.uniform(0.5, 1.5, (2, len(layer.b)))
+        norm = Normalization(scale, rng.normal(0, 0.3, len(layer.b)), variance, momentum, epsilon)
+        layer.norm = _normalization_as(norm, layer.b.dtype)
+    return layers
 
 
 def make_data(layers, rows, loss, seed=1):
@@ -160,3 +181,17 @@ def assert_close(got, expected, tolerance, message=""):
     assert got.shape == expected.shape
     error = np.linalg.norm(got.astype(np.float64) - expected) / max(np.linalg.norm(expected), 1e-3)
     assert error <= tolerance, f"{message}: relative error {error:.2e}"
+
+
+def digests(module):
+    """What `digest` of a module of tests returns under each instruction set that has fused multiply-adds."""
+    found = []
+    for isa in set(_core.supported_isas()) - {"x86-64-v2"}:
+        done = subprocess.run(
+            [sys.executable, "-c", f"import json, {module} as tests; print(json.dumps(tests.digest()))"],
+            cwd=os.path.dirname(__file__), env={**os.environ, "LAYERWISE_ISA": isa},
+            capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        found.append(json.loads(done.stdout))
+    return found

@@ -31,7 +31,11 @@ def make(**params: Any) -> PretrainedClassifier:
 def state(model: Any, rows: Any = X) -> dict[str, Any]:
     """All that a fit leaves, but how long it took; `rows` are what it is applied to."""
     layers = [layer for stage in model.stages_ for layer in (stage.encoder, stage.decoder)]
-    arrays = [a for one in [*layers, *model.network_.layers] for a in (one.weights, one.bias, one.parameter)]
+    arrays = [
+        a
+        for one in [*layers, *model.network_.layers]
+        for a in (one.weights, one.bias, one.parameter, one.normalization)
+    ]
     return {
         "arrays": [None if array is None else array.tobytes() for array in arrays],
         "history": [replace(record, seconds=0.0) for record in model.history_],

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from gradient_cases import (
     ACTIVATIONS,
+    LAYER_OPTIONS,
     LOSSES,
     NOISES,
     REGULARIZERS,
@@ -84,6 +85,7 @@ ELSEWHERE = {
     "loss", "noise", "missing_targets", "seed", "penalties",
     "optimizer", "batch_size", "frozen", "rate_scale", "shuffle", "threads", "bfloat16",
 }  # fmt: skip
+AXES = {"n_in", "n_out", "activation", "parameter", "learn", "tied_to", "groups"}  # of a layer
 BOUNDS = {"clip_value", "clip_norm", "max_norm"}  # of a step, after the gradient: tests/test_penalties.py
 
 
@@ -97,7 +99,11 @@ def test_every_option_has_a_row():
     assert {name for noise in NOISES.values() for name in noise} == keywords(_core.Noise)
     options = {name for options in REGULARIZERS.values() for name in options}
     assert options == keywords(_core.Recipe) - ELSEWHERE | keywords(_core.Penalties) - BOUNDS
+    assert LAYER_OPTIONS.keys() == keywords(_core.Layer) - AXES
     cases = all_cases()
     assert len(set(cases)) >= 1500
     for name in NOISES:
-        assert any(case.noise == name for case in cases), name
+        assert any(case.noise == name and case.normalized for case in cases), name
+    for name in REGULARIZERS:
+        seen = {case.normalized for case in cases if case.regularizer == name}
+        assert seen == ({False} if "contraction" in REGULARIZERS[name] else {False, True}), name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -238,10 +239,12 @@ def test_layers_that_learned_labels_or_nothing_are_not_judged_by_their_skill() -
 
 
 @pytest.mark.parametrize("kind", [PretrainedClassifier, PretrainedRegressor])
+@pytest.mark.parametrize("batch_norm", [False, True])
 @pytest.mark.parametrize("activation", ["sigmoid", "relu", "swish", "gelu"])
-def test_gradient_norms_are_finite_differences(kind: Any, activation: str) -> None:
+def test_gradient_norms_are_finite_differences(kind: Any, activation: str, batch_norm: bool) -> None:
     X, y = digits(20)
     model = kind((6, 5), pretraining=None, activation=activation, finetuning=FineTuning(epochs=2), random_state=0)
+    model.set_params(batch_norm=batch_norm)
     network = model.fit(X.astype(np.float64), y).network_
     row = X[:1].astype(np.float64)
     sizes = measurements.gradient_norms(network, row)
@@ -254,7 +257,7 @@ def test_gradient_norms_are_finite_differences(kind: Any, activation: str) -> No
         """signs . logits when `shift` is added to the sums of a layer: its bias is what shifts them."""
         layers = list(network.layers)
         old = layers[layer]
-        layers[layer] = type(old)(old.weights, old.bias + shift, old.activation, old.parameter, old.tied_to)
+        layers[layer] = replace(old, bias=old.bias + shift)
         return float((type(network)(layers).apply(row, logits=True) @ signs)[0])
 
     for layer in (0, 1):

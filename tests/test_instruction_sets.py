@@ -10,7 +10,14 @@ import pytest
 from layerwise import _core
 
 HERE = Path(__file__).parent
-FILES = ["test_kernels.py", "test_random.py", "test_engine.py", "test_penalties.py", "test_rbm.py"]
+FILES = [
+    "test_kernels.py",
+    "test_random.py",
+    "test_engine.py",
+    "test_batch_norm.py",
+    "test_penalties.py",
+    "test_rbm.py",
+]
 
 
 def python(*arguments, isa):

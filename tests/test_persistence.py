@@ -26,6 +26,7 @@ from layerwise import (
     Adagrad,
     AdamW,
     Autoencoder,
+    BatchNorm,
     DenoisingAutoencoder,
     FineTuning,
     FormatError,
@@ -87,6 +88,7 @@ def models() -> list[Any]:
             random_state=np.random.RandomState(3),
             verbose=False,
         ),
+        PretrainedClassifier((4, 3), pretraining=QUICK, finetuning=BRIEF, batch_norm=[BatchNorm(0.2), False]),
     ]
 
 
@@ -112,7 +114,7 @@ def assert_same(a: Any, b: Any, place: str = "") -> None:
         assert a == b, place
 
 
-@pytest.mark.parametrize("index", range(9))
+@pytest.mark.parametrize("index", range(10))
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_same_bits_come_back(index: int, dtype: type, tmp_path: Path) -> None:
     model = models()[index].fit(X.astype(dtype), Y)

@@ -130,6 +130,9 @@ FITS: dict[str, Callable[..., Any]] = {
     "thawing": classifier(finetuning=THAWING),
     "plateau": classifier(finetuning=PLATEAU),
     "learned activations": classifier(activation=[PReLU(), Swish(shared=True)]),
+    "batch norm": classifier(
+        Autoencoder(epochs=2, batch_size=20, supervised_optimizer="adam"), STOPPING, batch_norm=True
+    ),
     "partially supervised": classifier(
         Autoencoder(epochs=1, batch_size=5, supervised_optimizer=Momentum(0.05, MomentumRamp())),
         BRIEF.replace(epochs=1),

@@ -19,6 +19,7 @@ from layerwise import (
     Adam,
     AdamW,
     Autoencoder,
+    BatchNorm,
     ColumnGroups,
     ContractiveAutoencoder,
     DenoisingAutoencoder,
@@ -50,6 +51,7 @@ from layerwise import (
     pretraining,
     schedules,
 )
+from layerwise.activations import Activation
 from layerwise.checks import Parameter
 from layerwise.settings import Settings
 
@@ -57,7 +59,7 @@ KINDS = [
     SGD, Momentum, Nesterov, Adagrad, RMSProp, Adam, AdamW, Masking, Gaussian, SaltAndPepper, Swap, Emphasis, LeakyReLU,
     PReLU, ELU, GELU, Swish, Normal, Sparse, Autoencoder, DenoisingAutoencoder, SparseAutoencoder,
     ContractiveAutoencoder, RestrictedBoltzmannMachine, FineTuning, *schedules.BY_NAME.values(),
-    *momentum_schedules.MOMENTUM_SCHEDULES, SupervisedPretraining, ColumnGroups,
+    *momentum_schedules.MOMENTUM_SCHEDULES, SupervisedPretraining, ColumnGroups, BatchNorm,
 ]  # fmt: skip
 WHERE = Parameter("Thing", "setting")
 BAD_NUMBERS = [None, "x", True, [1], np.nan, np.inf, -np.inf, -1.0, 1 + 1j, object()]
@@ -188,18 +190,18 @@ def test_penalties_must_fit_the_activation() -> None:
     (sparse,) = SparseAutoencoder().check(WHERE, 1)
     for name in activations.NAMES:
         if name in ("sigmoid", "tanh", "softmax"):
-            sparse.check_activation(WHERE, name)
+            sparse.check_activation(WHERE, Activation(name))
         else:
             with pytest.raises(InvalidParameterError, match=rf"'setting__sparsity' .* 0 for {name} units"):
-                sparse.check_activation(WHERE, name)
-            SparseAutoencoder(sparsity=0, activation_l1=0.1).check_activation(WHERE, name)
+                sparse.check_activation(WHERE, Activation(name))
+            SparseAutoencoder(sparsity=0, activation_l1=0.1).check_activation(WHERE, Activation(name))
     for bad in (0, 1):
         with pytest.raises(InvalidParameterError, match=r"'setting__sparsity_target' .* \(0, 1\)"):
             SparseAutoencoder(sparsity_target=bad).check(WHERE, 1)
-    ContractiveAutoencoder().check_activation(WHERE, "gelu_tanh")
-    ContractiveAutoencoder(contraction=0).check_activation(WHERE, "softmax")
+    ContractiveAutoencoder().check_activation(WHERE, Activation("gelu_tanh"))
+    ContractiveAutoencoder(contraction=0).check_activation(WHERE, Activation("softmax"))
     with pytest.raises(InvalidParameterError, match=r"'setting__contraction' .* 0 for softmax units"):
-        ContractiveAutoencoder().check_activation(WHERE, "softmax")
+        ContractiveAutoencoder().check_activation(WHERE, Activation("softmax"))
 
 
 @pytest.mark.parametrize("name", pretraining.BY_NAME)

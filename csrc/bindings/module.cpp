@@ -27,19 +27,24 @@ Array<T> numbers(std::uint64_t seed, std::uint32_t stream, index_t n,
 void bind_settings(py::module_& m) {
   py::class_<LayerSpec>(m, "Layer")
       .def(py::init([](index_t n_in, index_t n_out, const std::string& f, std::optional<double> parameter, const std::string& learn,
-                       int tied_to, const GroupPairs& groups) {
+                       int tied_to, const GroupPairs& groups, const std::optional<std::pair<double, double>>& batch_norm) {
              const Activation kind = activation_named(f);
-             return LayerSpec{
-                 n_in, n_out, kind, parameter.value_or(default_parameter(kind)), learn_named(learn), tied_to, groups_of(groups)};
+             LayerSpec spec{n_in, n_out, kind, parameter.value_or(default_parameter(kind)), learn_named(learn), tied_to, groups_of(groups)};
+             spec.normalized = batch_norm.has_value();
+             if (batch_norm) std::tie(spec.norm_momentum, spec.norm_epsilon) = *batch_norm;
+             return spec;
            }),
            py::arg("n_in"), py::arg("n_out"), py::arg("activation"), py::arg("parameter") = py::none(), py::arg("learn") = "fixed",
-           py::arg("tied_to") = -1, py::arg("groups") = GroupPairs{})
+           py::arg("tied_to") = -1, py::arg("groups") = GroupPairs{}, py::arg("batch_norm") = py::none())
       .def_readonly("n_in", &LayerSpec::n_in)
       .def_readonly("n_out", &LayerSpec::n_out)
       .def_property_readonly("activation", [](const LayerSpec& s) { return kActivationNames[static_cast<int>(s.activation)]; })
       .def_readonly("parameter", &LayerSpec::parameter)
       .def_property_readonly("learn", [](const LayerSpec& s) { return kLearnNames[static_cast<int>(s.learn)]; })
-      .def_readonly("tied_to", &LayerSpec::tied_to);
+      .def_readonly("tied_to", &LayerSpec::tied_to)
+      .def_property_readonly("batch_norm", [](const LayerSpec& s) {
+        return s.normalized ? std::optional(std::pair(s.norm_momentum, s.norm_epsilon)) : std::nullopt;
+      });
   py::class_<OptimizerSpec>(m, "Optimizer")
       .def(py::init(
                [](const std::string& kind, double momentum, double decay, double epsilon, double weight_decay, bool corrected,

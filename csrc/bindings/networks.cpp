@@ -12,9 +12,14 @@ int checked_layer(int l, int depth) {
 // Python runs signal handlers in its main thread alone.
 unsigned long main_thread = 0;
 
+constexpr index_t Window::* kNormalization[] = {&Window::scale, &Window::mean, &Window::variance};
+
 template <class T>
 void bind_network(py::module_& m, const char* name) {
   using Net = Network<T>;
+  const auto check_normalized = [](const Net& n, int l) {
+    require(n.layer(checked_layer(l, n.depth())).normalized, "layer " + std::to_string(l) + " has no batch_norm");
+  };
   // Reads and writes the n_out numbers of one window.
   const auto get = [](const Net& n, int l, index_t Window::* part) {
     const T* from = n.data() + n.window(checked_layer(l, n.depth())).*part;
@@ -66,6 +71,27 @@ void bind_network(py::module_& m, const char* name) {
             require(std::all_of(v.data(), v.data() + v.size(), [&](T x) { return x == *v.data(); }),
                     "values must all be equal: the units of this layer share one parameter");
             std::fill_n(n.data() + n.window(l).parameter, panels(n.layer(l).n_out) * kPanel, *v.data());
+          },
+          py::arg("layer"), py::arg("values").noconvert())
+      .def(
+          "normalization",
+          [check_normalized](const Net& n, int l) {
+            check_normalized(n, l);
+            Array<T> out = empty<T>({3, n.layer(l).n_out});
+            for (int i = 0; i < 3; ++i) {
+              std::copy_n(n.data() + n.window(l).*kNormalization[i], n.layer(l).n_out, out.mutable_data() + i * n.layer(l).n_out);
+            }
+            return out;
+          },
+          py::arg("layer"))
+      .def(
+          "set_normalization",
+          [check_normalized](Net& n, int l, const Array<T>& values) {
+            check_normalized(n, l);
+            const index_t n_out = n.layer(l).n_out;
+            const T* from = matrix(values, n_out, "values");
+            require(values.shape(0) == 3, "values must have shape (3, " + std::to_string(n_out) + "), got " + shape_of(values));
+            for (int i = 0; i < 3; ++i) copy_and_pad(from + i * n_out, n_out, n.data() + n.window(l).*kNormalization[i]);
           },
           py::arg("layer"), py::arg("values").noconvert())
       .def("parameters",

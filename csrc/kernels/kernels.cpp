@@ -7,6 +7,7 @@
 #include "kernels/losses.h"
 #include "kernels/mixed.h"
 #include "kernels/noise.h"
+#include "kernels/normalization.h"
 #include "kernels/penalties.h"
 #include "kernels/random.h"
 #include "kernels/sampling.h"
@@ -27,6 +28,7 @@ constexpr Kernels<T> table() {
   fill_optimizers(k);
   fill_random(k);
   fill_noises(k);
+  fill_normalization(k);
   fill_penalties(k);
   fill_sampling(k);
   return k;

@@ -97,6 +97,13 @@ struct GradientSource {
   index_t depth;  // 0: nothing
 };
 
+// What 32 units of a layer are normalised by, a number each: their statistics, and the scale and shift that are learned.
+template <class T>
+struct Normalization {
+  const T *mean, *variance, *scale, *shift;
+  T epsilon;  // added to the variance
+};
+
 template <class T>
 struct Kernels {
   index_t tile_rows;  // rows of the register tile: work is best cut at its multiples
@@ -190,6 +197,18 @@ struct Kernels {
   void (*column_squares)(const T* x, index_t rows, T* sums);
   // The sum of all squares, in an order that depends on the number of rows alone.
   double (*square_sum)(const T* x, index_t rows);
+
+  // Batch normalisation, on `rows` rows of one panel, each column for itself; the sums over rows are in an order that depends on their
+  // number alone. batch_moments: mean = sum_r row_scale[r] x[r], variance = sum_r row_scale[r] (x[r] - mean)^2.
+  void (*batch_moments)(const T* x, const T* row_scale, index_t rows, T* mean, T* variance);
+  // x <- (x - mean) / sqrt(variance + epsilon), y = scale * x + shift. y may be x, which then is y.
+  void (*normalize)(const Normalization<T>& unit, index_t rows, T* x, T* y);
+  // Of the derivatives g by y: by_shift = sum_r g[r], by_scale = sum_r g[r] x[r], with the x that `normalize` left.
+  void (*normalization_sums)(const T* x, const T* g, index_t rows, T* by_shift, T* by_scale);
+  // Makes of g the derivatives by what was normalised: g <- scale / sqrt(variance + epsilon) * (g - row_scale[r] (by_shift + x[r]
+  // by_scale)). With by_shift and by_scale 0 the statistics count as fixed numbers.
+  void (*normalization_slope)(const Normalization<T>& unit, const T* x, const T* row_scale, const T* by_shift, const T* by_scale,
+                              index_t rows, T* g);
 };
 
 // Products of numbers rounded to bfloat16, with sums in float32: two neighbours along the depth lie in 32 bits ("a pair", stored as if it

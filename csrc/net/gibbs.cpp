@@ -11,6 +11,7 @@ void check_machine(const Network<T>& machine) {
     return f == Activation::sigmoid || (f == Activation::identity && machine.layer(l).groups.empty());
   };
   require(machine.depth() == 2 && machine.layer(1).tied_to == 0, "a Boltzmann machine is an encoder and a decoder that is tied to it");
+  require(!machine.normalizes(), "a Boltzmann machine has no batch_norm");
   require(known(kUp) && known(kDown), "a Boltzmann machine's units are sigmoid (binary) or identity (Gaussian)");
   require(machine.layer(kUp).activation == Activation::sigmoid || machine.layer(kDown).activation == Activation::sigmoid,
           "a Boltzmann machine with Gaussian units on both sides is no distribution");

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "net/bfloat16.h"
+#include "net/normalization.h"
 #include "net/penalties.h"
 #include "net/single_row.h"
 
@@ -129,6 +130,25 @@ void store_gradient(const Batch<T>& batch, int l, Range units, bool accumulate, 
   }
 }
 
+// A normalised layer's shift and scale, whose gradients `normalize_delta` has found, and its running statistics.
+template <class T>
+void learn_normalization(Team& team, const Batch<T>& batch, int l, Network<T>& network, const Update<T>* update, T* gradient) {
+  const NormalizationRoom<T>& own = batch.room.normalizations[at(l)];
+  const auto learn_panel = [&](index_t begin, const T* sums) {
+    if (gradient != nullptr) {
+      std::copy_n(sums, kPanel, gradient + begin);
+    } else {
+      update_range(batch.k, network, *update, scalars_for(*update, *batch.recipe, l, false), begin, kPanel, sums);
+    }
+  };
+  const Range share = team.share(panels(network.layer(l).n_out));
+  for (index_t panel = share.begin; panel < share.end; ++panel) {
+    learn_panel(network.window(l).bias + panel * kPanel, own.by_shift.data() + panel * kPanel);
+    learn_panel(network.window(l).scale + panel * kPanel, own.by_scale.data() + panel * kPanel);
+    if (update != nullptr) move_statistics(batch, l, panel, network);
+  }
+}
+
 // Gives all units of a shared activation parameter the same gradient: the sum over units, in order.
 template <class T>
 void share_gradient(const LayerSpec& spec, T* gradient) {
@@ -166,7 +186,11 @@ void learn(Team& team, const Batch<T>& batch, Network<T>& network, const Update<
       batch.k.column_sums(values.at(panel, 0), batch.rows, sums);
       if (gradient == nullptr) update_range(batch.k, network, *update, scalars_for(*update, recipe, l, false), begin, kPanel, sums);
     };
-    for (index_t p = units.begin; p < units.end; ++p) sum_and_update(room.delta, window.bias, p);
+    if (spec.normalized) {
+      learn_normalization(team, batch, l, network, update, gradient);
+    } else {
+      for (index_t p = units.begin; p < units.end; ++p) sum_and_update(room.delta, window.bias, p);
+    }
     if (spec.learn == Learn::unit) {
       for (index_t p = units.begin; p < units.end; ++p) sum_and_update(room.by_parameter, window.parameter, p);
     } else if (spec.learn == Learn::shared && team.leads()) {
@@ -207,6 +231,7 @@ void apply_update(Team& team, const Batch<T>& batch, Network<T>& network, const 
     const UpdateScalars<T> s = scalars_for(update, recipe, l, false);
     const index_t width = panels(spec.n_out) * kPanel;
     update_range(batch.k, network, update, s, window.bias, width, gradient + window.bias);
+    if (spec.normalized) update_range(batch.k, network, update, s, window.scale, width, gradient + window.scale);
     if (spec.learn != Learn::fixed) update_range(batch.k, network, update, s, window.parameter, width, gradient + window.parameter);
   }
   team.barrier();

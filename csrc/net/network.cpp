@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string>
 
 #include "base/check.h"
@@ -23,7 +24,16 @@ void check_groups(const LayerSpec& layer, bool is_last, const std::string& name)
   require(end == layer.n_out, name + ": groups must cover n_out columns");
 }
 
-void check(const std::vector<LayerSpec>& layers) {
+void check_normalization(const LayerSpec& layer, bool is_last, double least, const std::string& name) {
+  if (!layer.normalized) return;
+  require(!is_last, name + ": the last layer cannot be normalised");
+  require(layer.norm_momentum > 0 && layer.norm_momentum <= 1, name + ": the momentum of batch_norm must be in (0, 1]");
+  require(layer.norm_epsilon >= least && std::isfinite(layer.norm_epsilon),
+          name + ": the epsilon of batch_norm must be positive and finite, also when rounded to the network's dtype");
+}
+
+// `least` is the smallest positive number of the network's dtype.
+void check(const std::vector<LayerSpec>& layers, double least) {
   require(!layers.empty(), "a network needs at least one layer");
   for (std::size_t l = 0; l < layers.size(); ++l) {
     const LayerSpec& layer = layers[l];
@@ -38,6 +48,7 @@ void check(const std::vector<LayerSpec>& layers) {
             name + ": the parameter of leaky_relu must not be negative");
     require(layer.activation != Activation::elu || layer.parameter > 0, name + ": the parameter of elu must be positive");
     check_groups(layer, l + 1 == layers.size(), name);
+    check_normalization(layer, l + 1 == layers.size(), least, name);
     if (layer.tied_to < 0) continue;
     require(static_cast<std::size_t>(layer.tied_to) < l, name + ": tied_to must be an earlier layer");
     const LayerSpec& owner = layers[static_cast<std::size_t>(layer.tied_to)];
@@ -61,7 +72,7 @@ void for_each_element(index_t rows, index_t cols, Visit visit) {
 
 template <class T>
 Network<T>::Network(std::vector<LayerSpec> layers) : layers_(std::move(layers)), users_(layers_.size(), -1) {
-  check(layers_);
+  check(layers_, static_cast<double>(std::numeric_limits<T>::min()));
   index_t end = 0;
   for (std::size_t l = 0; l < layers_.size(); ++l) {
     const LayerSpec& layer = layers_[l];
@@ -81,12 +92,22 @@ Network<T>::Network(std::vector<LayerSpec> layers) : layers_(std::move(layers)),
     window.bias = end;
     window.parameter = end + width;
     end += 2 * width;
+    if (layer.normalized) {
+      window.scale = end;
+      window.mean = end + width;
+      window.variance = end + 2 * width;
+      end += 3 * width;
+      parameter_count_ += 3 * layer.n_out;
+    }
     parameter_count_ += layer.n_out + (layer.learn == Learn::unit ? layer.n_out : layer.learn == Learn::shared ? 1 : 0);
     windows_.push_back(window);
   }
   numbers_ = Buffer<T>(end);
   for (int l = 0; l < depth(); ++l) {
     std::fill_n(data() + window(l).parameter, panels(layer(l).n_out) * kPanel, static_cast<T>(layer(l).parameter));
+    if (!layer(l).normalized) continue;
+    std::fill_n(data() + window(l).scale, layer(l).n_out, T{1});
+    std::fill_n(data() + window(l).variance, layer(l).n_out, T{1});
   }
 }
 
@@ -123,6 +144,10 @@ void Network<T>::flatten(const T* numbers, T* flat) const {
     flat = std::copy_n(numbers + window(l).bias, spec.n_out, flat);
     if (spec.learn == Learn::unit) flat = std::copy_n(numbers + window(l).parameter, spec.n_out, flat);
     if (spec.learn == Learn::shared) *flat++ = numbers[window(l).parameter];
+    if (!spec.normalized) continue;
+    for (const index_t begin : {window(l).scale, window(l).mean, window(l).variance}) {
+      flat = std::copy_n(numbers + begin, spec.n_out, flat);
+    }
   }
 }
 
@@ -143,6 +168,11 @@ void Network<T>::unflatten(const T* flat, T* numbers) const {
       flat += spec.n_out;
     }
     if (spec.learn == Learn::shared) std::fill_n(numbers + window(l).parameter, panels(spec.n_out) * kPanel, *flat++);
+    if (!spec.normalized) continue;
+    for (const index_t begin : {window(l).scale, window(l).mean, window(l).variance}) {
+      copy_and_pad(flat, spec.n_out, numbers + begin);
+      flat += spec.n_out;
+    }
   }
 }
 

@@ -14,6 +14,8 @@ struct Window {
   index_t weights;    // panels [n_out / 32][n_in][32]; of a tied layer: the owner's weights
   index_t bias;       // n_out, padded
   index_t parameter;  // n_out, padded: one number a unit, all equal when shared
+  // Of a normalised layer, n_out each, padded: its learned scale, and the running statistics, which no optimiser moves.
+  index_t scale, mean, variance;
 };
 
 // Into numbers of n features, with 0 in their padding: a run that diverged may have left infinity times 0 there, which is no 0 any more.
@@ -33,6 +35,9 @@ class Network {
   // The later layer that uses this layer's transposed weights, or -1.
   int tied_user(int l) const { return users_[static_cast<std::size_t>(l)]; }
   bool owns_weights(int l) const { return layer(l).tied_to < 0; }
+  bool normalizes() const {
+    return std::any_of(layers_.begin(), layers_.end(), [](const LayerSpec& layer) { return layer.normalized; });
+  }
   index_t inputs() const { return layers_.front().n_in; }
   index_t outputs() const { return layers_.back().n_out; }
 
@@ -44,7 +49,7 @@ class Network {
   // Plain matrices: weights row-major (n_in, n_out). A tied layer's weights are the transpose of its owner's.
   void get_weights(int l, T* out) const;
   void set_weights(int l, const T* values);
-  // Flat order: for each layer W (row-major, unless tied), b, the learned parameter (1 number when shared).
+  // Flat order: for each layer W (row-major, unless tied), b, the learned parameter (1 number when shared), scale, mean and variance.
   // `numbers` has the layout of data(): the network's own, a gradient or a moment.
   void flatten(const T* numbers, T* flat) const;
   void unflatten(const T* flat, T* numbers) const;

@@ -4,6 +4,7 @@
 
 #include "kernels/catalog.h"
 #include "net/bfloat16.h"
+#include "net/normalization.h"
 #include "net/penalties.h"
 #include "net/products.h"
 
@@ -77,7 +78,7 @@ bool shares_rows(const Network<T>& network, const Recipe* recipe, index_t rows, 
   constexpr index_t kSecondLevel = index_t{512} << 10;  // bytes of weights that each core can keep
   constexpr index_t kRows = 8;                          // a thread: fewer would leave the register tile empty
   return rows >= kRows * threads && network.size() * static_cast<index_t>(sizeof(T)) <= kSecondLevel &&
-         (recipe == nullptr || !recipe->penalties.of_activations());
+         (recipe == nullptr || !(recipe->penalties.of_activations() || network.normalizes()));
 }
 
 template <class T>
@@ -115,7 +116,11 @@ void forward(Team& team, const Batch<T>& batch) {
     const Window& window = batch.network.window(l);
     const bool by_row = spec.activation == Activation::softmax;
     const bool activates = !skips_activation(batch, l);
+    // The shift of a normalised layer comes after its product has been normalised.
+    const Panels<T>& sums = spec.normalized ? room.normal : room.z;
+    const auto start = [&](index_t panel) { return spec.normalized ? kZeros<T> : numbers + window.bias + panel * kPanel; };
     const auto epilogue = [&](index_t panel, index_t row, index_t row_end) {
+      if (spec.normalized) normalize_piece(batch, l, panel, row, row_end);
       if (activates && !by_row) {
         batch.k.value[static_cast<int>(spec.activation)](room.z.at(panel, row), room.value.at(panel, row), (row_end - row) * kPanel,
                                                          numbers + window.parameter + panel * kPanel);
@@ -127,23 +132,32 @@ void forward(Team& team, const Batch<T>& batch) {
     if (batch.rows == 1 && batch.network.owns_weights(l)) {
       share_groups(team, spec.n_out, [&](index_t first, index_t n) {
         const T* w = numbers + window.weights + first * spec.n_in * kPanel;
-        batch.k.gemv(x.at(0, 0), x.step, w, spec.n_in * kPanel, n, spec.n_in, numbers + window.bias + first * kPanel, room.z.at(first, 0),
-                     room.z.step);
+        batch.k.gemv(x.at(0, 0), x.step, w, spec.n_in * kPanel, n, spec.n_in, start(first), sums.at(first, 0), sums.step);
         for (index_t panel = first; panel < first + n; ++panel) epilogue(panel, 0, 1);
       });
     } else if (batch.rows == 1 && batch.train) {
       multiply_row_transposed(team, batch, batch.network.layer(spec.tied_to), numbers + window.weights, x);
       const Range share = team.share(panels(spec.n_out));
       for (index_t panel = share.begin; panel < share.end; ++panel) {
-        add_groups(batch, spec.n_in, panel, width_of(spec.n_out, panel), numbers + window.bias + panel * kPanel, room.z.at(panel, 0));
+        add_groups(batch, spec.n_in, panel, width_of(spec.n_out, panel), start(panel), sums.at(panel, 0));
         epilogue(panel, 0, 1);
       }
     } else {
-      for_each_piece(team, batch, panels(spec.n_out), [&](index_t panel, index_t row, index_t row_end) {
-        product_with_weights(team, batch, l, !batch.network.owns_weights(l), x, spec.n_in, room.z, panel, width_of(spec.n_out, panel), row,
-                             row_end, numbers + window.bias + panel * kPanel);
-        epilogue(panel, row, row_end);
-      });
+      const auto product = [&](index_t panel, index_t row, index_t row_end) {
+        product_with_weights(team, batch, l, !batch.network.owns_weights(l), x, spec.n_in, sums, panel, width_of(spec.n_out, panel), row,
+                             row_end, start(panel));
+      };
+      if (spec.normalized && by_own_rows(batch, l)) {
+        share_panels(team, batch.k.tile_rows, batch.rows, panels(spec.n_out), product, [&](index_t panel) {
+          take_moments(batch, l, panel);
+          epilogue(panel, 0, batch.rows);
+        });
+      } else {
+        for_each_piece(team, batch, panels(spec.n_out), [&](index_t panel, index_t row, index_t row_end) {
+          product(panel, row, row_end);
+          epilogue(panel, row, row_end);
+        });
+      }
     }
     meet(team, batch);
     if (!spec.groups.empty() && activates) {
@@ -223,10 +237,21 @@ void finish_delta(Team& team, const Batch<T>& batch, int l, index_t panel, index
 }
 
 template <class T>
+void finish_panel_delta(const Batch<T>& batch, int l, index_t panel) {
+  const LayerSpec& spec = batch.network.layer(l);
+  if (spec.normalized && spec.activation != Activation::softmax) normalize_delta(batch, l, panel);
+}
+
+template <class T>
 void finish_softmax_delta(Team& team, const Batch<T>& batch, int l) {
-  if (batch.network.layer(l).activation != Activation::softmax) return;
+  const LayerSpec& spec = batch.network.layer(l);
+  if (spec.activation != Activation::softmax) return;
   softmax_slope_of_rows(batch, l, team.share(batch.rows));
   meet(team, batch);
+  if (!spec.normalized) return;
+  const Range share = team.share(panels(spec.n_out));
+  for (index_t panel = share.begin; panel < share.end; ++panel) normalize_delta(batch, l, panel);
+  team.barrier();
 }
 
 template <class T>
@@ -234,11 +259,16 @@ void input_gradient(Team& team, const Batch<T>& batch, int l) {
   const index_t n_in = batch.network.layer(l).n_in;
   const Panels<T>&delta = batch.room.layers[at(l)].delta, &out = batch.room.layers[at(l - 1)].delta;
   round_operand(team, batch, delta, batch.network.layer(l).n_out);
-  for_each_piece(team, batch, panels(n_in), [&](index_t panel, index_t row, index_t row_end) {
+  const auto piece = [&](index_t panel, index_t row, index_t row_end) {
     product_with_weights(team, batch, l, batch.network.owns_weights(l), delta, batch.network.layer(l).n_out, out, panel,
                          width_of(n_in, panel), row, row_end, kZeros<T>);
     finish_delta(team, batch, l - 1, panel, row, row_end);
-  });
+  };
+  if (batch.network.layer(l - 1).normalized) {
+    share_panels(team, batch.k.tile_rows, batch.rows, panels(n_in), piece, [&](index_t panel) { finish_panel_delta(batch, l - 1, panel); });
+  } else {
+    for_each_piece(team, batch, panels(n_in), piece);
+  }
   meet(team, batch);
   finish_softmax_delta(team, batch, l - 1);
 }
@@ -250,6 +280,7 @@ void backward(Team& team, const Batch<T>& batch) {
 
 #define LAYERWISE_INSTANTIATE(T)                                                         \
   template void finish_delta<T>(Team&, const Batch<T>&, int, index_t, index_t, index_t); \
+  template void finish_panel_delta<T>(const Batch<T>&, int, index_t);                    \
   template void finish_softmax_delta<T>(Team&, const Batch<T>&, int);                    \
   template void input_gradient<T>(Team&, const Batch<T>&, int);                          \
   template bool shares_rows<T>(const Network<T>&, const Recipe*, index_t, int);          \

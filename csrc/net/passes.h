@@ -28,6 +28,7 @@ struct Batch {
   const Corruption<T>* corruption = nullptr;  // null: the input stays clean
   const BFloat16Kernels* half = nullptr;      // not null: the products of this batch are made in bfloat16
   bool by_rows = false;                       // each thread takes rows of its own through all layers, without meeting the others
+  bool own_statistics = false;                // normalised layers that learn take the statistics of these rows, not the running ones
 
   const index_t* whole = nullptr;  // Data::ids
 
@@ -41,7 +42,7 @@ constexpr index_t width_of(index_t features, index_t panel) { return std::min(kP
 inline bool is_frozen(const Recipe& recipe, int l) { return !recipe.frozen.empty() && recipe.frozen[at(l)]; }
 
 template <class T>
-alignas(64) inline constexpr T kZeros[kPanel] = {};
+alignas(64) inline constexpr T kZeros[kGroupPanels * kPanel] = {};
 
 template <class T>
 bool drops_out(const Batch<T>& batch, int l) {
@@ -76,12 +77,14 @@ void loss(Team& team, const Batch<T>& batch);
 // Deltas of every layer from the output down to the lowest one that learns.
 template <class T>
 void backward(Team& team, const Batch<T>& batch);
-// Its parts: the derivative by layer l's input, made the delta of layer l - 1 piece by piece (from what the product left there), and
-// where that layer's slope takes whole rows, after all pieces.
+// Its parts: the derivative by layer l's input, made the delta of layer l - 1 piece by piece (from what the product left there), where that
+// layer is normalised once more when all rows of a panel are there, and where its slope takes whole rows, after all pieces.
 template <class T>
 void input_gradient(Team& team, const Batch<T>& batch, int l);
 template <class T>
 void finish_delta(Team& team, const Batch<T>& batch, int l, index_t panel, index_t row, index_t row_end);
+template <class T>
+void finish_panel_delta(const Batch<T>& batch, int l, index_t panel);
 template <class T>
 void finish_softmax_delta(Team& team, const Batch<T>& batch, int l);
 

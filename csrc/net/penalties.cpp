@@ -52,6 +52,7 @@ void for_each_learned(const Network<T>& network, const Recipe& recipe, Visit vis
         visit(window.weights + (panel * spec.n_in + block * kPanel) * kPanel, width_of(spec.n_in, block), 1);
       }
       visit(window.bias + panel * kPanel, 1, 1);
+      if (spec.normalized) visit(window.scale + panel * kPanel, 1, 1);
       if (spec.learn == Learn::unit) visit(window.parameter + panel * kPanel, 1, 1);
       // A shared parameter stands once in each column of each panel.
       if (spec.learn == Learn::shared) visit(window.parameter + panel * kPanel, 1, panels(spec.n_out) * kPanel);
@@ -94,6 +95,7 @@ void check_penalties(const Network<T>& network, const PenaltySpec& penalties) {
             "sparsity needs an activation with bounds: sigmoid, tanh or softmax");
     require(of_layer(penalties.contraction, l) == 0 || (f != Activation::softmax && network.owns_weights(l)),
             "contraction needs a layer with weights of its own and an activation other than softmax");
+    require(of_layer(penalties.contraction, l) == 0 || !network.layer(l).normalized, "contraction needs a layer that is not normalised");
   }
 }
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/check.h"
 #include "kernels/catalog.h"
 #include "kernels/dispatch.h"
 #include "net/array_functions.h"
@@ -40,6 +41,14 @@ void set_row_scale(Range rows, const Batch<T>& batch, const Data<T>& data, doubl
   }
 }
 
+// Whether at least two rows weigh anything, so that they have a variance.
+template <class T>
+bool have_variance(const Batch<T>& batch, const Data<T>& data) {
+  index_t count = 0;
+  for (index_t r = 0; r < batch.rows && count < 2; ++r) count += weight_of(data, batch.id(r)) > 0 ? 1 : 0;
+  return count > 1;
+}
+
 template <class T>
 double weighted_loss(const Batch<T>& batch, const Data<T>& data) {
   double sum = 0;
@@ -61,7 +70,9 @@ Plan<T>::Plan(Network<T>& network, const Recipe& recipe)
                            shares_rows(network, &recipe, recipe.batch_size, 2) ? kLeastWorkByRows : kLeastWork)),
       pace_(threads_, recipe.threads == 0),
       corruption_(recipe.noise, recipe.seed, network.inputs()),
-      room_(network, &recipe_, std::min(recipe.batch_size, kRowBlock), threads_, 0, network.depth()) {
+      // Statistics are those of a whole batch, which then takes no row blocks.
+      room_(network, &recipe_, network.normalizes() ? recipe.batch_size : std::min(recipe.batch_size, kRowBlock), threads_, 0,
+            network.depth()) {
   if (has_first_moment(recipe.optimizer.kind)) first_ = Buffer<T>(network.size(), 3);
   if (has_second_moment(recipe.optimizer.kind)) second_ = Buffer<T>(network.size(), 4);
 }
@@ -151,6 +162,7 @@ void Plan<T>::enter(Team& team, Batch<T>& batch, const Data<T>& data, index_t ro
   batch.first_row = row;
   batch.half = recipe_.bfloat16 && batch.rows > 1 ? bfloat16_kernels() : nullptr;
   batch.by_rows = batch.half == nullptr && shares_rows(network_, &recipe_, batch.rows, team.size());
+  batch.own_statistics = network_.normalizes() && have_variance(batch, data);
   set_row_scale(team.share(batch.rows), batch, data, total);
   gather(team, batch, data);
   meet(team, batch);
@@ -229,6 +241,8 @@ RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, co
 
 template <class T>
 double Plan<T>::gradient(const Data<T>& data, std::uint32_t step, T* flat, const Poll& poll) {
+  require(!network_.normalizes() || data.rows <= room_.rows,
+          "the gradient of a network with batch_norm needs a batch_size of at least the rows of X");
   interrupted_ = given_up_ = false;
   penalty_ = 0;
   polled_ = now();

@@ -20,6 +20,23 @@ void share_pieces(Team& team, index_t tile_rows, index_t rows, index_t n_panels,
   }
 }
 
+// The same, and finish(panel) once all rows of a panel are there, by the thread that has the first of them.
+template <class Piece, class Finish>
+void share_panels(Team& team, index_t tile_rows, index_t rows, index_t n_panels, Piece piece, Finish finish) {
+  index_t cut = -1;  // the panel of whose rows another thread has the last
+  share_pieces(team, tile_rows, rows, n_panels, [&](index_t panel, index_t row, index_t row_end) {
+    piece(panel, row, row_end);
+    if (row > 0) return;
+    if (row_end == rows) {
+      finish(panel);
+    } else {
+      cut = panel;
+    }
+  });
+  team.barrier();
+  if (cut >= 0) finish(cut);
+}
+
 // With a single row: calls piece(first panel, panels) for a thread's groups: the same for each phase, so that a core meets its own part of
 // the weights again.
 template <class Piece>

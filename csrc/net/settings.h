@@ -19,6 +19,10 @@ struct LayerSpec {
   int tied_to = -1;  // uses the transposed weights of that earlier layer
   // Not empty: the outputs are columns of several kinds (the last layer's, of activation identity); the loss is then `mixed`.
   std::vector<ColumnGroup> groups;
+  // Batch normalisation between product and activation, of any layer but the last; the bias is then its shift.
+  bool normalized = false;
+  double norm_momentum = 0.1;  // of a batch's statistics in the running ones
+  double norm_epsilon = 1e-5;
 };
 
 struct OptimizerSpec {

@@ -47,6 +47,7 @@ void backward_single_row(Team& team, const Batch<T>& batch, Network<T>& network,
     for (index_t panel = share.begin; panel < share.end; ++panel) {
       add_groups(batch, network.layer(l).n_out, panel, width_of(n_in, panel), kZeros<T>, batch.room.layers[at(l - 1)].delta.at(panel, 0));
       finish_delta(team, batch, l - 1, panel, 0, 1);
+      finish_panel_delta(batch, l - 1, panel);
     }
     team.barrier();
     finish_softmax_delta(team, batch, l - 1);

@@ -49,8 +49,9 @@ Workspace<T>::Workspace(const Network<T>& network, const Recipe* recipe, index_t
     for (int l = first; l < last; ++l) {
       LayerRoom<T>& layer = layers[static_cast<std::size_t>(l)];
       const LayerSpec& spec = network.layer(l);
-      layer.z = layer.value = layer.output = room(spec.n_out);
+      layer.z = layer.value = layer.output = layer.normal = room(spec.n_out);
       if (recipe == nullptr) continue;
+      if (spec.normalized) layer.normal = room(spec.n_out);
       if (needs_input(spec.activation)) layer.value = layer.output = room(spec.n_out);
       const bool drops = !recipe->dropout.empty() && recipe->dropout[static_cast<std::size_t>(l)] > 0;
       if (drops) layer.output = room(spec.n_out), layer.scale = room(spec.n_out);
@@ -79,13 +80,25 @@ Workspace<T>::Workspace(const Network<T>& network, const Recipe* recipe, index_t
   scratch_step_ = kScratch + (curved ? (3 * capacity + 8) * kPanel : 0);
   scratch_ = Buffer<T>(scratch_step_ * threads, 2);
   if (recipe != nullptr) reserve_penalties(network, recipe->penalties);
+  if (recipe != nullptr && network.normalizes()) reserve_normalizations(network);
+}
+
+template <class T>
+void Workspace<T>::reserve_normalizations(const Network<T>& network) {
+  normalizations.resize(layers.size());
+  for (std::size_t l = 0; l < layers.size(); ++l) {
+    const LayerSpec& spec = network.layer(static_cast<int>(l));
+    NormalizationRoom<T>& room = normalizations[l];
+    for (std::vector<T>* numbers : {&room.mean, &room.variance, &room.by_shift, &room.by_scale})
+      numbers->resize(spec.normalized ? static_cast<std::size_t>(panels(spec.n_out) * kPanel) : 0);
+  }
 }
 
 template <class T>
 void Workspace<T>::reserve_penalties(const Network<T>& network, const PenaltySpec& spec) {
   if (spec.clip_norm != 0) {
     index_t parts = 0;
-    for (int l = 0; l < network.depth(); ++l) parts += panels(network.layer(l).n_out) * (panels(network.layer(l).n_in) + 2);
+    for (int l = 0; l < network.depth(); ++l) parts += panels(network.layer(l).n_out) * (panels(network.layer(l).n_in) + 3);
     squares.resize(static_cast<std::size_t>(parts));
   }
   if (!spec.of_activations()) return;

@@ -27,6 +27,14 @@ struct LayerRoom {
   Panels<T> delta;                 // d loss / d z
   Panels<T> x_pairs, delta_pairs;  // with bfloat16: what the layer reads and its delta, in pairs of rows
   Panels<T> by_parameter;          // each row's d loss / d activation parameter
+  Panels<T> normal;                // of a normalised layer: the product, then what normalisation makes of it before scale and shift
+};
+
+// Of a normalised layer, a number for each unit, padded: see normalization.h.
+template <class T>
+struct NormalizationRoom {
+  std::vector<T> mean, variance;      // of the batch's rows
+  std::vector<T> by_shift, by_scale;  // d loss / d shift and d scale
 };
 
 // Of a layer whose activations have a penalty, a number for each unit, padded: see penalties.h.
@@ -53,8 +61,9 @@ class Workspace {
   Panels<std::uint16_t> rounded;          // with bfloat16: what the product of the moment reads
   Panels<T> partial;                      // of a single row: each group of panels' part of a product with transposed weights, a plain row
   std::vector<PenaltyRoom<T>> penalties;  // one a layer, or none at all
-  std::vector<double> squares;            // of the parts of a gradient that is clipped by its norm
-  std::vector<T> row_scale;               // weight of a row divided by the sum of weights
+  std::vector<NormalizationRoom<T>> normalizations;  // likewise
+  std::vector<double> squares;                       // of the parts of a gradient that is clipped by its norm
+  std::vector<T> row_scale;                          // weight of a row divided by the sum of weights
   std::vector<double> row_loss;
   std::vector<T> shared_gradient;  // of a layer whose units share one activation parameter
   // As it was made. After numbers that were not finite: what is left of them in the padding would make NaN of later batches' zeros.
@@ -68,6 +77,7 @@ class Workspace {
   static constexpr index_t kScratch = (kDepthBlock + kPanel + 8) * kPanel;
 
   void reserve_penalties(const Network<T>& network, const PenaltySpec& penalties);
+  void reserve_normalizations(const Network<T>& network);
 
   Buffer<T> memory_;
   Buffer<std::uint16_t> rounded_;

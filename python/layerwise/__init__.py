@@ -29,6 +29,7 @@ finally:
 if TYPE_CHECKING:
     from layerwise.activations import ELU, GELU, LeakyReLU, PReLU, Swish
     from layerwise.autoencoders import Autoencoder, ContractiveAutoencoder, DenoisingAutoencoder, SparseAutoencoder
+    from layerwise.batch_normalization import BatchNorm
     from layerwise.callbacks import BestModel, JSONLines
     from layerwise.checkpoints import Checkpoint
     from layerwise.checks import InvalidParameterError, ScaleWarning, SeenRowsWarning, TimeLimitWarning
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "activations": ("ELU", "GELU", "LeakyReLU", "PReLU", "Swish"),
     "autoencoders": ("Autoencoder", "ContractiveAutoencoder", "DenoisingAutoencoder", "SparseAutoencoder"),
+    "batch_normalization": ("BatchNorm",),
     "callbacks": ("BestModel", "JSONLines"),
     "checkpoints": ("Checkpoint",),
     "checks": ("InvalidParameterError", "ScaleWarning", "SeenRowsWarning", "TimeLimitWarning"),
@@ -132,6 +134,7 @@ __all__ = [
     "AdamW",
     "AnomalyDetector",
     "Autoencoder",
+    "BatchNorm",
     "BestModel",
     "Checkpoint",
     "ColumnGroups",

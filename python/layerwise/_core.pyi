@@ -36,6 +36,7 @@ class Layer:
         learn: str = "fixed",  # "fixed", "shared" (one for the layer) or "unit" (one per unit): prelu and swish only
         tied_to: int = -1,  # uses the transposed weights of that earlier layer (own bias, no own weights)
         groups: Sequence[tuple[str, int]] = (),  # of the last layer, activation identity, loss mixed: number, flag, category; how many columns
+        batch_norm: tuple[float, float] | None = None,  # momentum and epsilon of batch normalisation, not of the last layer; b is then its shift
     ) -> None: ...
     n_in: int
     n_out: int
@@ -43,6 +44,7 @@ class Layer:
     parameter: float
     learn: str
     tied_to: int
+    batch_norm: tuple[float, float] | None
 
 class Optimizer:
     def __init__(
@@ -127,8 +129,11 @@ class Network(Generic[Float]):  # Network_float32, Network_float64
     def set_weights(self, layer: int, values: NDArray[Float]) -> None: ...
     def set_bias(self, layer: int, values: NDArray[Float]) -> None: ...
     def set_parameter(self, layer: int, values: NDArray[Float]) -> None: ...  # (n_out,); all equal when shared
+    def normalization(self, layer: int) -> NDArray[Float]: ...  # (3, n_out), with batch_norm: scale, running mean, running variance
+    def set_normalization(self, layer: int, values: NDArray[Float]) -> None: ...
     # Flat order: for each layer W (row-major n_in x n_out, unless tied), b, then the learned activation parameter
-    # (n_out numbers for "unit", 1 for "shared", none when fixed).
+    # (n_out numbers for "unit", 1 for "shared", none when fixed), then with batch_norm scale, running mean and running variance,
+    # of which no gradient leads to the last two.
     def parameters(self) -> NDArray[Float]: ...
     def set_parameters(self, values: NDArray[Float]) -> None: ...
     # Layers first .. last-1 applied to X, no noise, no dropout; logits leaves out the very last activation.

@@ -4,7 +4,7 @@ The formulas stand in `layerwise.reference` and docs/numerics.md.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from layerwise import _core, checks
@@ -26,11 +26,22 @@ class Activation:
     parameter: float = 0.0
     learn: str = "fixed"
     groups: tuple[tuple[str, int], ...] = ()
+    batch_norm: tuple[float, float] | None = None  # momentum and epsilon of what stands before it, if anything does
+
+    @property
+    def title(self) -> str:
+        """The name, and whether the layer is normalised."""
+        return f"{self.name} with batch_norm" if self.batch_norm else self.name
+
+    @property
+    def bare(self) -> "Activation":
+        """The same without batch normalisation."""
+        return replace(self, batch_norm=None)
 
     def layer(self, n_in: int, n_out: int, tied_to: int = -1) -> _core.Layer:
         """Return the engine's description of a layer with this activation."""
         name = "identity" if self.groups else self.name  # which the engine turns into what the groups' logits mean
-        return _core.Layer(n_in, n_out, name, self.parameter, self.learn, tied_to, self.groups)
+        return _core.Layer(n_in, n_out, name, self.parameter, self.learn, tied_to, self.groups, self.batch_norm)
 
 
 class ActivationSettings(Settings, ABC):

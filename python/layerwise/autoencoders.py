@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from layerwise import _core, checks, codes, corruption, optimizers, penalties, schedules, supervision, training
+from layerwise.activations import Activation
+from layerwise.batch_normalization import check_training
 from layerwise.checks import Parameter
 from layerwise.column_groups import ColumnGroups
 from layerwise.corruption import Corruption, Emphasis, Gaussian, Masking
@@ -110,8 +112,9 @@ class Autoencoder(Settings):
         if isinstance(self.loss, ColumnGroups) and self.loss.n_columns != n_inputs:
             raise where.child("loss").error(f"groups of {n_inputs} columns in all, as many as X has", self.loss)
 
-    def check_activation(self, where: Parameter, activation: str) -> None:
-        """Raise InvalidParameterError if a layer's settings do not fit its activation."""
+    def check_activation(self, where: Parameter, kind: Activation) -> None:
+        """Raise InvalidParameterError if a layer's settings do not fit its activation, or its batch normalisation."""
+        check_training(where, self, [kind])
 
     def penalties(self) -> dict[str, Any]:
         """Return what `_core.Penalties` takes, for a layer and its decoder."""
@@ -223,11 +226,12 @@ class SparseAutoencoder(DenoisingAutoencoder):
     activation_l1: float | Sequence[float] = 0.0
     corruption: Corruption | str | Sequence[Corruption | str | None] | None = None
 
-    def check_activation(self, where: Parameter, activation: str) -> None:
-        """Raise InvalidParameterError if a layer's settings do not fit its activation."""
-        if self.sparsity != 0 and activation not in ("sigmoid", "tanh", "softmax"):
+    def check_activation(self, where: Parameter, kind: Activation) -> None:
+        """Raise InvalidParameterError if a layer's settings do not fit its activation, or its batch normalisation."""
+        super().check_activation(where, kind)
+        if self.sparsity != 0 and kind.name not in ("sigmoid", "tanh", "softmax"):
             raise where.child("sparsity").error(
-                f"0 for {activation} units, whose codes have no bounds: use activation_l1", self.sparsity
+                f"0 for {kind.name} units, whose codes have no bounds: use activation_l1", self.sparsity
             )
 
     def penalties(self) -> dict[str, Any]:
@@ -255,7 +259,7 @@ class ContractiveAutoencoder(DenoisingAutoencoder):
     contraction : float >= 0, default=0.1
         Adds contraction * ||J||^2 to each row's loss, J being the derivatives of the codes by the (corrupted) inputs
         and ||J||^2 the sum of their squares. Any activation but softmax; a piecewise linear one such as ReLU is
-        contracted through its weights alone.
+        contracted through its weights alone. Not with batch normalisation, where codes depend on other rows too.
     corruption : corruption, its name, or None, default=None
         As in `DenoisingAutoencoder`, which has one by default.
     emphasis, epochs, batch_size, optimizer, schedule, alpha, l1, clip_value, clip_norm, max_norm, tied, decoder, loss,
@@ -266,10 +270,13 @@ class ContractiveAutoencoder(DenoisingAutoencoder):
     contraction: float | Sequence[float] = 0.1
     corruption: Corruption | str | Sequence[Corruption | str | None] | None = None
 
-    def check_activation(self, where: Parameter, activation: str) -> None:
-        """Raise InvalidParameterError if a layer's settings do not fit its activation."""
-        if self.contraction != 0 and activation == "softmax":
+    def check_activation(self, where: Parameter, kind: Activation) -> None:
+        """Raise InvalidParameterError if a layer's settings do not fit its activation, or its batch normalisation."""
+        super().check_activation(where, kind)
+        if self.contraction != 0 and kind.name == "softmax":
             raise where.child("contraction").error("0 for softmax units", self.contraction)
+        if self.contraction != 0 and kind.batch_norm:  # a code then depends on the other rows' inputs too
+            raise where.child("contraction").error("0 for layers with batch_norm", self.contraction)
 
     def penalties(self) -> dict[str, Any]:
         """Return what `_core.Penalties` takes, for a layer and its decoder."""

@@ -73,7 +73,7 @@ def gradient_norms(network: Network, X: Array) -> list[float]:
     inputs, sums = [np.ascontiguousarray(X)], []
     for layer in network.layers:
         name = "identity" if layer.activation.groups else layer.activation.name  # of a last layer only z counts
-        z, a = kernels.dense_forward(inputs[-1], *_weights(layer), name, parameter=_parameter(layer))
+        z, a = kernels.dense_forward(inputs[-1], *_affine(layer), name, parameter=_parameter(layer))
         sums.append(z)
         inputs.append(a)
     signs = np.where(_core.random_uniform(SEED, 0, sums[-1].size) < 0.5, -1, 1)
@@ -82,14 +82,15 @@ def gradient_norms(network: Network, X: Array) -> list[float]:
     whole = _norm(delta)
     for i in reversed(range(len(sums) - 1)):
         above, below = network.layers[i + 1], network.layers[i]
-        back = kernels.matmul(delta, _weights(above)[0], transpose_b=True)
+        back = kernels.matmul(delta, _affine(above)[0], transpose_b=True)
         delta, _ = kernels.activation_backward(sums[i], back, below.activation.name, parameter=_parameter(below))
         sizes[i] = _norm(delta) / whole
     return sizes
 
 
-def _weights(layer: DenseLayer) -> tuple[Array, Array]:
-    return np.ascontiguousarray(layer.weights), layer.bias
+def _affine(layer: DenseLayer) -> tuple[Array, Array]:
+    weights, bias = layer.affine()
+    return np.ascontiguousarray(weights), bias
 
 
 def _parameter(layer: DenseLayer) -> Any:

@@ -19,17 +19,20 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class DenseLayer:
-    """A fully connected layer: activation(X @ weights + bias).
+    """A fully connected layer: activation(X @ weights + bias), or with batch normalisation between the two.
 
     Attributes
     ----------
     weights : ndarray of shape (n_in, n_out)
     bias : ndarray of shape (n_out,)
+        The shift (beta), where the layer is normalised.
     activation : Activation
     parameter : ndarray of shape (n_out,) or None
         The activation's learned parameter (PReLU's alpha, Swish's beta), one per unit; None if nothing is learned.
     tied_to : int
         Number of the earlier layer of the same network whose transposed weights this one uses; -1 if it has its own.
+    normalization : ndarray of shape (3, n_out) or None
+        The scale (gamma), running mean and running variance of batch normalisation; None without.
     """
 
     weights: Array
@@ -37,9 +40,10 @@ class DenseLayer:
     activation: Activation
     parameter: Array | None = None
     tied_to: int = -1
+    normalization: Array | None = None
 
     def __post_init__(self) -> None:
-        for array in (self.weights, self.bias, self.parameter):
+        for array in (self.weights, self.bias, self.parameter, self.normalization):
             if array is not None:
                 array.setflags(write=False)
 
@@ -56,6 +60,14 @@ class DenseLayer:
     def n_out(self) -> int:
         """Number of outputs."""
         return int(self.weights.shape[1])
+
+    def affine(self) -> tuple[Array, Array]:
+        """Return what predictions make of an input before the activation, as weights and bias of the same shapes."""
+        if self.normalization is None or self.activation.batch_norm is None:
+            return self.weights, self.bias
+        scale, mean, variance = self.normalization
+        factor = scale / np.sqrt(variance + self.bias.dtype.type(self.activation.batch_norm[1]))
+        return self.weights * factor, self.bias - mean * factor
 
 
 class Network:
@@ -86,6 +98,8 @@ class Network:
             engine.set_bias(index, layer.bias)
             if layer.parameter is not None:
                 engine.set_parameter(index, layer.parameter)
+            if layer.normalization is not None:
+                engine.set_normalization(index, layer.normalization)
         return engine
 
     def trained(self, engine: Any) -> "Network":
@@ -94,7 +108,8 @@ class Network:
         for index, old in enumerate(self.layers):
             weights = engine.weights(index) if old.tied_to < 0 else layers[old.tied_to].weights.T
             parameter = None if old.parameter is None else engine.parameter(index)
-            layers.append(DenseLayer(weights, engine.bias(index), old.activation, parameter, old.tied_to))
+            norm = None if old.normalization is None else engine.normalization(index)
+            layers.append(DenseLayer(weights, engine.bias(index), old.activation, parameter, old.tied_to, norm))
         return Network(layers)
 
     def apply(
@@ -129,7 +144,7 @@ class Network:
 
     def __repr__(self) -> str:
         """Return the layers' sizes and activations."""
-        text = "".join(f" -> {layer.n_out} {layer.activation.name}" for layer in self.layers)
+        text = "".join(f" -> {layer.n_out} {layer.activation.title}" for layer in self.layers)
         return f"<Network {self.layers[0].n_in}{text}, {self.dtype}>"
 
 
@@ -139,4 +154,10 @@ def start_layer(
     """Return a layer at the start of its training: given weights, biases of 0."""
     n_out = weights.shape[1]
     parameter = None if activation.learn == "fixed" else np.full(n_out, activation.parameter, dtype)
-    return DenseLayer(weights.astype(dtype), np.zeros(n_out, dtype), activation, parameter, tied_to)
+    norm = None if activation.batch_norm is None else start_normalization(np.ones(n_out, dtype))
+    return DenseLayer(weights.astype(dtype), np.zeros(n_out, dtype), activation, parameter, tied_to, norm)
+
+
+def start_normalization(scale: Array) -> Array:
+    """Return the `DenseLayer.normalization` of a layer at the start, with running mean 0 and running variance 1."""
+    return np.stack([scale, np.zeros_like(scale), np.ones_like(scale)])

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from layerwise import (
     _core,
     activations,
+    batch_normalization,
     boltzmann,
     checks,
     codes,
@@ -57,6 +58,7 @@ def pretrain(
     settings: Pretraining | None = None,
     *,
     activation: Any = "sigmoid",
+    batch_norm: Any = False,
     initializer: Any = "auto",
     row_weights: Array | None = None,
     labels: Labels | None = None,
@@ -81,6 +83,8 @@ def pretrain(
     settings : Autoencoder or a kind of it, RestrictedBoltzmannMachine, or a name, default=None
         None: `DenoisingAutoencoder` with its defaults.
     activation, initializer : one, or a list with one a layer
+    batch_norm : bool, BatchNorm, or a list with one a layer, default=False
+        Batch normalisation of the hidden layers; decoders have none.
     row_weights : array-like of shape (n_rows,), default=None
         Not negative, not all 0. Losses and skill are means weighted so; rows of weight 0 are left out, as if they were
         not there. None: all rows weigh the same.
@@ -135,6 +139,7 @@ def pretrain(
         resolve(where.child("pretraining"), settings or "auto").check(where.child("pretraining"), len(sizes))
     )
     kinds = checks.per_layer(where.child("activation"), activation, len(sizes), activations.resolve)
+    kinds = batch_normalization.normalized(where.child("batch_norm"), batch_norm, kinds)
     starts = checks.per_layer(where.child("initializer"), initializer, len(sizes), initializers.resolve)
     weights = checks.row_weights(where.child("row_weights"), row_weights, len(X), X.dtype)
     check_done(done, X, sizes, kinds)
@@ -155,7 +160,7 @@ def pretrain(
             layer_settings[0] = layer_settings[0].replace(loss=groups)
         for layer, n_inputs, kind in zip(layer_settings, [X.shape[1], *sizes[:-1]], kinds, strict=True):
             layer.check_inputs(where.child("pretraining"), n_inputs)
-            layer.check_activation(where.child("pretraining"), kind.name)
+            layer.check_activation(where.child("pretraining"), kind)
     report = report or (lambda _: None)
     return _stages(
         X,
@@ -251,7 +256,7 @@ def _stages(
         checks.warn_of_scale(layer, decoder, low, high)
         tied = ", tied" if settings.tied else ""
         report(
-            f"layer {layer}: {hidden.shape[1]} -> {size} {activation.name}{tied}, decoder {decoder}, {loss} "
+            f"layer {layer}: {hidden.shape[1]} -> {size} {activation.title}{tied}, decoder {decoder}, {loss} "
             f"(targets in [{low:.3g}, {high:.3g}])"
         )
 

@@ -202,6 +202,8 @@ def fit_to_layers(
         if kind.name not in (BINARY, GAUSSIAN):
             allowed = '"sigmoid" (binary units) or "identity" (Gaussian units) with a RestrictedBoltzmannMachine'
             raise where.child("activation").error(allowed, kind.name)
+        if kind.batch_norm:
+            raise where.child("batch_norm").error("False with a RestrictedBoltzmannMachine", True)
         visible = ("binary" if unit else "gaussian") if layer.visible == "auto" else layer.visible
         if visible == "binary" and not unit:
             raise own.child("visible").error('"gaussian" or "auto" where inputs lie outside [0, 1]', visible)

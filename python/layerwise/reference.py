@@ -2,8 +2,9 @@
 
 Read this file first. What the compiled engine does stands here once more as formulas; the tests hold this file to
 finite differences and the engine to this file. Nothing else in the package imports it. Its other pages are
-`reference_activations.py`, `reference_groups.py` (columns of several kinds), `reference_penalties.py` (all but
-``alpha``) and `reference_random.py`: the random numbers behind noise, dropout and shuffling.
+`reference_activations.py`, `reference_groups.py` (columns of several kinds), `reference_normalization.py` (batch
+normalisation), `reference_penalties.py` (all but ``alpha``) and `reference_random.py`: the random numbers behind noise,
+dropout and shuffling.
 
 Conventions. Rows are examples. A layer computes ``z = x @ W + b`` with ``W`` of shape (n_in, n_out), then ``a = f(z)``.
 A loss is the mean over rows of the *sum* over outputs, the squared error without the factor 1/2; ``alpha`` adds
@@ -30,6 +31,8 @@ from layerwise.reference_activations import activation as activation
 from layerwise.reference_activations import activation_backward as activation_backward
 from layerwise.reference_activations import softmax as softmax
 from layerwise.reference_groups import Groups, known_cells, mixed, mixed_cells
+from layerwise.reference_normalization import Normalization as Normalization
+from layerwise.reference_normalization import have_variance, move_statistics, normalize, normalize_backward
 from layerwise.reference_penalties import activation_l1 as _activation_l1
 from layerwise.reference_penalties import bound_norms, clip_by_norm, clip_by_value, kl_sparsity
 from layerwise.reference_penalties import contraction as _contraction
@@ -177,6 +180,7 @@ class Layer:
     learn: str = "fixed"  # "fixed", "shared" (the parameter is an array of one number) or "unit" (one number per unit)
     tied_to: int = -1
     groups: Groups = ()  # of the last layer, with activation "identity": its outputs are columns of several kinds
+    norm: Normalization | None = None  # of any layer but the last
 
 
 def weights(layers: Sequence[Layer], i: int) -> Array:
@@ -185,26 +189,47 @@ def weights(layers: Sequence[Layer], i: int) -> Array:
     return np.asarray(layers[i].W if owner < 0 else layers[owner].W.T)
 
 
+def arrays(layers: Sequence[Layer]) -> list[tuple[int, str, Array]]:
+    """(layer, name, array) of all numbers of a network, in the engine's flat order."""
+    found = []
+    for i, layer in enumerate(layers):
+        found += [(i, "W", layer.W)] if layer.tied_to < 0 else []
+        found += [(i, "b", layer.b)]
+        found += [(i, "parameter", layer.parameter)] if layer.learn != "fixed" else []
+        if layer.norm is not None:
+            found += [(i, name, getattr(layer.norm, name)) for name in ("scale", "mean", "variance")]
+    return found
+
+
 def learned_arrays(layers: Sequence[Layer]) -> list[tuple[int, str, Array]]:
-    """(layer, "W" or "b" or "parameter", array) of all that is learned, in the engine's flat order."""
-    return [
-        (i, name, getattr(layer, name))
-        for i, layer in enumerate(layers)
-        for name, learned in (("W", layer.tied_to < 0), ("b", True), ("parameter", layer.learn != "fixed"))
-        if learned
-    ]
+    """Those of `arrays` that are learned: "W", "b", "parameter" and "scale", but no running statistics."""
+    return [entry for entry in arrays(layers) if entry[1] not in ("mean", "variance")]
 
 
 def flatten(layers: Sequence[Layer]) -> Array:
-    """All that is learned, or its gradient, as one vector."""
-    return np.concatenate([np.ravel(array) for _, _, array in learned_arrays(layers)])
+    """All numbers of a network, or its gradient, as one vector."""
+    return np.concatenate([np.ravel(array) for _, _, array in arrays(layers)])
 
 
-def forward(X: Array, layers: Sequence[Layer], dropout: Sequence[Any] = ()) -> list[tuple[Array, Array, Array]]:
-    """Input, sums z and output a of each layer; ``dropout`` gives the factors of each layer's outputs, or None."""
+def _own_share(share: Array | None, frozen: Sequence[bool], i: int) -> Array | None:
+    """The rows' shares where layer i takes its statistics from them; None where it takes the running ones."""
+    return None if share is None or (frozen and frozen[i]) or not have_variance(share) else share
+
+
+def forward(
+    X: Array, layers: Sequence[Layer], dropout: Sequence[Any] = (), share: Array | None = None,
+    frozen: Sequence[bool] = (),
+) -> list[tuple[Array, Array, Array]]:
+    """Input, sums z and output a of each layer; ``dropout`` gives the factors of each layer's outputs, or None.
+
+    With ``share``, each row's part of the weights, normalised layers that are not frozen take the rows' statistics.
+    """
     trace = []
     for i, layer in enumerate(layers):
         z, a = dense_forward(X, weights(layers, i), layer.b, layer.activation, parameter=layer.parameter)
+        if layer.norm is not None:
+            z, _ = normalize(X @ weights(layers, i), layer.norm, layer.b, _own_share(share, frozen, i))
+            a = activation(z, layer.activation, parameter=layer.parameter)
         a = mixed(z, layer.groups) if layer.groups else a
         trace.append((X, z, a))
         X = a if not dropout or dropout[i] is None else a * dropout[i]
@@ -216,6 +241,7 @@ def loss_and_gradients(
     row_weights: Array | None = None, missing_targets: bool = False, dropout: Sequence[Any] = (),
     cell_weights: Array | None = None, l1: float = 0.0, activation_l1: Sequence[float] = (),
     sparsity: Sequence[float] = (), sparsity_target: float = 0.05, contraction: Sequence[float] = (),
+    frozen: Sequence[bool] = (),
 ) -> tuple[float, float, list[Layer]]:
     """Backpropagation (Rumelhart, Hinton and Williams 1986).
 
@@ -224,10 +250,13 @@ def loss_and_gradients(
     counts nothing (with softmax, nor does the rest of its row), and the mean is still over all rows. ``cell_weights``
     multiply the loss of each output of each row: a denoising autoencoder's emphasis (Vincent et al. 2010, 3.4).
 
-    ``l1`` adds ``l1 * sum(|W|)``. ``activation_l1``, ``sparsity`` and ``contraction`` have one value a layer, 0 for the
-    last: the factors of the penalties of that name in `reference_penalties.py`.
+    Normalised layers take the statistics of these rows, but for ``frozen`` ones, and where fewer than two rows weigh
+    something. ``l1`` adds ``l1 * sum(|W|)``. ``activation_l1``, ``sparsity`` and ``contraction`` have one value a
+    layer, 0 for the last: the factors of the penalties of that name in `reference_penalties.py`.
     """
-    trace, last = forward(X, layers, dropout), len(layers) - 1
+    share = np.ones(len(X), X.dtype) if row_weights is None else row_weights
+    share = share / share.sum()
+    trace, last = forward(X, layers, dropout, share, frozen), len(layers) - 1
     in_logits = loss_name != "squared_error"  # the derivative is by z, past the activation
     groups = layers[last].groups
     fits = bool(groups) if loss_name == "mixed" else layers[last].activation == loss_name.removesuffix("_cross_entropy")
@@ -245,8 +274,6 @@ def loss_and_gradients(
         if loss_name == "softmax_cross_entropy":
             known &= known.all(axis=1, keepdims=True)
         cells, G = np.where(known, cells, 0), np.where(known, G, 0)
-    share = np.ones(len(X), X.dtype) if row_weights is None else row_weights
-    share = share / share.sum()
     value = float(share @ cells.sum(axis=1))
     own = [layer.W for layer in layers if layer.tied_to < 0]
     penalty = sum(0.5 * alpha * float(np.sum(W**2)) + l1 * float(np.abs(W).sum()) for W in own)
@@ -272,7 +299,11 @@ def loss_and_gradients(
                 by_parameter = by_parameter + contraction[i] * by_p
             by_unit = by_parameter.sum(axis=0)
             gradient[i].parameter = by_unit.sum(keepdims=True) if layers[i].learn == "shared" else by_unit
-        gradient[i].b = G.sum(axis=0)
+        norm, gradient[i].b = layers[i].norm, G.sum(axis=0)
+        if norm is not None:
+            of_layer = _own_share(share, frozen, i)
+            G, by_scale, _ = normalize_backward(x @ weights(layers, i), norm, layers[i].b, of_layer, G)
+            gradient[i].norm = Normalization(by_scale, np.zeros_like(by_scale), np.zeros_like(by_scale))
         if layers[i].tied_to < 0:
             gradient[i].W += x.T @ G
         else:  # the owner's weights work twice: their gradient is the sum of both
@@ -309,18 +340,25 @@ def train(
     input of step t (the targets stay clean); ``dropout(rows, t)`` gives the factors of the layers' outputs and
     ``cell_weights(rows, t)`` those of the loss's cells. ``frozen`` and ``rate_scale`` (a factor of the learning rate)
     have one value a layer. ``penalties`` are those of `loss_and_gradients`. The gradient of the whole objective is
-    clipped, and after the step the norms of each unit's incoming weights are bounded, where a bound is not 0.
+    clipped, and after the step the norms of each unit's incoming weights are bounded, where a bound is not 0. The
+    running statistics of normalised layers follow those of the batch.
     """
     update, n_moments = _STEPS[optimizer]
     moments = [[np.zeros_like(array) for _ in range(n_moments)] for _, _, array in learned_arrays(layers)]
     losses = []
     for t, (rows, chosen) in enumerate(zip(batches, settings, strict=False)):
+        x, share = X[rows] if noise is None else noise(X[rows], rows, t), np.ones(len(rows), X.dtype)
+        share = share if row_weights is None else row_weights[rows]
+        dropped = () if dropout is None else dropout(rows, t)
         value, _, gradient = loss_and_gradients(
-            X[rows] if noise is None else noise(X[rows], rows, t), T[rows], layers, loss_name, alpha=alpha,
-            row_weights=None if row_weights is None else row_weights[rows], missing_targets=missing_targets,
-            dropout=() if dropout is None else dropout(rows, t),
-            cell_weights=None if cell_weights is None else cell_weights(rows, t), **penalties,
+            x, T[rows], layers, loss_name, alpha=alpha, row_weights=share, missing_targets=missing_targets,
+            dropout=dropped, cell_weights=None if cell_weights is None else cell_weights(rows, t), frozen=frozen,
+            **penalties,
         )
+        for i, (inputs, _, _) in enumerate(forward(x, layers, dropped, share / share.sum(), frozen)):
+            norm, of_layer = layers[i].norm, _own_share(share / share.sum(), frozen, i)
+            if norm is not None and of_layer is not None:
+                move_statistics(inputs @ weights(layers, i), norm, of_layer)
         losses.append(value)
         learned = [array for i, _, array in learned_arrays(gradient) if not (frozen and frozen[i])]
         if clip_value:

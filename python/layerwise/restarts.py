@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from layerwise import _core, checks, initializers
 from layerwise.checks import Parameter
-from layerwise.network import DenseLayer, start_layer
+from layerwise.network import DenseLayer, start_layer, start_normalization
 
 Array = NDArray[Any]
 
@@ -32,7 +32,8 @@ def restarted(layers: Sequence[DenseLayer], starts: Sequence[str], rules: Sequen
         As pretraining left them.
     starts : sequence of {"pretrained", "histogram", "random"}
         One a layer. "pretrained": as it is. "histogram": each weight is one of the layer's weights, drawn with
-        replacement, and each bias one of its biases, so that the marginal distributions stay and nothing else.
+        replacement, and each bias one of its biases, so that the marginal distributions stay and nothing else; so are
+        the scales of batch normalisation, whose running statistics, which fit no other weights, begin anew.
         "random": as without pretraining.
     rules : sequence of str or Initializer
         How to draw the weights of a "random" layer.
@@ -59,7 +60,9 @@ def _from_histogram(layer: DenseLayer, rule: Any, key: int) -> DenseLayer:  # no
     parameter = None if layer.parameter is None else _redrawn(layer.parameter, key, 2)
     if parameter is not None and layer.activation.learn == "shared":
         parameter[:] = parameter[0]
-    return DenseLayer(_redrawn(layer.weights, key, 0), _redrawn(layer.bias, key, 1), layer.activation, parameter)
+    norm = None if layer.normalization is None else start_normalization(_redrawn(layer.normalization[0], key, 3))
+    weights, bias = _redrawn(layer.weights, key, 0), _redrawn(layer.bias, key, 1)
+    return DenseLayer(weights, bias, layer.activation, parameter, normalization=norm)
 
 
 def _redrawn(values: Array, key: int, stream: int) -> Array:

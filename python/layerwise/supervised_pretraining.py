@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from layerwise import (
     _core,
     activations,
+    batch_normalization,
     checks,
     initializers,
     line_search,
@@ -100,6 +101,7 @@ def pretrain_supervised(
     *,
     output: str = "softmax",
     activation: Any = "sigmoid",
+    batch_norm: Any = False,
     initializer: Any = "auto",
     row_weights: Array | None = None,
     done: Sequence[Stage] = (),
@@ -125,8 +127,8 @@ def pretrain_supervised(
         None: its defaults.
     output : {"softmax", "sigmoid", "identity"}, default="softmax"
         Activation of each output layer, which decides on the loss: cross-entropy, or the squared error for "identity".
-    activation, initializer, row_weights, done, seed, threads, bfloat16, callbacks, out_of_time, report, owner,
-    keeper
+    activation, batch_norm, initializer, row_weights, done, seed, threads, bfloat16, callbacks, out_of_time, report,
+    owner, keeper
         As in `pretrain`.
 
     Yields
@@ -152,6 +154,9 @@ def pretrain_supervised(
     layer_settings = (settings or SupervisedPretraining()).check(where.child("pretraining"), len(sizes))
     checks.choice(where.child("output"), output, list(LOSSES))
     kinds = checks.per_layer(where.child("activation"), activation, len(sizes), activations.resolve)
+    kinds = batch_normalization.normalized(where.child("batch_norm"), batch_norm, kinds)
+    for one, kind in zip(layer_settings, kinds, strict=True):
+        batch_normalization.check_training(where.child("pretraining"), one, [kind])
     starts = checks.per_layer(where.child("initializer"), initializer, len(sizes), initializers.resolve)
     weights = checks.row_weights(where.child("row_weights"), row_weights, len(X), X.dtype)
     check_done(done, X, sizes, kinds)
@@ -200,7 +205,7 @@ def _stages(
     for depth, (size, settings, activation, start) in list(enumerate(layers))[len(done) :]:
         layer, key = depth + 1, checks.subkey(seed, depth + 1)
         n_in, n_out = hidden.shape[1], Y.shape[1]
-        report(f"layer {layer}: {n_in} -> {size} {activation.name}, on the targets, output {output}, {loss}")
+        report(f"layer {layer}: {n_in} -> {size} {activation.title}, on the targets, output {output}, {loss}")
         first = initializers.draw(start, activation.name, checks.subkey(key, 0), n_in, size)
         second = initializers.draw("glorot_uniform", output, checks.subkey(key, 1), size, n_out)
         network = Network([start_layer(first, activation, X.dtype), start_layer(second, Activation(output), X.dtype)])

@@ -100,7 +100,7 @@ class Plan:
             "glorot_uniform", labels.output, checks.subkey(seed, 0), encoder.n_out, labels.Y.shape[1]
         )
         output = start_layer(weights, Activation(labels.output), network.dtype)
-        self._learns = encoder.parameter is not None
+        self._learns, self._normalized = encoder.parameter is not None, encoder.normalization is not None
         self._pupil = Network([encoder, output]).engine()
         size = training.batch_size_for(batch_size, len(labels.X))
         self._per_epoch = -(-len(labels.X) // size)
@@ -192,3 +192,5 @@ class Plan:
         taker.set_bias(0, giver.bias(0))
         if self._learns:
             taker.set_parameter(0, giver.parameter(0))
+        if self._normalized:
+            taker.set_normalization(0, giver.normalization(0))

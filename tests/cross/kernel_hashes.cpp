@@ -140,6 +140,14 @@ void all(const Kernels<T>& k, const std::string& type) {
   k.column_squares(x, kRows, sum.data());
   show(type + " sums", sum);
   show(type + " square_sum", std::vector<double>{k.square_sum(x, kRows)});
+  std::vector<T> mean(kPanel), variance(kPanel), by_shift(kPanel), by_scale(kPanel), z(kStep);
+  auto normal = numbers<T>(kStep), delta = numbers<T>(kStep, 0.3);
+  k.batch_moments(normal.data(), scale.data(), kRows, mean.data(), variance.data());
+  const Normalization<T> unit{mean.data(), variance.data(), parameter.data(), bias.data(), T(1e-5)};
+  k.normalize(unit, kRows, normal.data(), z.data());
+  k.normalization_sums(normal.data(), delta.data(), kRows, by_shift.data(), by_scale.data());
+  k.normalization_slope(unit, normal.data(), scale.data(), by_shift.data(), by_scale.data(), kRows, delta.data());
+  for (const std::vector<T>* part : {&mean, &variance, &normal, &z, &by_shift, &by_scale, &delta}) show(type + " normalization", *part);
   std::vector<T> mask(kPanel);
   k.dropout(mask.data(), place, std::uint64_t{1} << 31, T(2));
   show(type + " dropout", mask);

@@ -58,7 +58,7 @@ def _tell_model(file: Path) -> None:
     network = model.steps[-1][1] if hasattr(model, "steps") else model
     names = getattr(model, "feature_names_in_", None)
     sizes = [network.network_.layers[0].n_in, *(layer.n_out for layer in network.network_.layers)]
-    kinds = dict.fromkeys(layer.activation.name for layer in network.network_.layers[:-1])
+    kinds = dict.fromkeys(layer.activation.title for layer in network.network_.layers[:-1])
     print(f"estimator    {type(network).__name__}")
     print(f"columns      {model.n_features_in_}" + ("" if names is None else f": {', '.join(map(str, names))}"))
     if hasattr(network, "classes_"):

@@ -55,8 +55,7 @@ class AnomalyDetector(OutlierMixin, RebuildingEstimator):  # type: ignore[misc]
         As in `StackedAutoencoder`, but "auto" is ``FineTuning(epochs=30, optimizer=Adam(0.004), input_dropout=0.2,
         untie=True)``: what counts here is the reconstruction, and inputs left out keep a wide layer from copying them.
         In both "auto" a batch has rows / 32, but at least 20 and at most 100.
-    activation : str, activation, or a list with one a layer, default="auto"
-    initializer : str, initializer, or a list with one a layer, default="auto"
+    activation, batch_norm, initializer : one, or a list with one a layer, default="auto"
         As in `StackedAutoencoder`.
     precision, n_jobs, random_state
         As in `PretrainedClassifier`.
@@ -108,6 +107,7 @@ class AnomalyDetector(OutlierMixin, RebuildingEstimator):  # type: ignore[misc]
         pretraining: Any = "auto",
         finetuning: Any = "auto",
         activation: Any = "auto",
+        batch_norm: Any = "auto",
         initializer: Any = "auto",
         precision: str = "auto",
         n_jobs: int | None = None,
@@ -125,6 +125,7 @@ class AnomalyDetector(OutlierMixin, RebuildingEstimator):  # type: ignore[misc]
         self.pretraining = pretraining
         self.finetuning = finetuning
         self.activation = activation
+        self.batch_norm = batch_norm
         self.initializer = initializer
         self.precision = precision
         self.n_jobs = n_jobs

@@ -35,6 +35,8 @@ class StackedAutoencoder(RebuildingEstimator):
         ``FineTuning(untie=True)``.
     activation : str, activation, or a list with one a layer, default="auto"
         "auto": "tanh", or "sigmoid" with a `RestrictedBoltzmannMachine`.
+    batch_norm : bool, BatchNorm, or a list with one a hidden layer, or "auto", default="auto"
+        As in `PretrainedClassifier`. Encoders alone are normalised; decoders never are.
     initializer : str, initializer, or a list with one a layer, default="auto"
         "auto": by the activation, see `layerwise.initializers`.
     precision, n_jobs, random_state
@@ -80,6 +82,7 @@ class StackedAutoencoder(RebuildingEstimator):
         pretraining: Any = "auto",
         finetuning: Any = None,
         activation: Any = "auto",
+        batch_norm: Any = "auto",
         initializer: Any = "auto",
         precision: str = "auto",
         n_jobs: int | None = None,
@@ -95,6 +98,7 @@ class StackedAutoencoder(RebuildingEstimator):
         self.pretraining = pretraining
         self.finetuning = finetuning
         self.activation = activation
+        self.batch_norm = batch_norm
         self.initializer = initializer
         self.precision = precision
         self.n_jobs = n_jobs

@@ -116,7 +116,7 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
             activations.resolve,
         )
         starts = checks.per_layer(self._where("initializer"), self.initializer, len(sizes), initializers.resolve)
-        return Architecture(sizes, kinds, starts)
+        return Architecture(sizes, kinds, starts).normalized(self._where("batch_norm"), self.batch_norm)
 
     def _progress(self) -> Progress:
         verbose = self.verbose

@@ -40,6 +40,10 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator, ClassTargets): 
     finetuning : "auto" or FineTuning, default="auto"
     activation : str, activation, or a list with one a layer, default="auto"
         "auto": "tanh", or "sigmoid" with a `RestrictedBoltzmannMachine`.
+    batch_norm : bool, BatchNorm, or a list with one a hidden layer, or "auto", default="auto"
+        Batch normalisation of the hidden layers before their activation, in all stages; `BatchNorm` has its settings
+        and what it computes. Not with Boltzmann machines, contraction, line searches or a `batch_size` of 1. "auto":
+        none, or with a fitted `StackedAutoencoder` as pretraining what its layers have.
     initializer : str, initializer, or a list with one a layer, default="auto"
         Start of the hidden layers. "auto": by the activation, see `layerwise.initializers`.
     class_weight : None, "balanced" or dict, default=None
@@ -102,7 +106,8 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator, ClassTargets): 
     network_ : Network
         The fine-tuned network.
     coefs_, intercepts_ : lists of ndarray
-        Its weights and biases, layer by layer.
+        Its weights and biases, layer by layer. With `batch_norm`, ``network_.layers[i].affine()`` is what predictions
+        multiply by and add.
     n_labeled_ : int
         Number of labelled rows.
     n_iter_ : int
@@ -134,6 +139,7 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator, ClassTargets): 
         pretraining: Any = "auto",
         finetuning: Any = "auto",
         activation: Any = "auto",
+        batch_norm: Any = "auto",
         initializer: Any = "auto",
         class_weight: Any = None,
         unlabeled: Any = "auto",
@@ -151,6 +157,7 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator, ClassTargets): 
         self.pretraining = pretraining
         self.finetuning = finetuning
         self.activation = activation
+        self.batch_norm = batch_norm
         self.initializer = initializer
         self.class_weight = class_weight
         self.unlabeled = unlabeled

@@ -9,6 +9,7 @@ import numpy as np
 
 from layerwise import checks
 from layerwise.activations import Activation
+from layerwise.batch_normalization import normalized
 from layerwise.checks import Parameter
 from layerwise.finetuning import FineTuning
 from layerwise.network import Network
@@ -25,6 +26,10 @@ class Architecture:
     kinds: list[Activation]
     starts: list[Any]
 
+    def normalized(self, where: Parameter, batch_norm: Any) -> "Architecture":
+        """Return the same with the batch normalisation that the parameter `batch_norm` asks for."""
+        return replace(self, kinds=normalized(where, batch_norm, self.kinds))
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -39,6 +44,7 @@ class Kept:
 class Continuing(ABC):
     """What fits that go on have in common."""
 
+    batch_norm: Any
     warm_start: Any = False
 
     @abstractmethod
@@ -71,7 +77,9 @@ class Continuing(ABC):
             records = [record for stage in reached for record in stage.history]
             return Kept(reached, records, None, stages[0].encoder.bias.dtype)
         name = "activation" if list(shape.sizes) == [layer.n_out for layer in before] else "hidden_layer_sizes"
-        layers = ", ".join(f"{layer.n_out} {layer.activation.name}" for layer in before)
+        if name == "activation" and [kind.bare for kind in shape.kinds] == [layer.activation.bare for layer in before]:
+            name = "batch_norm"
+        layers = ", ".join(f"{layer.n_out} {layer.activation.title}" for layer in before)
         allowed = f"that of the fit before ({layers}), with warm_start or partial_fit"
         raise self._where(name).error(allowed, getattr(self, name))
 

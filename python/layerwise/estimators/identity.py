@@ -66,7 +66,8 @@ def in_words(value: Any, name: str = "") -> str:
 
 def of_layers(layers: Sequence[DenseLayer]) -> str:
     """Return a checksum of layers: their weights, and which activations they have."""
-    parts = [of_array(array) for one in layers for array in (one.weights, one.bias, one.parameter) if array is not None]
+    arrays = [array for one in layers for array in (one.weights, one.bias, one.parameter, one.normalization)]
+    parts = [of_array(array) for array in arrays if array is not None]
     return checksum([*parts, *(f"{one.activation} {one.tied_to}" for one in layers)])
 
 

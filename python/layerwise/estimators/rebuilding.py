@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from layerwise import checks, finetuning, pretraining
 from layerwise.autoencoders import DenoisingAutoencoder
+from layerwise.batch_normalization import check_training
 from layerwise.estimators.base import LayerwiseEstimator
 from layerwise.estimators.continuing import Architecture, Kept
 from layerwise.estimators.sklearn_callbacks import CallbackSupportMixin
@@ -82,6 +83,7 @@ class RebuildingEstimator(CallbackSupportMixin, LayerwiseEstimator):  # type: ig
         unrolled = given.check(where, len(shape.sizes), classes=False, unrolled=True)
         if set(unrolled.start) != {"pretrained"}:
             raise where.child("start").error('"pretrained" for an autoencoder', given.start)
+        check_training(where, unrolled, shape.kinds)
         return settings, unrolled.replace(epochs=1) if once else unrolled
 
     def _for_rows(self, n_rows: int, settings: Any, unrolled: FineTuning) -> tuple[Any, FineTuning]:  # noqa: ARG002

@@ -29,8 +29,8 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
 
     Parameters
     ----------
-    hidden_layer_sizes, pretraining, finetuning, activation, initializer, precision, n_jobs, random_state, warm_start,
-    max_seconds, callbacks, checkpoint, memory, verbose
+    hidden_layer_sizes, pretraining, finetuning, activation, batch_norm, initializer, precision, n_jobs, random_state,
+    warm_start, max_seconds, callbacks, checkpoint, memory, verbose
         As in `PretrainedClassifier`.
     unlabeled : "auto", -1 or None, default="auto"
         NaN and None are unknown targets, except under None, which says that every element is known. -1: also every -1.
@@ -56,6 +56,7 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
         pretraining: Any = "auto",
         finetuning: Any = "auto",
         activation: Any = "auto",
+        batch_norm: Any = "auto",
         initializer: Any = "auto",
         unlabeled: Any = "auto",
         precision: str = "auto",
@@ -72,6 +73,7 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
         self.pretraining = pretraining
         self.finetuning = finetuning
         self.activation = activation
+        self.batch_norm = batch_norm
         self.initializer = initializer
         self.unlabeled = unlabeled
         self.precision = precision

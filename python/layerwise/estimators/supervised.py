@@ -11,6 +11,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import _check_feature_names, check_is_fitted
 
 from layerwise import checks, finetuning, initializers, pretraining, restarts, supervised_pretraining
+from layerwise.batch_normalization import check_training
 from layerwise.checks import SeenRowsWarning
 from layerwise.estimators.autoencoder import StackedAutoencoder
 from layerwise.estimators.base import OUTPUT_KEY, START_KEY, LayerwiseEstimator
@@ -46,6 +47,7 @@ class PretrainedEstimator(CallbackSupportMixin, LayerwiseEstimator):  # type: ig
         where = self._where("finetuning")
         given = finetuning.resolve(where, self.finetuning)
         settings = given.check(where, len(shape.sizes), classes=is_classifier(self))
+        check_training(where, settings, shape.kinds)
         if before is None and set(settings.start) != {"pretrained"}:
             raise where.child("start").error('"pretrained" with pretraining=None', given.start)
         check_unlabeled(self._where("unlabeled"), self.unlabeled)
@@ -71,7 +73,10 @@ class PretrainedEstimator(CallbackSupportMixin, LayerwiseEstimator):  # type: ig
         layers = autoencoder.network_.layers[: len(autoencoder.stages_)]
         sizes, kinds = tuple(layer.n_out for layer in layers), [layer.activation for layer in layers]
         given = self._architecture(sizes)
-        for name, same in (("hidden_layer_sizes", given.sizes == sizes), ("activation", given.kinds == kinds)):
+        same_kinds = [kind.bare for kind in given.kinds] == [kind.bare for kind in kinds]
+        same_norms = [kind.batch_norm for kind in given.kinds] == [kind.batch_norm for kind in kinds]
+        same_parts = {"hidden_layer_sizes": given.sizes == sizes, "activation": same_kinds, "batch_norm": same_norms}
+        for name, same in same_parts.items():
             value = getattr(self, name)
             if not same and not (isinstance(value, str) and value == "auto"):
                 allowed = f'"auto" or that of the StackedAutoencoder given as pretraining ({sizes}, {_names(kinds)})'
@@ -227,4 +232,4 @@ class PretrainedEstimator(CallbackSupportMixin, LayerwiseEstimator):  # type: ig
 
 
 def _names(kinds: list[Any]) -> str:
-    return ", ".join(kind.name for kind in kinds)
+    return ", ".join(kind.title for kind in kinds)

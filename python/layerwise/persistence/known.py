@@ -4,6 +4,7 @@ from typing import Any
 
 from layerwise import (
     activations,
+    batch_normalization,
     column_groups,
     corruption,
     finetuning,
@@ -28,6 +29,7 @@ _SETTINGS: list[Any] = [
     activations.ELU,
     activations.GELU,
     activations.Swish,
+    batch_normalization.BatchNorm,
     initializers.Normal,
     initializers.Sparse,
     *pretraining.BY_NAME.values(),

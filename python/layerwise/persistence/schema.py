@@ -16,6 +16,7 @@ from sklearn.frozen import FrozenEstimator
 from layerwise import activations, rbm
 from layerwise.activations import Activation
 from layerwise.autoencoders import LOSSES, Autoencoder
+from layerwise.batch_normalization import BatchNorm
 from layerwise.checks import Parameter
 from layerwise.column_groups import check_groups
 from layerwise.network import DenseLayer, Network
@@ -29,6 +30,7 @@ from layerwise.training import EpochRecord
 Array = NDArray[Any]
 
 NOT_STORED = {"callbacks", "checkpoint", "memory"}  # parameters: code is not data, and paths are this machine's
+RARE = ("groups", "batch_norm")  # of an activation: not written where there is none
 ESTIMATORS: dict[str, Any] = {}
 LATER = {"n_samples_seen_": "count"}  # fitted attributes that not every estimator has, nor every older file
 FITTED: dict[str, dict[str, str]] = {}  # their fitted attributes beside network_ and stages_, with what each holds
@@ -213,10 +215,15 @@ def _encode_layers(layers: Any, store: Store, place: str) -> list[Any]:
         {
             "weights": None if layer.tied_to >= 0 else store.put(layer.weights, f"{place}.{i}.weights"),
             "bias": store.put(layer.bias, f"{place}.{i}.bias"),
-            "activation": {key: value for key, value in asdict(layer.activation).items() if key != "groups" or value},
+            "activation": {key: value for key, value in asdict(layer.activation).items() if key not in RARE or value},
             "parameter": None if layer.parameter is None else store.put(layer.parameter, f"{place}.{i}.parameter"),
             "tied_to": layer.tied_to,
         }
+        | (
+            {}
+            if layer.normalization is None
+            else {"normalization": store.put(layer.normalization, f"{place}.{i}.normalization")}
+        )
         for i, layer in enumerate(layers)
     ]
 
@@ -224,25 +231,30 @@ def _encode_layers(layers: Any, store: Store, place: str) -> list[Any]:
 def _decode_layers(data: Any, store: Store) -> list[DenseLayer]:
     layers: list[DenseLayer] = []
     for entry in data:
-        weights, bias, activation, parameter, tied_to = fields_of(
-            entry, "weights", "bias", "activation", "parameter", "tied_to"
+        weights, bias, activation, parameter, tied_to, norm = fields_of(
+            {"normalization": None, **entry}, "weights", "bias", "activation", "parameter", "tied_to", "normalization"
         )
         if type(tied_to) is not int or not -1 <= tied_to < len(layers) or (weights is None) != (tied_to >= 0):
             raise FormatError(f"a layer is tied to layer {tied_to!r}")
-        name, value, learn, groups = fields_of({"groups": None, **activation}, "name", "parameter", "learn", "groups")
+        name, value, learn, groups, batch_norm = fields_of(
+            dict.fromkeys(RARE) | activation, "name", "parameter", "learn", "groups", "batch_norm"
+        )
         pairs = () if groups is None else tuple(check_groups(Parameter("a file"), groups))
-        kind = Activation(name, value, learn, pairs)
+        kind = Activation(name, value, learn, pairs, _decode_batch_norm(batch_norm))
         names = ("mixed",) if kind.groups else activations.NAMES
         if kind.name not in names or kind.learn not in ("fixed", "shared", "unit"):
             raise FormatError(f"unknown activation {activation!r}")
         if not isinstance(kind.parameter, (int, float)) or (parameter is None) != (kind.learn == "fixed"):
             raise FormatError(f"the activation {activation!r} does not fit its parameters")
+        if (norm is None) != (kind.batch_norm is None):
+            raise FormatError("batch normalisation without its numbers, or numbers without it")
         layer = DenseLayer(
             layers[tied_to].weights.T if weights is None else store.get(weights, 2),
             store.get(bias, 1),
             kind,
             None if parameter is None else store.get(parameter, 1),
             tied_to,
+            None if norm is None else store.get(norm, 2),
         )
         _check_layer(layer, layers)
         layers.append(layer)
@@ -251,8 +263,17 @@ def _decode_layers(data: Any, store: Store) -> list[DenseLayer]:
     return layers
 
 
+def _decode_batch_norm(data: Any) -> tuple[float, float] | None:
+    if data is None:
+        return None
+    if not isinstance(data, list) or len(data) != 2:
+        raise FormatError(f"batch normalisation by {data!r}")
+    return BatchNorm(*data).check(Parameter("a file", "batch_norm"))
+
+
 def _check_layer(layer: DenseLayer, before: list[DenseLayer]) -> None:
-    arrays = [layer.weights, layer.bias] + ([] if layer.parameter is None else [layer.parameter])
+    given = (layer.weights, layer.bias, layer.parameter, layer.normalization)
+    arrays = [array for array in given if array is not None]
     first = before[0] if before else layer
     if any(array.dtype != first.bias.dtype or array.dtype.kind != "f" for array in arrays):
         raise FormatError("a network of more than one dtype")
@@ -260,6 +281,8 @@ def _check_layer(layer: DenseLayer, before: list[DenseLayer]) -> None:
         raise FormatError("layers whose sizes do not fit together")
     if not all(np.isfinite(array).all() for array in arrays):
         raise FormatError("a weight is not a finite number")
+    if layer.normalization is not None and (len(layer.normalization) != 3 or (layer.normalization[2] < 0).any()):
+        raise FormatError("batch normalisation whose numbers are too few, too many or a negative variance")
 
 
 def encode_stage(stage: Stage, store: Store, place: str) -> dict[str, Any]:
