@@ -55,6 +55,7 @@ GOOD = {  # those of BAD that a parameter allows
     "checkpoint": ["bogus"],
     "memory": ["bogus"],
     "verbose": [True],
+    "batch_norm": [True],
     "warm_start": [True],
     "random_state": [True],
     "class_weight": [{}],
@@ -71,8 +72,9 @@ GOOD = {  # those of BAD that a parameter allows
     "finetuning__frozen_layers": [(), []],
 }
 NAMES = [
-    "hidden_layer_sizes", "pretraining", "finetuning", "activation", "initializer", "class_weight", "unlabeled",
-    "precision", "n_jobs", "random_state", "warm_start", "max_seconds", "callbacks", "checkpoint", "memory", "verbose",
+    "hidden_layer_sizes", "pretraining", "finetuning", "activation", "batch_norm", "initializer", "class_weight",
+    "unlabeled", "precision", "n_jobs", "random_state", "warm_start", "max_seconds", "callbacks", "checkpoint",
+    "memory", "verbose",
     *(f"pretraining__{name}" for name in DenoisingAutoencoder().get_params()),
     *(f"finetuning__{name}" for name in FineTuning().get_params()),
 ]  # fmt: skip
