@@ -19,6 +19,7 @@ from layerwise import (
     SGD,
     AnomalyDetector,
     Autoencoder,
+    BatchNorm,
     Checkpoint,
     ColumnGroups,
     DenoisingAutoencoder,
@@ -71,6 +72,7 @@ PLACES: list[tuple[type[Settings], Callable[[Any], Any], str]] = [
     ),
     (ColumnGroups, lambda own: rebuilding(pretraining=Autoencoder(loss=own)), "pretraining__loss"),
     (ActivationSettings, lambda own: rebuilding(activation=own), "activation"),
+    (BatchNorm, lambda own: rebuilding(batch_norm=own), "batch_norm"),
     (Initializer, lambda own: rebuilding(initializer=own), "initializer"),
     (Checkpoint, lambda own: rebuilding(checkpoint=own), "checkpoint"),
 ]
@@ -82,6 +84,7 @@ NUMBERS = [-1, -0.5, -(10**30)]  # of what may be negative
 FLAGS = {
     "tied", "simultaneous", "exact", "bias_correction", "epsilon_inside_sqrt", "shared", "approximate", "persistent",
     "sample_visible", "monitor", "early_stopping", "untie", "warm_start", "standardize", "verbose",
+    "batch_norm",
 }  # fmt: skip
 ALLOWED: dict[str, list[Any]] = {  # of BAD, by the last word of the parameter's name
     **{name: [True] for name in FLAGS},
