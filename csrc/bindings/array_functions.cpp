@@ -125,10 +125,10 @@ void bind(py::module_& m) {
         require(w.ndim() == 1, "w must have one dimension, got shape " + shape_of(w));
         require(step >= 1, "step must be at least 1");
         const index_t n = w.size();
-        T *numbers = writable(w, n, "w"), *m = writable(mean, n, "m"), *v = writable(square, n, "v");
+        T *numbers = writable(w, n, "w"), *first = writable(mean, n, "m"), *second = writable(square, n, "v");
         const T* gradient = vector(g, n, "g");
         const Unlocked unlocked;
-        optimizer_step(optimizer, numbers, m, v, gradient, n, rate, step, alpha);
+        optimizer_step(optimizer, numbers, first, second, gradient, n, rate, step, alpha);
       },
       py::arg("optimizer"), py::arg("w").noconvert(), py::arg("m").noconvert(), py::arg("v").noconvert(), py::arg("g").noconvert(),
       py::arg("rate"), py::arg("step"), py::arg("alpha"));
