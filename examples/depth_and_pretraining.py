@@ -43,7 +43,7 @@ def model_of(start: str, depth: int, seed: int, given: argparse.Namespace) -> Pr
         activation=given.activation,
         initializer="auto" if start == TODAY else "fan_in_uniform",
         pretraining=DenoisingAutoencoder(epochs=given.epochs) if start == PRETRAINED else None,
-        finetuning=FineTuning(epochs=given.finetuning_epochs, optimizer=Momentum(0.1)),
+        finetuning=FineTuning(epochs=given.finetuning_epochs, optimizer=Momentum(given.rate)),
         random_state=seed,
     )
 
@@ -82,6 +82,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--activation", default="sigmoid")
     parser.add_argument("--epochs", type=int, default=20, help="of pretraining, a layer")
     parser.add_argument("--finetuning-epochs", type=int, default=50)
+    parser.add_argument("--rate", type=float, default=0.1, help="of fine-tuning; ReLU networks want 0.02")
     parser.add_argument("--out", type=Path, default=Path("depth_and_pretraining"))
     given = parser.parse_args(words)
     depths = [int(depth) for depth in given.depths.split(",")]

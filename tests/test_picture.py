@@ -96,7 +96,7 @@ def test_its_points_are_what_the_networks_get() -> None:
         np.testing.assert_allclose(line[:, 1], [np.mean(own) for own in errors[start].values()], rtol=1e-3)
     X, y = load_digits()
     test = np.arange(len(y)) % 3 == 0
-    given = Namespace(units=100, activation="sigmoid", epochs=20, finetuning_epochs=50)
+    given = Namespace(units=100, activation="sigmoid", epochs=20, finetuning_epochs=50, rate=0.1)
     # Without a fused multiply-add the last bits differ, and then a few of the 599 test rows.
     tolerance = 1.5 if _core.isa() == "x86-64-v2" else 1e-2
     for start in starts:
@@ -112,7 +112,7 @@ def test_the_same_errors_make_the_same_picture(tmp_path: Path) -> None:
     texts, seeds, means = read(PICTURE)
     errors = errors_of(seeds, [names["OLD"], names["PRETRAINED"], names["TODAY"]])
     X, y = load_digits()
-    given = Namespace(units=10, activation="sigmoid", epochs=1, finetuning_epochs=1)
+    given = Namespace(units=10, activation="sigmoid", epochs=1, finetuning_epochs=1, rate=0.1)
     model = names["model_of"](names["PRETRAINED"], 1, 0, given).fit(X[:50], y[:50])
     drawn = []
     for folder in (tmp_path / "one", tmp_path / "two"):
