@@ -224,7 +224,7 @@ def test_a_detector_tells_of_its_checkpoint_once(tmp_path: Path) -> None:
     model.set_params(checkpoint=Checkpoint(tmp_path / "c", NEVER))
     main = threading.main_thread().ident
     assert main is not None
-    threading.Timer(0.3, lambda: signal.pthread_kill(main, signal.SIGINT)).start()
+    threading.Timer(1.0, lambda: signal.pthread_kill(main, signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt) as info:
         model.fit(X)
     notes = "\n".join(info.value.__notes__)
