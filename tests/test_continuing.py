@@ -15,6 +15,7 @@ from layerwise import (
     Adam,
     AnomalyDetector,
     Autoencoder,
+    ColumnGroups,
     CosineDecay,
     DenoisingAutoencoder,
     FineTuning,
@@ -28,6 +29,7 @@ from layerwise import (
     load,
     pretrain,
 )
+from layerwise.column_groups import with_groups
 
 REBUILDING = (StackedAutoencoder, AnomalyDetector)
 SUPERVISED = [PretrainedClassifier, PretrainedRegressor]
@@ -376,3 +378,20 @@ def test_a_warm_fit_says_what_kind_of_labels_it_goes_on_with() -> None:
     model = make(PretrainedClassifier, warm_start=True).fit(X, cells)
     with pytest.raises(ValueError, match="must be as in the fit before: an indicator matrix"):
         model.fit(X, y % 2)
+
+
+@pytest.mark.parametrize("kind", [StackedAutoencoder, PretrainedClassifier])
+def test_a_fit_that_goes_on_knows_the_tables_columns(kind: Any) -> None:
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.normal(5, 3, size=(60, 2)), np.eye(3)[rng.integers(0, 3, 60)]]).astype(np.float32)
+    X = with_groups(X, ColumnGroups([("number", 2), ("category", 3)]))  # as tabular_pipeline gives them
+    y = (None,) if kind is StackedAutoencoder else (np.arange(60) % 2,)
+    settings = {"pretraining": DenoisingAutoencoder(epochs=2), "finetuning": FineTuning(epochs=1), "random_state": 0}
+    model = kind((4, 3), warm_start=True, max_seconds=1e-9, **settings)
+    with pytest.warns(TimeLimitWarning):
+        model.fit(X, *y)
+    model.set_params(max_seconds=None).fit(X, *y)
+    assert [stage.loss for stage in model.stages_] == [
+        stage.loss for stage in kind((4, 3), **settings).fit(X, *y).stages_
+    ]
+    assert model.stages_[0].loss == "mixed"

@@ -162,13 +162,14 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
     # --- data ---------------------------------------------------------------------------------------------------
 
     def _checked(self, X: Any, *, reset: bool = False, dtype: np.dtype[Any] | None = None) -> Array:
-        """Return X as the engine wants it, from fit (`reset`) with its column groups and, unless given, its dtype."""
+        """Return X as the engine wants it; with its column groups for a fit (`reset`, or of a `dtype` from before)."""
+        fits = reset or dtype is not None
         if not reset:
             dtype = self.network_.dtype if dtype is None else dtype
             if checks.is_ready(X, dtype, self):  # of a single row scikit-learn's checks cost more than the network
                 return X
         checks.refuse_odd_dtypes(X)
-        groups = groups_of(X) if reset else None
+        groups = groups_of(X) if fits else None
         X = validate_data(self, X, reset=reset, dtype="numeric", order="C")
         checks.refuse_odd_dtypes(X)
         if dtype is None:
