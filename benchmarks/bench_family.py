@@ -8,7 +8,8 @@
 - dae: that autoencoder with each penalty; wide: the ReLU classifier 784-1000-1000-1000-10 in batches of 128 with each
   regulariser of fine-tuning. The bar is 5 % more than without.
 
-Epochs are timed through the estimators' `fit` (median of the later half), in turn, on threads of the engine's choice.
+Epochs are timed through the estimators' `fit` (median of the later half), on threads of the engine's choice, each
+option right after a plain run.
 One JSON line per group goes to ``benchmarks/results/family.jsonl``, from which `tables.py` makes the table.
 """
 
@@ -41,7 +42,7 @@ from layerwise import (
 )
 from workloads import WORKLOADS, data_of
 
-EPOCHS = 6
+EPOCHS = 4
 SHARED: Mapping[str, Any] = {"epochs": EPOCHS, "batch_size": 100}
 UNTIED: Mapping[str, Any] = {**SHARED, "tied": False, "loss": "cross_entropy"}
 PENALTIES: Mapping[str, Mapping[str, Any]] = {
@@ -131,14 +132,20 @@ def main() -> int:
     np.seterr(all="raise")
     for group in options.groups:
         epoch, every = GROUPS[group]
-        plain = next(iter(every))
-        chosen = {name: how for name, how in every.items() if name == plain or options.only in name}
-        samples = {name: partial(epoch, how) for name, how in chosen.items()}
+        plain, *options_of_group = every
+        samples = {plain: partial(epoch, every[plain])}
+        for name in options_of_group:
+            if options.only in name:  # each right after a plain one: the machine may change its pace in between
+                samples |= {f"before {name}": samples[plain], name: partial(epoch, every[name])}
         times, probes = _timing.interleaved(samples, options.repeats, len(os.sched_getaffinity(0)), probe_size=1024)
-        results = {
-            name: {**_timing.summary(own), "times_plain": _timing.paired_ratio(own, times[plain])}
-            for name, own in times.items()
-        }
+        results = {}
+        for name in (name for name in samples if name in every):
+            beside = times[plain if name == plain else f"before {name}"]
+            results[name] = {
+                **_timing.summary(times[name]),
+                "times_plain": _timing.paired_ratio(times[name], beside),
+                "ratios": [round(own / other, 3) for own, other in zip(times[name], beside, strict=True)],
+            }
         for name, result in results.items():
             print(f"{group:6} {name:22} {result['median'] * 1e3:>8.1f} ms, {result['times_plain']:.3f}x", flush=True)
         if not options.no_record:
