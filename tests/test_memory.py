@@ -63,7 +63,7 @@ def formula(kind: str, optimizer: str, rows: int, n_in: int, sizes: tuple[int, .
     def numbers(ins: tuple[int, ...], outs: tuple[int, ...], tied: bool) -> int:
         weights = [n * padded(m) for n, m in zip(ins, outs, strict=True)]
         parameters = sum(weights[:1] if tied else weights) + sum(map(padded, outs))
-        room = batch * (padded(ins[0]) + padded(outs[-1]) + 2 * sum(map(padded, outs)))
+        room = batch * 2 * (padded(ins[0]) + padded(outs[-1]) + sum(map(padded, outs)))
         return (3 + moments) * parameters + room + threads * 9_472
 
     if kind == "classifier":

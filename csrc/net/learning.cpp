@@ -204,7 +204,6 @@ void learn(Team& team, const Batch<T>& batch, Network<T>& network, const Update<
       }
     }
   }
-  team.barrier();
 }
 
 template <class T>

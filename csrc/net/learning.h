@@ -31,7 +31,7 @@ T* part(T* moment, index_t begin) {
 
 // Gradients of all learning layers. With `gradient` null each 32 x 32 block is handed to the optimiser as soon as it is known and
 // never travels to memory (what `backward_single_row` has updated is left out); else it is stored there (`accumulate`: continuing the
-// chains of earlier row blocks), same bits.
+// chains of earlier row blocks), same bits. Ends without a barrier.
 template <class T>
 void learn(Team& team, const Batch<T>& batch, Network<T>& network, const Update<T>* update, T* gradient, bool accumulate);
 // Completes a stored gradient: a shared activation parameter gets the sum over its units. One thread.

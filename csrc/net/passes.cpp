@@ -83,7 +83,7 @@ bool shares_rows(const Network<T>& network, const Recipe* recipe, index_t rows, 
 
 template <class T>
 void gather(Team& team, const Batch<T>& batch, const Data<T>& data) {
-  const Workspace<T>& room = batch.room;
+  const Given<T>& given = batch.given();
   const auto copy_row = [](const T* row, index_t features, const Panels<T>& out, index_t r) {
     index_t p = 0;
     for (; (p + 1) * kPanel <= features; ++p) std::copy_n(row + p * kPanel, kPanel, out.at(p, r));  // a constant length: no call
@@ -93,17 +93,33 @@ void gather(Team& team, const Batch<T>& batch, const Data<T>& data) {
   const Range rows = team.share(batch.rows);
   for (index_t r = rows.begin; r < rows.end; ++r) {
     const index_t id = batch.id(r);
-    copy_row(data.x + id * n_in, n_in, room.input, r);
+    copy_row(data.x + id * n_in, n_in, given.input, r);
     if (batch.recipe == nullptr) continue;
     if (!batch.input_is_target) {
       if (data.y != nullptr) {
-        copy_row(data.y + id * n_out, n_out, room.target, r);
+        copy_row(data.y + id * n_out, n_out, given.target, r);
       } else {
-        copy_row(data.x + id * n_in, n_in, room.target, r);
+        copy_row(data.x + id * n_in, n_in, given.target, r);
       }
     }
     if (batch.corruption != nullptr)
-      batch.corruption->apply(batch.k, room.input, r, room.cell_weights, data, batch.random_id(r), batch.step);
+      batch.corruption->apply(batch.k, given.input, r, given.cell_weights, data, batch.random_id(r), batch.step);
+  }
+}
+
+template <class T>
+void fetch(Team& team, const Batch<T>& batch, const Data<T>& data) {
+  constexpr index_t kLine = 64, kFew = index_t{16} << 10;  // bytes
+  const index_t n_in = batch.network.layer(batch.first).n_in, n_out = data.y != nullptr ? batch.network.outputs() : 0;
+  const Range rows = team.share(batch.rows);
+  if ((rows.end - rows.begin) * (n_in + n_out) * static_cast<index_t>(sizeof(T)) > kFew) return;
+  const auto fetch_row = [](const T* row, index_t features) {
+    const char* begin = reinterpret_cast<const char*>(row);
+    for (index_t i = 0; i < features * static_cast<index_t>(sizeof(T)); i += kLine) __builtin_prefetch(begin + i);
+  };
+  for (index_t r = rows.begin; r < rows.end; ++r) {
+    fetch_row(data.x + batch.id(r) * n_in, n_in);
+    if (data.y != nullptr) fetch_row(data.y + batch.id(r) * n_out, n_out);
   }
 }
 
@@ -187,12 +203,12 @@ void loss(Team& team, const Batch<T>& batch) {
   const LayerRoom<T>& room = batch.room.layers[at(l)];
   const bool in_logits = loss_is_in_logits(*batch.recipe);
   const Panels<T>& p = in_logits ? room.z : room.value;
-  const Panels<T>& t = batch.input_is_target ? batch.room.input : batch.room.target;
+  const Panels<T>& t = batch.input_is_target ? batch.given().input : batch.given().target;
   const Range rows = team.share(batch.rows);
   const index_t n = rows.end - rows.begin;
   if (n > 0) {
     T* delta = batch.train ? room.delta.at(0, rows.begin) : nullptr;
-    const Panels<T>& cells = batch.room.cell_weights;
+    const Panels<T>& cells = batch.given().cell_weights;
     const T* weights = batch.corruption == nullptr || cells.data == nullptr ? nullptr : cells.at(0, rows.begin);
     std::fill_n(batch.room.row_loss.data() + rows.begin, n, 0.0);
     const auto run = [&](auto kernel, auto... groups) {
@@ -285,6 +301,7 @@ void backward(Team& team, const Batch<T>& batch) {
   template void input_gradient<T>(Team&, const Batch<T>&, int);                          \
   template bool shares_rows<T>(const Network<T>&, const Recipe*, index_t, int);          \
   template void gather<T>(Team&, const Batch<T>&, const Data<T>&);                       \
+  template void fetch<T>(Team&, const Batch<T>&, const Data<T>&);                        \
   template void forward<T>(Team&, const Batch<T>&);                                      \
   template void loss<T>(Team&, const Batch<T>&);                                         \
   template void backward<T>(Team&, const Batch<T>&);                                     \

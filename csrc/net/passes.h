@@ -31,7 +31,9 @@ struct Batch {
   bool own_statistics = false;                // normalised layers that learn take the statistics of these rows, not the running ones
 
   const index_t* whole = nullptr;  // Data::ids
+  int side = 0;                    // of Workspace::given
 
+  const Given<T>& given() const { return room.given[side]; }
   index_t id(index_t row) const { return ids != nullptr ? ids[row] : first_row + row; }
   // The row's position in the whole data set: what its random numbers depend on.
   index_t random_id(index_t row) const { return whole != nullptr ? whole[id(row)] : id(row); }
@@ -52,7 +54,7 @@ bool drops_out(const Batch<T>& batch, int l) {
 // What layer l reads.
 template <class T>
 const Panels<T>& input_of(const Batch<T>& batch, int l) {
-  if (l == batch.first) return batch.room.input;
+  if (l == batch.first) return batch.given().input;
   const LayerRoom<T>& below = batch.room.layers[at(l - 1)];
   return drops_out(batch, l - 1) ? below.output : below.value;
 }
@@ -69,6 +71,9 @@ void meet(Team& team, const Batch<T>& batch) {
 
 template <class T>
 void gather(Team& team, const Batch<T>& batch, const Data<T>& data);
+// Asks for the rows that a thread will gather later, where they are few enough to wait in its first-level cache.
+template <class T>
+void fetch(Team& team, const Batch<T>& batch, const Data<T>& data);
 template <class T>
 void forward(Team& team, const Batch<T>& batch);
 // Fills row_loss and the output layer's delta (with `train`) from row_scale.

@@ -71,8 +71,8 @@ Plan<T>::Plan(Network<T>& network, const Recipe& recipe)
       pace_(threads_, recipe.threads == 0),
       corruption_(recipe.noise, recipe.seed, network.inputs()),
       // Statistics are those of a whole batch, which then takes no row blocks.
-      room_(network, &recipe_, network.normalizes() ? recipe.batch_size : std::min(recipe.batch_size, kRowBlock), threads_, 0,
-            network.depth()) {
+      whole_(network.normalizes() || recipe.batch_size <= kRowBlock),
+      room_(network, &recipe_, whole_ ? recipe.batch_size : kRowBlock, threads_, 0, network.depth(), whole_) {
   if (has_first_moment(recipe.optimizer.kind)) first_ = Buffer<T>(network.size(), 3);
   if (has_second_moment(recipe.optimizer.kind)) second_ = Buffer<T>(network.size(), 4);
 }
@@ -114,8 +114,9 @@ void Plan<T>::ask(const Poll& poll) {
 
 // Every thread of the team runs this; the returned loss (a sum over rows, weighted) is thread 0's.
 template <class T>
-double Plan<T>::pass(Team& team, Batch<T>& batch, const Data<T>& data, index_t begin, index_t end, const Update<T>* update,
-                     const Poll& poll) {
+double Plan<T>::pass(Team& team, Batch<T>& batch, const Data<T>& data, Range rows, bool gathered, const Update<T>* update,
+                     const Batch<T>* next, const Poll& poll) {
+  const index_t begin = rows.begin, end = rows.end;
   double total = static_cast<double>(end - begin), sum = 0;
   const index_t* ids = batch.ids;
   if (data.weights != nullptr) {
@@ -125,11 +126,11 @@ double Plan<T>::pass(Team& team, Batch<T>& batch, const Data<T>& data, index_t b
   const bool fused = update != nullptr && end - begin <= room_.rows && !recipe_.penalties.clips();
   const bool several = end - begin > room_.rows, means_first = several && !recipe_.penalties.sparsity.empty();
   for (index_t row = begin; row < end && means_first; row += room_.rows) {
-    enter(team, batch, data, row, end, ids, total);
+    enter(team, batch, data, {row, end}, false, ids, total);
     add_means(team, batch, row > begin);
   }
   for (index_t row = begin; row < end; row += room_.rows) {
-    enter(team, batch, data, row, end, ids, total);
+    enter(team, batch, data, {row, end}, gathered, ids, total);
     if (recipe_.penalties.of_activations()) prepare_penalties(team, batch, row > begin, means_first);
     loss(team, batch);
     if (batch.rows == 1) {
@@ -143,7 +144,11 @@ double Plan<T>::pass(Team& team, Batch<T>& batch, const Data<T>& data, index_t b
       if (update == nullptr) penalty_ += activation_penalty(batch);
       ask(poll);
     }
+    if (next != nullptr) fetch(team, *next, data);
     learn(team, batch, network_, update, fused ? nullptr : gradient_.data(), row > begin);
+    if (next != nullptr) gather(team, *next, data);
+    if (!several && fused) break;
+    team.barrier();
     if (interrupted_ && row + batch.rows < end) {
       if (team.leads()) given_up_ = true;
       return sum;
@@ -151,21 +156,25 @@ double Plan<T>::pass(Team& team, Batch<T>& batch, const Data<T>& data, index_t b
   }
   batch.ids = ids;
   if (!fused) complete(team, batch, update);
-  if (update != nullptr && recipe_.penalties.max_norm != 0) bound_norms(team, batch, network_);
+  if (update != nullptr && recipe_.penalties.max_norm != 0) {
+    team.barrier();
+    bound_norms(team, batch, network_);
+  }
   return sum;
 }
 
 template <class T>
-void Plan<T>::enter(Team& team, Batch<T>& batch, const Data<T>& data, index_t row, index_t end, const index_t* ids, double total) {
-  batch.rows = std::min(room_.rows, end - row);
-  batch.ids = ids != nullptr ? ids + row : nullptr;
-  batch.first_row = row;
+void Plan<T>::enter(Team& team, Batch<T>& batch, const Data<T>& data, Range rows, bool gathered, const index_t* ids, double total) {
+  batch.rows = std::min(room_.rows, rows.end - rows.begin);
+  batch.ids = ids != nullptr ? ids + rows.begin : nullptr;
+  batch.first_row = rows.begin;
   batch.half = recipe_.bfloat16 && batch.rows > 1 ? bfloat16_kernels() : nullptr;
   batch.by_rows = batch.half == nullptr && shares_rows(network_, &recipe_, batch.rows, team.size());
   batch.own_statistics = network_.normalizes() && have_variance(batch, data);
   set_row_scale(team.share(batch.rows), batch, data, total);
-  gather(team, batch, data);
-  meet(team, batch);
+  if (!gathered) gather(team, batch, data);
+  // The statistics of normalised layers need the scale of all rows.
+  if (!gathered || network_.normalizes()) meet(team, batch);
   forward(team, batch);
 }
 
@@ -206,6 +215,7 @@ RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, co
     const double began = now();
     parallel(pace_.threads(), [&](Team& team) {
       Batch<T> batch = batch_of(data);
+      bool gathered = false;
       for (index_t s = done; s < stretch_end && !stop; ++s) {
         const index_t step = first_step + s, place = data.ids != nullptr ? s : step % steps_per_epoch;
         const index_t begin = place * batch_size, end = std::min(data.rows, begin + batch_size);
@@ -216,7 +226,14 @@ RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, co
         batch.ids = order_.data();
         batch.step = static_cast<std::uint32_t>(step);
         const Update<T> update = update_at(step, rates.rates[s], rates.momenta == nullptr ? nullptr : rates.momenta + s);
-        const double sum = pass(team, batch, data, begin, end, &update, poll);
+        // The next batch is known where this step ends neither the epoch, whose order it has, nor the stretch.
+        Batch<T> next = batch;
+        next.ids = order_.data() + end;
+        next.rows = std::min(data.rows - end, batch_size);
+        next.step = batch.step + 1;
+        next.side = 1 - batch.side;
+        const bool known = whole_ && next.rows > 0 && s + 1 < stretch_end;
+        const double sum = pass(team, batch, data, {begin, end}, gathered, &update, known ? &next : nullptr, poll);
         if (team.leads() && !given_up_) {
           loss_sum += sum;
           for (index_t r = begin; r < end; ++r) weight_sum += weight_of(data, order_[static_cast<std::size_t>(r)]);
@@ -225,6 +242,8 @@ RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, co
           stats.steps += stats.finite ? 1 : 0;
         }
         if (team.leads()) stop = !stats.finite || interrupted_;
+        gathered = known;
+        batch.side = known ? next.side : batch.side;
         team.barrier();
       }
     });
@@ -253,7 +272,8 @@ double Plan<T>::gradient(const Data<T>& data, std::uint32_t step, T* flat, const
   parallel(threads_, [&](Team& team) {
     Batch<T> batch = batch_of(data);
     batch.step = step;
-    const double part = pass(team, batch, data, 0, data.rows, nullptr, poll);
+    const double part = pass(team, batch, data, {0, data.rows}, false, nullptr, nullptr, poll);
+    team.barrier();
     if (team.leads()) {
       sum = part;
       penalty_ += other_penalties(batch);

@@ -54,10 +54,13 @@ class Plan {
   void ask(const Poll& poll);
   void shuffle(index_t rows, index_t epoch);
   Update<T> update_at(index_t step, double rate, const double* momentum);
-  // One pass of a batch in row blocks of at most kRowBlock rows; gradients go to gradient_ unless there is one block and an update.
-  double pass(Team& team, Batch<T>& batch, const Data<T>& data, index_t begin, index_t end, const Update<T>* update, const Poll& poll);
+  // One pass of a batch in row blocks of at most kRowBlock rows; gradients go to gradient_ unless there is one block and an update. The
+  // rows of `next`, if it is not null, are gathered on the way, and those of `batch` need not be if they are `gathered`. Ends without a
+  // barrier.
+  double pass(Team& team, Batch<T>& batch, const Data<T>& data, Range rows, bool gathered, const Update<T>* update, const Batch<T>* next,
+              const Poll& poll);
   // Its beginning, for the rows row .. end - 1 or as many of them as there is room for: gather and forward.
-  void enter(Team& team, Batch<T>& batch, const Data<T>& data, index_t row, index_t end, const index_t* ids, double total);
+  void enter(Team& team, Batch<T>& batch, const Data<T>& data, Range rows, bool gathered, const index_t* ids, double total);
   // Its end, where the gradient of all rows has been stored.
   void complete(Team& team, const Batch<T>& batch, const Update<T>* update);
 
@@ -66,6 +69,7 @@ class Plan {
   const int threads_;
   Pace pace_;
   const Corruption<T> corruption_;
+  const bool whole_;  // batches have one row block
   Workspace<T> room_;
   Buffer<T> first_, second_;
   Buffer<T> gradient_;  // only for batches of several row blocks, and where it is clipped

@@ -7,7 +7,7 @@
 namespace layerwise {
 
 template <class T>
-Workspace<T>::Workspace(const Network<T>& network, const Recipe* recipe, index_t capacity, int threads, int first, int last)
+Workspace<T>::Workspace(const Network<T>& network, const Recipe* recipe, index_t capacity, int threads, int first, int last, bool ahead)
     : rows(capacity),
       layers(static_cast<std::size_t>(network.depth())),
       row_scale(static_cast<std::size_t>(capacity)),
@@ -31,10 +31,13 @@ Workspace<T>::Workspace(const Network<T>& network, const Recipe* recipe, index_t
       const index_t begin = reserve(features);
       return Panels<T>{base == nullptr ? nullptr : base + begin, row_step};
     };
-    input = room(network.layer(first).n_in);
-    target = input;
-    if (recipe != nullptr) target = room(network.outputs());
-    if (recipe != nullptr && recipe->noise.emphasises()) cell_weights = room(network.outputs());
+    for (Given<T>& side : given) {
+      side = given[0];
+      if (&side != given && !ahead) continue;
+      side.input = side.target = room(network.layer(first).n_in);
+      if (recipe != nullptr) side.target = room(network.outputs());
+      if (recipe != nullptr && recipe->noise.emphasises()) side.cell_weights = room(network.outputs());
+    }
     if (recipe != nullptr) {
       index_t groups = 0, longest = 0;
       for (int l = first + 1; l < last; ++l) {

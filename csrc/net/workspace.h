@@ -18,6 +18,14 @@ inline constexpr index_t kRowBlock = 1024;
 inline constexpr index_t kGroupPanels = 4;
 constexpr index_t panel_groups(index_t features) { return (panels(features) + kGroupPanels - 1) / kGroupPanels; }
 
+// What a batch is given: rows of the data, after corruption.
+template <class T>
+struct Given {
+  Panels<T> input;         // what the first layer reads
+  Panels<T> target;        // the same memory as input where there is only one
+  Panels<T> cell_weights;  // of the loss's cells, where the recipe's noise emphasises some
+};
+
 template <class T>
 struct LayerRoom {
   Panels<T> z;                     // product + bias; the same memory as value when the slope is written with the value
@@ -50,13 +58,12 @@ struct PenaltyRoom {
 template <class T>
 class Workspace {
  public:
-  // `recipe` null: forward passes only, without targets, noise or dropout.
-  Workspace(const Network<T>& network, const Recipe* recipe, index_t rows, int threads, int first, int last);
+  // `recipe` null: forward passes only, without targets, noise or dropout. `ahead`: with room for what the next batch is given.
+  Workspace(const Network<T>& network, const Recipe* recipe, index_t rows, int threads, int first, int last, bool ahead = false);
 
-  index_t rows;            // capacity
-  Panels<T> input;         // what the first layer reads, after corruption
-  Panels<T> target;        // the same memory as input when nothing is corrupted and the input is the target
-  Panels<T> cell_weights;  // of the loss's cells, where the recipe's noise emphasises some
+  index_t rows;  // capacity
+  // Where batches are whole, one of the two is filled for the next batch while this one is learned.
+  Given<T> given[2];
   std::vector<LayerRoom<T>> layers;
   Panels<std::uint16_t> rounded;          // with bfloat16: what the product of the moment reads
   Panels<T> partial;                      // of a single row: each group of panels' part of a product with transposed weights, a plain row
