@@ -151,7 +151,7 @@ void RbmPlan<T>::reconstruction_loss(Team& team, const Step& step) {
 }
 
 // The gradient of the objective, minus (data - chains), in 32 x 32 blocks of one chain each: the data's rows, the chains' rows, the
-// sparsity target; each block goes to the optimiser at once, whole ones that have no third part from within their product.
+// sparsity target; each block goes to the optimiser at once.
 template <class T>
 void RbmPlan<T>::learn(Team& team, const Step& step, index_t chains) {
   const Kernels<T>& k = kernels<T>();
@@ -159,32 +159,22 @@ void RbmPlan<T>::learn(Team& team, const Step& step, index_t chains) {
   T* local = scratch_.data() + team.rank() * kScratch + kDepthBlock * kPanel;
   std::fill_n(local, kPanel * kPanel, T{0});
   const auto apply = [&](index_t begin, index_t n, bool weights) {
-    UpdateScalars<T> own = step.update.scalars;
-    if (!weights) own.l2 = own.weight_decay = 0;
-    k.update[static_cast<int>(step.update.kind)](machine_.data() + begin, part(step.update.first, begin), part(step.update.second, begin),
-                                                 local, n, own);
+    UpdateScalars<T> s = step.update.scalars;
+    if (!weights) s.l2 = s.weight_decay = 0;
+    const auto moment = [&](T* m) { return m == nullptr ? nullptr : m + begin; };
+    k.update[static_cast<int>(step.update.kind)](machine_.data() + begin, moment(step.update.first), moment(step.update.second), local, n,
+                                                 s);
   };
   const Range units = team.share(panels(n_hidden) * blocks);
-  const UpdateScalars<T>& s = step.update.scalars;
   for (index_t u = units.begin; u < units.end; ++u) {
     const index_t panel = u / blocks, block = u % blocks;
     const index_t rows = width_of(n_visible, block), width = width_of(n_hidden, panel);
-    const index_t begin = machine_.window(kUp).weights + (panel * n_visible + block * kPanel) * kPanel;
-    const index_t whole = std::min(units.end - u, n_visible / kPanel - block);
-    if (!sparse() && width == kPanel && whole > 0) {
-      const GradientSource<T> sources[2] = {{data_.at(block, 0), data_.step, hidden_.at(panel, 0), step.rows},
-                                            {visible_.at(block, 0), visible_.step, chain_hidden_.at(panel, 0), chains}};
-      k.fused_update[static_cast<int>(step.update.kind)](sources, whole, kPanel, machine_.data() + begin, part(step.update.first, begin),
-                                                         part(step.update.second, begin), s);
-      u += whole - 1;
-      continue;
-    }
     k.gemm_t(data_.at(block, 0), 0, hidden_.at(panel, 0), rows, width, step.rows, kZeros<T>, 0, local);
     k.gemm_t(visible_.at(block, 0), 0, chain_hidden_.at(panel, 0), rows, width, chains, local, kPanel, local);
     if (sparse()) k.gemm_t(minus_mean_visible_.at(block, 0), 0, pull_.at(panel, 0), rows, width, 1, local, kPanel, local);
     // The weights' padding must stay zero.
     for (index_t r = 0; width < kPanel && r < rows; ++r) std::fill_n(local + r * kPanel + width, kPanel - width, T{0});
-    apply(begin, rows * kPanel, true);
+    apply(machine_.window(kUp).weights + (panel * n_visible + block * kPanel) * kPanel, rows * kPanel, true);
   }
   const Range hidden = team.share(panels(n_hidden));
   for (index_t p = hidden.begin; p < hidden.end; ++p) {
