@@ -76,6 +76,23 @@ def test_demo_gives_the_same_errors_again(tmp_path):
     assert first == second
 
 
+@pytest.mark.usefixtures("small_digits")
+def test_demo_with_batch_normalisation(capsys, tmp_path, monkeypatch):
+    make, made = demo.make, {}
+
+    def kept(method, *settings):
+        made[method] = make(method, *settings)
+        return made[method]
+
+    monkeypatch.setattr(demo, "make", kept)
+    file = tmp_path / "found.json"
+    assert cli.main(["demo", *TINY, "--seeds", "1", "--batch-norm", "--json", str(file)]) == 0
+    assert "8-8-8-10, sigmoid with batch normalisation, 1 seed" in capsys.readouterr().out
+    assert json.loads(file.read_text())["options"]["batch_norm"] is True
+    for method in (demo.PRETRAINED, demo.RANDOM, demo.RELU):
+        assert [layer.normalization is None for layer in made[method].network_.layers] == [False] * 3 + [True]
+
+
 def test_demo_on_files_of_mnist(capsys, tmp_path):
     rng = np.random.default_rng(0)
     for part, rows in (("train", 200), ("t10k", 50)):

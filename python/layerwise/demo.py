@@ -42,6 +42,8 @@ class Options:
     pretraining_epochs, finetuning_epochs : int
         Pretraining counts per layer.
     activation : str
+    batch_norm : bool
+        Of the hidden layers of every network.
     corruption : float
         Share of the inputs that the denoising autoencoders mask.
     threads : int or None
@@ -54,6 +56,7 @@ class Options:
     pretraining_epochs: int
     finetuning_epochs: int
     activation: str = "sigmoid"
+    batch_norm: bool = False
     corruption: float = 0.25
     threads: int | None = None
 
@@ -122,6 +125,7 @@ def make(method: str, options: Options, seed: int, progress: Progress) -> Any:
     model = PretrainedClassifier(
         hidden_layer_sizes=options.hidden_layer_sizes,
         activation="relu" if method == RELU else options.activation,
+        batch_norm=options.batch_norm,
         pretraining=DenoisingAutoencoder(corruption=Masking(options.corruption), epochs=options.pretraining_epochs)
         if method == PRETRAINED
         else None,

@@ -39,6 +39,9 @@ def add(commands: Any) -> None:
     shown.add_argument("--finetuning-epochs", type=whole, metavar="E", help="epochs on the labelled rows")
     shown.add_argument("--activation", metavar="NAME", help="of the hidden layers (sigmoid)")
     shown.add_argument(
+        "--batch-norm", action="store_true", help="batch normalisation of the hidden layers of every network"
+    )
+    shown.add_argument(
         "--corruption",
         type=words.fraction,
         metavar="RATE",
@@ -62,6 +65,7 @@ def run_demo(given: argparse.Namespace) -> int:
         "pretraining_epochs": given.epochs,
         "finetuning_epochs": given.finetuning_epochs,
         "activation": given.activation,
+        "batch_norm": given.batch_norm,
         "corruption": given.corruption,
         "threads": given.threads,
     }
@@ -74,7 +78,8 @@ def run_demo(given: argparse.Namespace) -> int:
     sizes = (data.X_train.shape[1], *options.hidden_layer_sizes, len(classes))
     print(f"{name}: {len(data.X_train):,} training rows, {options.labels:,} labelled; {len(data.X_test):,} test rows")
     seeds = f"{options.seeds} seed{'s' if options.seeds > 1 else ''}"
-    print(f"Network {'-'.join(map(str, sizes))}, {options.activation}, {seeds}; epochs:", end=" ")
+    units = f"{options.activation} with batch normalisation" if options.batch_norm else options.activation
+    print(f"Network {'-'.join(map(str, sizes))}, {units}, {seeds}; epochs:", end=" ")
     print(f"{options.pretraining_epochs} a layer in pretraining (masking {options.corruption:g}),", end=" ")
     print(f"{options.finetuning_epochs} in fine-tuning\n", flush=True)
     progress, outcome = demo.Progress(options, data, sys.stdout), demo.Outcome()

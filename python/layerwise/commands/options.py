@@ -14,6 +14,11 @@ from layerwise.commands.tables import check_names
 
 PRETRAINING = ("denoising", "autoencoder", "sparse", "contractive", "rbm", "supervised", "none")
 NOISES = ("masking", "gaussian", "salt_and_pepper", "swap")
+#: What batch normalisation does not go with, and why not.
+UNNORMALISED = {
+    "rbm": "whose units have a probability of their own for each row",
+    "contractive": "whose penalty takes a code to depend on its own row alone",
+}
 SCALES = ("rank_gauss", "range", "standard")
 
 
@@ -63,6 +68,11 @@ def add_network(parser: argparse.ArgumentParser, *, pretraining: tuple[str, ...]
     network.add_argument("--layers", type=words.sizes, metavar="A,B,…", help="units of the hidden layers (100,100)")
     network.add_argument("--activation", metavar="NAME", help="of the hidden layers (tanh; sigmoid with rbm)")
     network.add_argument(
+        "--batch-norm",
+        action="store_true",
+        help="batch normalisation of the hidden layers, in pretraining and fine-tuning; not with rbm or contractive",
+    )
+    network.add_argument(
         "--pretraining", choices=pretraining, default="denoising", help="how the layers are pretrained (denoising)"
     )
     network.add_argument("--noise", type=words.positive, metavar="RATE", help="of denoising: how much (masking: 0.25)")
@@ -82,6 +92,7 @@ def add_network(parser: argparse.ArgumentParser, *, pretraining: tuple[str, ...]
 # What the package calls the settings that a flag sets.
 FLAGS = {
     "activation": "--activation",
+    "batch_norm": "--batch-norm",
     "checkpoint": "--checkpoint",
     "pretraining__corruption__rate": "--noise",
     "pretraining__corruption__scale": "--noise",
@@ -106,6 +117,9 @@ def check(given: argparse.Namespace) -> None:
     """End with a usage error where flags do not go together."""
     if given.pretraining != "denoising" and (given.noise is not None or given.noise_kind is not None):
         given.parser.error(f"--noise and --noise-kind are for --pretraining denoising, not {given.pretraining}")
+    if given.batch_norm and given.pretraining in UNNORMALISED:
+        why = UNNORMALISED[given.pretraining]
+        given.parser.error(f"--batch-norm is not for --pretraining {given.pretraining}, {why}: leave one of them out")
     if given.pretraining == "none" and given.epochs is not None:
         given.parser.error("--epochs are those of pretraining: use --finetuning-epochs with --pretraining none")
 
@@ -149,6 +163,7 @@ def pipeline(given: argparse.Namespace, X: Any, is_classes: bool | None, **setti
         given.layers or "auto",
         pretraining=_pretraining(given),
         activation=given.activation or "auto",
+        batch_norm=given.batch_norm or "auto",
         n_jobs=given.threads,
         **settings,
     )
