@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import subprocess
 import sys
 import tempfile
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,6 +29,7 @@ from layerwise import (
     codes,
     pretrain,
 )
+from layerwise.estimators import identity
 from layerwise.stage import Stage
 
 rng = np.random.default_rng(0)
@@ -75,21 +79,56 @@ def test_layers_done_before_are_computed_too(dtype: type) -> None:
         assert_same(whole[2:], stages(settings, cache, X=data, done=whole[:2]))
 
 
-def test_half_precision_rounds_the_codes() -> None:
+@pytest.mark.parametrize(("cache", "unit"), [("float16", 2.0**-11), ("bfloat16", 2.0**-8)])
+def test_half_precision_rounds_the_codes(cache: str, unit: float) -> None:
     settings = Autoencoder(epochs=2, batch_size=20)
-    exact, halved = stages(settings, "memory"), stages(settings, "float16")
+    exact, halved = stages(settings, "memory"), stages(settings, cache)
+    assert_same(halved, stages(settings, cache, threads=1))
     assert_same(exact[:1], halved[:1])
     for a, b in zip(exact[1:], halved[1:], strict=True):
         assert not np.array_equal(a.weights, b.weights)
-        np.testing.assert_allclose(a.weights, b.weights, atol=0.02)
-        assert a.skill == pytest.approx(b.skill, abs=0.02)
+        np.testing.assert_allclose(a.weights, b.weights, atol=40 * unit)
+        assert a.skill == pytest.approx(b.skill, abs=40 * unit)
     H = exact[0].encode(X)
-    kept = codes.keep("float16", exact[0].encode, X, 12, [exact[0].encoder], X)
+    kept = codes.keep(cache, exact[0].encode, X, 12, [exact[0].encoder], X)
     assert kept[:].dtype == np.float32
-    np.testing.assert_allclose(kept[:], H, rtol=2.0**-11, atol=2.0**-25)
-    assert not np.array_equal(kept[:], H)
+    np.testing.assert_allclose(kept[:], H, rtol=unit, atol=2.0**-25)
+    assert not np.allclose(kept[:], H, rtol=unit / 2, atol=2.0**-25)
+
+
+def test_codes_too_large_for_float16() -> None:
+    far = X * 1e6
     with pytest.raises(ValueError, match="65,504"):
-        codes.keep("float16", lambda rows: rows * 1e6, X, 20, [], X)
+        codes.keep("float16", lambda rows: rows, far, 20, [], far)
+    np.testing.assert_allclose(codes.keep("bfloat16", lambda rows: rows, far, 20, [], far)[:], far, rtol=2.0**-8)
+
+
+def nearest_bfloat16(x: float) -> float:
+    """By its definition: 8 significant bits, no step below 2^-133, ties to even, in exact arithmetic."""
+    step = Fraction(2) ** max(math.frexp(x)[1] - 8, -133)
+    return float(round(Fraction(x) / step) * step)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_bfloat16_is_the_nearest(dtype: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codes, "BLOCK", 100)
+    draw = np.random.default_rng(0)
+    halves = (draw.integers(0, 0x7F7F, 150, np.uint32) << 16 | 0x8000).view(np.float32)  # midway between neighbours
+    tiny = np.finfo(dtype).smallest_subnormal
+    numbers = [*halves, *(2.0 ** draw.uniform(-140, 127.9, 200)), 0.0, tiny, 2.0**-134, 3.4e-39, 3.3961775e38]
+    nearly = [halves.astype(np.float64) * (1 + sign * 2.0**-50) for sign in (-1, 1)]
+    numbers = np.concatenate([numbers, *nearly]).astype(dtype)
+    numbers = np.concatenate([numbers, -numbers]).reshape(-1, 1)
+    numbers = numbers[np.abs(numbers[:, 0]) < 2.0**128 - 2.0**119]
+    kept = codes.keep("bfloat16", lambda rows: rows, numbers, 1, [], numbers)
+    assert kept[:].dtype == dtype
+    np.testing.assert_array_equal(kept[:][:, 0], [nearest_bfloat16(float(x)) for x in numbers[:, 0]])
+    np.testing.assert_array_equal(kept[np.array([3, 250])], kept[:][[3, 250]])
+    np.testing.assert_array_equal(np.signbit(kept[:]), np.signbit(numbers))
+    assert np.all(np.abs(kept[:] - numbers) <= np.maximum(2.0**-8 * np.abs(numbers), 2.0**-134))
+    for bad in (2.0**128 - 2.0**119, np.inf, np.nan):
+        with pytest.raises(ValueError, match=r'code_cache="bfloat16" holds numbers up to 3.39e38'):
+            codes.keep("bfloat16", lambda rows, bad=bad: rows * 0 + dtype(bad), numbers, 1, [], numbers)
 
 
 def test_files_go_when_training_is_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -117,7 +156,8 @@ def test_the_choice_goes_by_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(codes.shutil, "disk_usage", lambda _: SimpleNamespace(free=1_500_000))
     assert codes.choose("auto", 1.0, 1_000_001, "") == "recompute"
     assert codes.choose("auto", 1.0, 1_000_001, "Swap noise") == "file"
-    assert codes.choose("float16", 1.0, 5, "") == "float16"
+    assert set(codes.CACHES) - identity.EXACT_CACHES == set(codes.ROUNDED)
+    assert [codes.choose(cache, 1.0, 5, "") for cache in codes.ROUNDED] == ["float16", "bfloat16"]
     said: list[str] = []
     list(pretrain(X, (12, 4), Autoencoder(epochs=1, code_cache_limit=0.001), report=said.append))
     assert any("0 MB of codes, cache file" in line for line in said)
@@ -129,7 +169,7 @@ def test_what_needs_all_rows_is_refused() -> None:
         (Autoencoder(simultaneous=True), "simultaneous=True"),
         (Autoencoder(optimizer=["adam", LBFGS()]), "line searches"),
     ):
-        for cache in ("float16", "recompute"):
+        for cache in ("float16", "bfloat16", "recompute"):
             model = StackedAutoencoder((5, 4), pretraining=settings.replace(code_cache=cache))
             with pytest.raises(InvalidParameterError, match=f"pretraining__code_cache.*with {obstacle}"):
                 model.fit(X)
@@ -137,7 +177,8 @@ def test_what_needs_all_rows_is_refused() -> None:
     StackedAutoencoder((5, 4), pretraining=first).fit(X)  # the first layer learns from X itself
     for kind in (Autoencoder, RestrictedBoltzmannMachine):
         for name, value in (("code_cache", "disk"), ("code_cache_limit", -1), ("code_cache_limit", "much")):
-            with pytest.raises(InvalidParameterError, match=f"pretraining__{name}"):
+            allowed = ".*'bfloat16'" if value == "disk" else ""
+            with pytest.raises(InvalidParameterError, match=f"pretraining__{name}{allowed}"):
                 StackedAutoencoder((5, 4), pretraining=kind(**{name: value})).fit(X)
 
 
@@ -206,18 +247,23 @@ def fit(cache, megabytes=None, rows=len(X)):
     except MemoryError:
         return None
 
-for cache in ("memory", "float16", "file", "recompute"):
+for cache in ("memory", "float16", "bfloat16", "file", "recompute"):
     fit(cache, rows=500)
-asked = [("memory", None), ("memory", 110), ("float16", 110), ("float16", 55), ("file", 55), ("recompute", 55)]
+asked = [("memory", None), ("memory", 110), ("float16", 110), ("float16", 55), ("bfloat16", 110), ("bfloat16", 55)]
+asked += [("file", 55), ("recompute", 55)]
 print(json.dumps([fit(*each) for each in asked]))
 """
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's limit of a process's own memory")
 def test_memory_is_bounded() -> None:
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
-    exact, too_little, halved, not_half, filed, recomputed = json.loads(done.stdout)
+    # Otherwise glibc answers a refusal with another arena, in which the next fit would find room.
+    environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True, env=environment)
+    exact, too_little, halved, not_half, brief, not_brief, filed, recomputed = json.loads(done.stdout)
     assert too_little is None
     assert not_half is None
+    assert not_brief is None
     assert halved == pytest.approx(exact, rel=0.05)
+    assert brief == pytest.approx(exact, rel=0.05)
     assert filed == recomputed == exact

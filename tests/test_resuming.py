@@ -143,7 +143,7 @@ FITS: dict[str, Callable[..., Any]] = {
         FineTuning(epochs=2, batch_size=20, optimizer=ConjugateGradient(searches=1), frozen_layers=1, thaw_after=1),
     ),
     "codes made again": autoencoder(DenoisingAutoencoder(epochs=2, batch_size=15, code_cache="recompute"), BRIEF),
-    "halves": autoencoder(Autoencoder(epochs=2, batch_size=20, code_cache="float16", validation_fraction=0.2)),
+    "halves": autoencoder(Autoencoder(epochs=2, batch_size=20, code_cache="bfloat16", validation_fraction=0.2)),
     "machines on codes in parts": autoencoder(boltzmann(persistent=True, code_cache="recompute")),
     "columns in groups": autoencoder(Autoencoder(epochs=2, batch_size=20, loss=GROUPS), BRIEF),
     "no pretraining": classifier(None, BRIEF.replace(optimizer=SGD(0.1), clip_norm=1.0, max_norm=2.0, l1=1e-4)),

@@ -55,13 +55,15 @@ class Autoencoder(Settings):
         steps on the labelled rows, with this optimizer, take turns of 10; the latter train the layer and an output
         layer that is dropped at the end. Only where there are labels: in `PretrainedClassifier` and
         `PretrainedRegressor`. An optimizer with a learning rate, to which `schedule` does not apply.
-    code_cache : {"auto", "memory", "float16", "file", "recompute"}, default="auto"
-        Where the codes lie that the layers above the first learn from: in memory; in memory as float16, half as large,
-        each code rounded by a 2,048th of itself at most (below 6e-5 by 3e-8) and none above 65,504; in a file in the
-        system's folder for temporary files, which goes when training is over; or nowhere, so that they are computed
-        from X whenever they are needed, which takes a forward pass of all lower layers an epoch. Only "float16"
-        changes the results. "auto": "memory" up to the limit, then "file" if there is room for twice as much, else
-        "recompute". With `simultaneous`, `Swap` noise or line searches "float16" and "recompute" are not allowed.
+    code_cache : {"auto", "memory", "float16", "bfloat16", "file", "recompute"}, default="auto"
+        Where the codes lie that the layers above the first learn from: in memory; in memory as float16, two bytes a
+        code, each rounded by a 2,048th of itself at most (below 6e-5 by 3e-8) and none above 65,504; as bfloat16, two
+        bytes as well, rounded by a 256th of itself at most, with the range of float32, for unbounded activations such
+        as ReLU; in a file in the system's folder for temporary files, which goes when training is over; or nowhere, so
+        that they are computed from X whenever they are needed, which takes a forward pass of all lower layers an
+        epoch. Only "float16" and "bfloat16" change the results. "auto": "memory" up to the limit, then "file" if there
+        is room for twice as much, else "recompute". With `simultaneous`, `Swap` noise or line searches "float16",
+        "bfloat16" and "recompute" are not allowed.
         Codes of held-out rows (`validation_fraction`) stay in memory.
     code_cache_limit : float >= 0, default=1024.0
         Megabytes of codes that "auto" keeps in memory.

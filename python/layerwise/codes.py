@@ -1,9 +1,10 @@
 """Where pretraining keeps the codes that the next layer learns from, in a bounded part of the memory.
 
-The codes of one layer for all rows are often larger than the data. They can lie in memory, in memory as float16, in a
-file that the system pages in and out, or nowhere: then they are computed again from the data, a few batches at a time.
-The engine gives each row the random numbers of its position in the data set, and each output the same bits whatever
-rows are beside it, so all of these train to the same bits, except float16, which rounds the codes.
+The codes of one layer for all rows are often larger than the data. They can lie in memory, in memory as float16 or
+bfloat16, in a file that the system pages in and out, or nowhere: then they are computed again from the data, a few
+batches at a time. The engine gives each row the random numbers of its position in the data set, and each output the
+same bits whatever rows are beside it, so all of these train to the same bits, except float16 and bfloat16, which round
+the codes.
 """
 
 import math
@@ -24,7 +25,8 @@ from layerwise.optimizers import LineSearches
 
 Array = NDArray[Any]
 
-CACHES = ("auto", "memory", "float16", "file", "recompute")
+CACHES = ("auto", "memory", "float16", "bfloat16", "file", "recompute")
+ROUNDED = ("float16", "bfloat16")  # the caches that do not give back the bits of the codes
 BLOCK = 1024  # rows that are looked at or made at a time
 PART = 8_000_000  # bytes of the rows that the engine is given at a time, about
 
@@ -61,7 +63,7 @@ def check(where: Parameter, settings: Any, layers: Sequence[Any]) -> None:
     checks.real(where.child("code_cache_limit"), settings.code_cache_limit, 0)
     for layer in layers[1:]:  # the first one learns from the data
         obstacle = needs_all_rows(layer)
-        if obstacle and cache in ("float16", "recompute"):
+        if obstacle and cache in (*ROUNDED, "recompute"):
             raise where.child("code_cache").error(f'"auto", "memory" or "file" with {obstacle}', cache)
 
 
@@ -119,7 +121,7 @@ def keep(
     Raises
     ------
     ValueError
-        If the codes are too large for float16.
+        If the codes are too large for float16 or bfloat16.
     OSError
         If there is no room for the file.
     """
@@ -133,22 +135,52 @@ def keep(
                 file.write(encode(rows).tobytes())
             file.flush()
             return np.memmap(file, dtype, "r+", shape=shape)  # the file is gone when the array is
-    if kind == "float16":
-        return _halves(encode, X, shape)
+    if kind in ROUNDED:
+        return _halves(kind, encode, X, shape)
     network = Network(below)
     return Codes(shape, dtype, lambda rows: network.apply(np.ascontiguousarray(data[rows])))
 
 
-def _halves(encode: Callable[[Array], Array], X: Any, shape: tuple[int, int]) -> Codes:
-    halves = np.empty(shape, np.float16)
-    first = 0
+def _halves(kind: str, encode: Callable[[Array], Array], X: Any, shape: tuple[int, int]) -> Codes:
+    """Return codes that are kept in 16 bits a number, made and given back a few rows at a time."""
+    pack, unpack, largest, said = _PACKING[kind]
+    halves, first = np.empty(shape, np.uint16), 0
     for rows in blocks(X):
-        with np.errstate(over="ignore"):
-            halves[first : first + len(rows)] = encode(rows)
-        if not np.isfinite(halves[first : first + len(rows)]).all():
-            raise ValueError('code_cache="float16" holds numbers up to 65,504, and the codes have greater ones.')
+        block = encode(rows)
+        if not (np.abs(block) < largest).all():
+            raise ValueError(f'code_cache="{kind}" holds numbers up to {said}, and the codes have greater ones.')
+        halves[first : first + len(rows)] = pack(block)
         first += len(rows)
-    return Codes(shape, X.dtype, lambda rows: halves[rows].astype(X.dtype))
+    return Codes(shape, X.dtype, lambda rows: unpack(halves[rows]).astype(X.dtype, copy=False))
+
+
+def _to_bfloat16(block: Array) -> NDArray[np.uint16]:
+    """Return the upper half of the bits as float32, rounded to nearest with ties to even: 8 significant bits."""
+    numbers = block.astype(np.float32)
+    bits = numbers.view(np.uint32)
+    if block.dtype != np.float32:
+        # Two roundings are one if the first goes towards 0 and sets the last bit where it has lost anything.
+        bits -= np.abs(numbers) > np.abs(block)
+        bits |= numbers != block
+    return ((bits + (0x7FFF + (bits >> 16 & 1))) >> 16).astype(np.uint16)
+
+
+def _from_bfloat16(halves: NDArray[np.uint16]) -> NDArray[np.float32]:
+    bits = halves.astype(np.uint32)
+    bits <<= 16
+    return bits.view(np.float32)
+
+
+#: How numbers become 16 bits and numbers again; the least number that is too large, and the largest, as it is said.
+_PACKING: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array], float, str]] = {
+    "float16": (
+        lambda x: x.astype(np.float16).view(np.uint16),
+        lambda halves: halves.view(np.float16),
+        65520.0,
+        "65,504",
+    ),
+    "bfloat16": (_to_bfloat16, _from_bfloat16, 2.0**128 - 2.0**119, "3.39e38"),
+}
 
 
 def blocks(X: Any) -> Iterator[Array]:
