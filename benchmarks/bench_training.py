@@ -4,8 +4,8 @@
 
 Every contender runs in a process of its own (no library's threads disturb another's), one at a time, in turn; all start
 afresh `--processes` times, because the addresses of buffers matter. Before any timing, all must report the same loss
-after the same steps from the same weights, without noise. The peers run at the better of one and `--threads` threads,
-tried first (the compiled PyTorch at the eager one's choice); Layerwise chooses by itself. Beside each sample the peak
+after the same steps from the same weights, without noise; what a contender compiles, it has compiled by then. Each peer
+runs at the better of one and `--threads` threads, tried first; Layerwise chooses by itself. Beside each sample the peak
 of the processor is probed; rounds in which it was not there count only if there is no other. What takes longer than a
 second or so an epoch is timed on a part of its batches. Peers that are not installed are skipped with a word. One JSON
 line per workload goes to ``benchmarks/results/training.jsonl``, from which `tables.py` makes the table of README.md;
@@ -99,14 +99,17 @@ def measure(workload: Workload, names: list[str], options: argparse.Namespace) -
     times: dict[str, list[float]] = {}
     peaks: list[list[float]] = []
     limits: list[dict[str, float]] = []
+    starting = 0.0  # the time that starting took, compilation above all, which is no part of what `--seconds` bounds
     for life in range(options.processes):
+        begun = time.monotonic()
         processes = start(workload, list(times) or names, chosen, threads)
         losses = agreed(workload, processes)
+        starting += time.monotonic() - begun
         if life == 0:
             print(f"  losses agree: {next(iter(losses.values())):.6g} ({time.monotonic() - started:.0f} s)", flush=True)
             times = {name: [] for name in processes}
         for round_ in range(-(-options.repeats // options.processes)):
-            spent = (time.monotonic() - started) / options.seconds
+            spent = (time.monotonic() - started - starting) / options.seconds
             if round_ > 1 and spent > (life + 1) / options.processes:
                 break
             limits.append({f"limit_{count}": round(_timing.limit(count, repeats=2), 1) for count in {1, threads}})
@@ -152,8 +155,6 @@ def start(workload: Workload, names: list[str], chosen: dict[str, int], threads:
             tried = [chosen[name]]
         elif name.startswith("layerwise"):
             tried = [0 if threads > 1 else 1]
-        elif name == "torch compiled":
-            tried = [chosen.get("torch", threads)]
         else:
             tried = sorted({1, threads})
         trials = []
@@ -223,7 +224,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=6, help="rounds, over all processes")
     parser.add_argument("--processes", type=int, default=2, help="how often every contender starts afresh")
     parser.add_argument(
-        "--seconds", type=float, default=170, help="of a workload: then it stops at two rounds a process"
+        "--seconds", type=float, default=170, help="of a workload's rounds: then it stops at two a process"
     )
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--resume", action="store_true", help="leave out workloads that this commit has a line of")

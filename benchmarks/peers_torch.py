@@ -102,12 +102,18 @@ class Compiled(PyTorch):
         self.flat = [torch.tensor(array) for layer in self.start for array in (layer[0].T.copy(), layer[1])]
         self.layers = list(zip(self.flat[::2], self.flat[1::2], strict=True))
         if self.workload.predicts:
-            self._chances = torch.compile(super()._chances)
+            self._chances = self._compiled(super()._chances)
             return
         self.m, self.v = ([torch.zeros_like(array) for array in self.flat] for _ in range(2))
         self.count = torch.zeros(())
         if not hasattr(self, "run"):
-            self.run = {noisy: torch.compile(self._whole(noisy)) for noisy in (False, True)}
+            plain = self._compiled(self._whole(False))
+            self.run = {False: plain, True: self._compiled(self._whole(True)) if self.workload.masking else plain}
+
+    def _compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Compiled at the first call, for the very shapes of each call and without a break in the graph."""
+        made: Callable[..., Any] = self.torch.compile(function, fullgraph=True, dynamic=False)
+        return made
 
     def _step(self, rows: Any, *, noisy: bool) -> Any:
         with self.torch.no_grad():

@@ -38,12 +38,16 @@ def contender(name: str, workload: workloads.Workload) -> peers.Contender:
     return make(workload, workloads.data_of(workload), workloads.weights_of(workload), 1)
 
 
-@pytest.mark.parametrize("name", workloads.WORKLOADS)
-def test_contenders_do_the_same_work(name: str) -> None:
+def small(name: str) -> workloads.Workload:
     whole = workloads.WORKLOADS[name]
     rows = 4 * max(whole.batch_size // 10, 1) if not whole.predicts else 256
     batch_size = max(whole.batch_size // 10, 1) if not whole.predicts else min(whole.batch_size, 256)
-    workload = replace(whole, sizes=SMALL[name], rows=rows, batch_size=batch_size, rate=whole.rate * 20)
+    return replace(whole, sizes=SMALL[name], rows=rows, batch_size=batch_size, rate=whole.rate * 20)
+
+
+@pytest.mark.parametrize("name", workloads.WORKLOADS)
+def test_contenders_do_the_same_work(name: str) -> None:
+    workload = small(name)
     started = {each: contender(each, workload) for each in HERE}
     taking_part = {each: it for each, it in started.items() if not it.refusal()}
     assert {"layerwise", "numpy", "numpy reference"} <= taking_part.keys()
@@ -55,6 +59,20 @@ def test_contenders_do_the_same_work(name: str) -> None:
             assert taking_part[each].epoch(0.5) > 0, each
     if not workload.predicts:  # the steps of the check are steps: without them the loss is another
         assert taking_part["numpy"].check(1) != pytest.approx(losses["numpy"], rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # PyTorch's compiler has some of its own
+@pytest.mark.parametrize("name", ["dae", "online", "tabular", "predict"])
+def test_pytorch_does_the_same_work(name: str) -> None:
+    pytest.importorskip("torch")
+    workload = small(name)
+    expected = contender("numpy", workload).check(4)
+    for each in ("torch", "torch compiled"):
+        it = contender(each, workload)
+        assert it.check(4) == pytest.approx(expected, rel=2e-4), each
+        assert it.epoch(0.5) > 0, each  # with noise
+        assert it.check(4) == pytest.approx(expected, rel=2e-4), f"{each} starts elsewhere the second time"
 
 
 def test_rounds_beside_a_taken_core_are_left_out() -> None:
