@@ -22,7 +22,7 @@ STRIDE = 257  # of all floats: 2^24 of them
 THREADS = len(os.sched_getaffinity(0))
 FMA = ("x86-64-v4", "x86-64-v3", "neon")
 #: Units in the last place; of gelu for x >= -1, below the absolute error.
-BOUND = dict.fromkeys(("exp", "expm1", "log", "log1p", "tanh", "sigmoid", "softplus"), 2.0) | {"gelu": 2.5}
+BOUND = dict.fromkeys(("exp", "expm1", "log", "log1p", "tanh", "sigmoid", "softplus", "silu"), 2.0) | {"gelu": 2.5}
 FAR = {"float": 8e-8, "double": 1.5e-16}
 EXACT = {
     "exp": mpmath.exp,
@@ -32,6 +32,7 @@ EXACT = {
     "tanh": mpmath.tanh,
     "sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)),
     "softplus": lambda x: mpmath.log1p(mpmath.exp(x)),
+    "silu": lambda x: x / (1 + mpmath.exp(-x)),
     "gelu": lambda x: x * mpmath.erfc(-x / mpmath.sqrt(2)) / 2,
 }
 
@@ -102,7 +103,7 @@ def test_what_counts_as_exact_is(sweep: tool.Sweep, name: str) -> None:
                 assert error < 0.01, f"{name}({x}), wide {wide}: {mpmath.nstr(error, 3)} ULP"
 
 
-@pytest.mark.parametrize("name", ["tanh", "sigmoid", "softplus", "gelu"])
+@pytest.mark.parametrize("name", ["tanh", "sigmoid", "softplus", "gelu", "silu"])
 def test_the_engine_has_these_very_functions(sweep: tool.Sweep, name: str) -> None:
     x = np.random.default_rng(0).normal(0, 4, 5000).astype(np.float32)
     ours, swept = kernels.activation(x, name), sweep.values(name, _core.isa(), x)

@@ -8,7 +8,7 @@
 
 namespace {
 
-enum Function { kExp, kExpm1, kLog, kLog1p, kTanh, kSigmoid, kSoftplus, kGelu };
+enum Function { kExp, kExpm1, kLog, kLog1p, kTanh, kSigmoid, kSoftplus, kGelu, kSilu };
 
 template <class W>
 W truth(int function, W x) {
@@ -27,6 +27,8 @@ W truth(int function, W x) {
       return 1 / (1 + std::exp(-x));
     case kSoftplus:
       return std::fmax(x, W(0)) + std::log1p(std::exp(-std::fabs(x)));
+    case kSilu:
+      return x < -12000 ? W(0) : x / (1 + std::exp(-x));
     default:
       return x < -100 ? W(0) : x / 2 * std::erfc(x * W(-0.70710678118654752440084436210484903928L));
   }

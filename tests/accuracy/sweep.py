@@ -25,7 +25,17 @@ from numpy.typing import NDArray
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-FUNCTIONS = ("exp", "expm1", "log", "log1p", "tanh", "sigmoid", "softplus", "gelu")  # in the order of vectors.cpp
+FUNCTIONS = (
+    "exp",
+    "expm1",
+    "log",
+    "log1p",
+    "tanh",
+    "sigmoid",
+    "softplus",
+    "gelu",
+    "silu",
+)  # in the order of vectors.cpp
 FLAGS = {
     "x86-64-v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
     "x86-64-v3": ["-march=x86-64-v3"],

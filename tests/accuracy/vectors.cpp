@@ -29,6 +29,8 @@ void run(int function, const T* x, T* y, index_t n) {
       return run(x, y, n, [](V v) { return Softplus<T>::value(v); });
     case 7:
       return run(x, y, n, [](V v) { return Gelu<T>::value(v); });
+    case 8:
+      return run(x, y, n, [](V v) { return times_sigmoid<T>(v, v); });
   }
 }
 
