@@ -70,12 +70,32 @@ struct Below {
   bool operator()(std::uint32_t word) const { return ((word < limit ? ~0u : 0u) | always) != 0; }
 };
 
+// out = a times keep_scale where the column's bit is 1, else times 0.
 template <class T>
-void dropout(T* scale, const RandomPlace& place, std::uint64_t threshold, T keep_scale) {
+inline void multiply_kept(std::uint32_t kept, T keep_scale, const T* a, T* out) {
+  using Integer = typename IntegerOf<T>::type;
+  Integer lane[kLanes<T>];
+  for (index_t c = 0; c < kLanes<T>; ++c) lane[c] = Integer{1} << c;
+  for (index_t c = 0; c < kPanel; c += kLanes<T>, kept >>= kLanes<T> % 32) {
+    const IntVec<T> bits = load<Integer>(lane) & static_cast<Integer>(kept);
+    store(out + c, load(a + c) * (bits != Integer{0} ? set(keep_scale) : Vec<T>{}));
+  }
+}
+
+template <class T>
+std::uint32_t dropout(const T* a, T* out, const RandomPlace& place, std::uint64_t threshold, T keep_scale) {
   std::uint32_t words[kPanel];
   random_words(place, words);
   const Below hit(threshold);
-  for (index_t c = 0; c < kPanel; ++c) scale[c] = hit(words[c]) ? T(0) : keep_scale;
+  std::uint32_t kept = 0;
+  for (index_t c = 0; c < kPanel; ++c) kept |= (hit(words[c]) ? 0u : 1u) << c;
+  multiply_kept(kept, keep_scale, a, out);
+  return kept;
+}
+
+template <class T>
+void dropout_slope(const std::uint32_t* kept, T keep_scale, index_t rows, T* g) {
+  for (index_t r = 0; r < rows; ++r, g += kPanel) multiply_kept(kept[r], keep_scale, g, static_cast<T*>(g));
 }
 
 template <class T>
@@ -86,6 +106,7 @@ void multiply(const T* a, const T* b, T* out, index_t n) {
 template <class T>
 constexpr void fill_random(Kernels<T>& table) {
   table.dropout = dropout<T>;
+  table.dropout_slope = dropout_slope<T>;
   table.multiply = multiply<T>;
 }
 

@@ -54,7 +54,8 @@ Workspace<T>::Workspace(const Network<T>& network, const Recipe* recipe, index_t
       if (spec.normalized) layer.normal = room(spec.n_out);
       if (needs_input(spec.activation)) layer.value = layer.output = room(spec.n_out);
       const bool drops = !recipe->dropout.empty() && recipe->dropout[static_cast<std::size_t>(l)] > 0;
-      if (drops) layer.output = room(spec.n_out), layer.scale = room(spec.n_out);
+      if (drops) layer.output = room(spec.n_out);
+      if (drops) layer.kept.resize(static_cast<std::size_t>(panels(spec.n_out) * capacity));
       layer.delta = room(spec.n_out);
       if (recipe->bfloat16) {
         const auto pairs = [&](index_t features) {
