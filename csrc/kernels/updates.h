@@ -36,11 +36,19 @@ inline void update_vector(T* w, T* m, T* v, index_t i, Vec<T> g, const UpdateSca
   if constexpr (O::kSecond) store(v + i, second);
 }
 
+constexpr index_t kUpdateAhead = kPanel * kPanel;  // numbers: how far ahead `update_all` fetches
+
 template <class T, class O>
 void update_all(T* w, T* m, T* v, const T* g, index_t n, const UpdateScalars<T>& given) {
   const UpdateScalars<T> s = given;  // a copy: the compiler need not fear that a store changes it
   index_t i = 0;
-  for (; i + kLanes<T> <= n; i += kLanes<T>) update_vector<T, O>(w, m, v, i, load(g + i), s);
+  for (; i + kLanes<T> <= n; i += kLanes<T>) {
+    __builtin_prefetch(g + i + kUpdateAhead);
+    __builtin_prefetch(w + i + kUpdateAhead);
+    if constexpr (O::kFirst) __builtin_prefetch(m + i + kUpdateAhead);
+    if constexpr (O::kSecond) __builtin_prefetch(v + i + kUpdateAhead);
+    update_vector<T, O>(w, m, v, i, load(g + i), s);
+  }
   if (i < n) {  // the last few numbers, by way of a whole vector each
     T lanes[3][kLanes<T>];
     const auto copy = [](T* to, const T* from, index_t k) {

@@ -253,7 +253,8 @@ void share_gradients(const Network<T>& network, T* gradient) {
 template <class T>
 void apply_update(Team& team, const Batch<T>& batch, Network<T>& network, const Update<T>& update, const T* gradient) {
   const Recipe& recipe = *batch.recipe;
-  for (int l = 0; l < network.depth(); ++l) {
+  // From the last layer down, whose gradient is still in the cache, to the first, which the next step reads first.
+  for (int l = network.depth() - 1; l >= 0; --l) {
     if (is_frozen(recipe, l)) continue;
     const LayerSpec& spec = network.layer(l);
     const Window& window = network.window(l);
