@@ -210,6 +210,8 @@ struct Kernels {
   void (*column_squares)(const T* x, index_t rows, T* sums);
   // The sum of all squares, in an order that depends on the number of rows alone.
   double (*square_sum)(const T* x, index_t rows);
+  // The sum of the squares of one row's first `cols` numbers, in panels with step `step`.
+  double (*row_squares)(const T* x, index_t step, index_t cols);
 
   // Batch normalisation, on `rows` rows of one panel, each column for itself; the sums over rows are in an order that depends on their
   // number alone. batch_moments: mean = sum_r row_scale[r] x[r], variance = sum_r row_scale[r] (x[r] - mean)^2.

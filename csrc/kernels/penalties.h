@@ -159,6 +159,19 @@ double square_sum(const T* x, index_t rows) {
 }
 
 template <class T>
+double row_squares(const T* x, index_t step, index_t cols) {
+  RowSum<T> sum;
+  each_of_row<T>(
+      cols,
+      [&](index_t panel, index_t k, IntVec<T> valid) {
+        const Vec<T> value = load(x + panel * step + k * kLanes<T>), counted = valid ? value : Vec<T>{};
+        sum.chain[k] = fma(counted, counted, sum.chain[k]);
+      },
+      [](index_t, index_t) {});
+  return sum.total(cols);
+}
+
+template <class T>
 constexpr void fill_penalties(Kernels<T>& table) {
   auto curvature = [&table](Activation kind, auto function) { table.curvature[static_cast<int>(kind)] = function; };
   curvature(Activation::identity, curvature_of<T, Flat<T>, false, false>);
@@ -182,6 +195,7 @@ constexpr void fill_penalties(Kernels<T>& table) {
   table.weighted_squares = weighted_squares<T>;
   table.column_squares = column_squares<T>;
   table.square_sum = square_sum<T>;
+  table.row_squares = row_squares<T>;
 }
 
 }  // namespace

@@ -210,6 +210,47 @@ T clip_factor(Team& team, const Batch<T>& batch, const T* gradient) {
   return norm <= limit ? T{1} : static_cast<T>(limit / norm);
 }
 
+// A weight gradient is the sum of x_r delta_r^T over the rows, so that its norm is at most the sum of |x_r| |delta_r|; those of the biases
+// are sums of delta_r. Other terms and other numbers that are learned have no bound as cheap.
+template <class T>
+bool is_surely_short(Team& team, const Batch<T>& batch) {
+  constexpr double kMargin = 1.05;  // for what rounding, also to bfloat16, adds to a gradient
+  const Network<T>& network = batch.network;
+  const Recipe& recipe = *batch.recipe;
+  if (recipe.alpha != 0 || recipe.penalties.l1 != 0 || !recipe.penalties.contraction.empty()) return false;
+  const int lowest = lowest_learning(network, recipe);
+  for (int l = lowest; l < network.depth(); ++l) {
+    if (network.layer(l).normalized || network.layer(l).learn != Learn::fixed) return false;
+  }
+  double* const norms = batch.room.row_norms.data();
+  const Range rows = team.share(batch.rows);
+  for (index_t r = rows.begin; r < rows.end; ++r) {
+    for (int l = lowest; l < network.depth(); ++l) {
+      const Panels<T>&x = input_of(batch, l), &delta = batch.room.layers[at(l)].delta;
+      const double by_sum = std::sqrt(batch.k.row_squares(delta.at(0, r), delta.step, network.layer(l).n_out));
+      norms[2 * l * batch.rows + r] = by_sum;
+      norms[(2 * l + 1) * batch.rows + r] = by_sum * std::sqrt(batch.k.row_squares(x.at(0, r), x.step, network.layer(l).n_in));
+    }
+  }
+  team.barrier();
+  const auto over_rows = [&](index_t which) {
+    double sum = 0;
+    for (index_t r = 0; r < batch.rows; ++r) sum += norms[which * batch.rows + r];
+    return sum;
+  };
+  double squares = 0;
+  for (int l = lowest; l < network.depth(); ++l) {
+    if (is_frozen(recipe, l)) continue;
+    const double biases = over_rows(2 * l);
+    squares += biases * biases;
+    if (!network.owns_weights(l)) continue;
+    const int tied = network.tied_user(l);
+    const double weights = over_rows(2 * l + 1) + (tied < 0 ? 0 : over_rows(2 * tied + 1));
+    squares += weights * weights;
+  }
+  return kMargin * std::sqrt(squares) <= recipe.penalties.clip_norm;
+}
+
 template <class T>
 void bound_norm(const Batch<T>& batch, int l, index_t panel, Network<T>& network) {
   const double limit = batch.recipe->penalties.max_norm;
@@ -283,6 +324,7 @@ double other_penalties(const Batch<T>& batch) {
   template void add_weight_penalty<T>(const Batch<T>&, int, index_t, index_t, index_t, double, double, T*); \
   template index_t part_of_block<T>(const Batch<T>&, int, index_t, index_t);                                \
   template T clip_factor<T>(Team&, const Batch<T>&, const T*);                                              \
+  template bool is_surely_short<T>(Team&, const Batch<T>&);                                                 \
   template void bound_norm<T>(const Batch<T>&, int, index_t, Network<T>&);                                  \
   template void bound_norms<T>(Team&, const Batch<T>&, Network<T>&);                                        \
   template double activation_penalty<T>(const Batch<T>&);                                                   \

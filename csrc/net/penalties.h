@@ -35,6 +35,10 @@ template <class T>
 index_t part_of_block(const Batch<T>& batch, int l, index_t panel, index_t block);
 template <class T>
 T clip_factor(Team& team, const Batch<T>& batch, const T* gradient);
+// Whether the gradient of a batch in one row block is certainly not longer than clip_norm, by a bound that needs the deltas alone: then it
+// need not be stored. True for all threads, or for none.
+template <class T>
+bool is_surely_short(Team& team, const Batch<T>& batch);
 // Shrinks the incoming weights of each unit of a panel of layer l to the greatest norm allowed, or those of all layers.
 template <class T>
 void bound_norm(const Batch<T>& batch, int l, index_t panel, Network<T>& network);

@@ -130,7 +130,8 @@ double Plan<T>::pass(Team& team, Batch<T>& batch, const Data<T>& data, index_t b
     total = 0;
     for (index_t r = begin; r < end; ++r) total += weight_of(data, ids != nullptr ? ids[r] : r);
   }
-  const bool fused = update != nullptr && end - begin <= room_.rows && recipe_.penalties.clip_norm == 0;
+  const bool whole = update != nullptr && end - begin <= room_.rows;
+  bool fused = whole && recipe_.penalties.clip_norm == 0;
   const bool several = end - begin > room_.rows, means_first = several && !recipe_.penalties.sparsity.empty();
   for (index_t row = begin; row < end && means_first; row += room_.rows) {
     enter(team, batch, data, row, end, ids, total);
@@ -146,6 +147,7 @@ double Plan<T>::pass(Team& team, Batch<T>& batch, const Data<T>& data, index_t b
       backward(team, batch);
     }
     if (batch.by_rows) team.barrier();
+    fused = fused || (whole && batch.rows > 1 && is_surely_short(team, batch));
     if (team.leads()) {
       sum += weighted_loss(batch, data);
       if (update == nullptr) penalty_ += activation_penalty(batch);

@@ -101,6 +101,7 @@ void Workspace<T>::reserve_penalties(const Network<T>& network, const PenaltySpe
     index_t parts = 0;
     for (int l = 0; l < network.depth(); ++l) parts += panels(network.layer(l).n_out) * (panels(network.layer(l).n_in) + 3);
     squares.resize(static_cast<std::size_t>(parts));
+    row_norms.resize(2 * layers.size() * row_loss.size());
   }
   if (!spec.of_activations()) return;
   penalties.resize(layers.size());

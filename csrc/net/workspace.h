@@ -63,6 +63,7 @@ class Workspace {
   std::vector<PenaltyRoom<T>> penalties;  // one a layer, or none at all
   std::vector<NormalizationRoom<T>> normalizations;  // likewise
   std::vector<double> squares;                       // of the parts of a gradient that is clipped by its norm
+  std::vector<double> row_norms;                     // for `is_surely_short`: two a row for each layer
   std::vector<T> row_scale;                          // weight of a row divided by the sum of weights
   std::vector<double> row_loss;
   std::vector<T> shared_gradient;  // of a layer whose units share one activation parameter
