@@ -177,8 +177,8 @@ def family() -> str:
     rows = [["", "option", "an epoch", "times the plain one", "medians of the rounds"]]
     for line in lines:
         for name, result in line["results"].items():
-            ratios = result["ratios"]
-            cells = [f"{result['times_plain']:.2f}×", f"{min(ratios):.2f}–{max(ratios):.2f}"]
+            ratios = result.get("ratios")  # older lines have none
+            cells = [f"{result['times_plain']:.2f}×", f"{min(ratios):.2f}–{max(ratios):.2f}" if ratios else ""]
             rows.append([line["group"], name, duration(result["median"]), *cells])
     return f"{markdown(rows)}\n\n{origin(lines)}"
 
