@@ -86,6 +86,7 @@ WIDE: Mapping[str, Mapping[str, Any]] = {
     "dropout": {"dropout": 0.5},
     "input_dropout": {"input_dropout": 0.2},
     **PENALTIES,
+    "clip_norm, always reached": {"clip_norm": 0.05},
     "label_smoothing": {"label_smoothing": 0.1},
     "batch_norm": {"batch_norm": True},
 }
