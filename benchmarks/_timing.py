@@ -140,6 +140,12 @@ def seconds(work: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
+def probe(threads: int, size: int = 1024) -> dict[str, float]:
+    """Return the limit at this moment, on one thread and on all."""
+    one, many = limit(1, size), limit(threads, size)
+    return {"limit_1": round(one, 1), f"limit_{threads}": round(many, 1)}
+
+
 def interleaved(
     samples: Mapping[str, Callable[[], float]], repeats: int, threads: int = 2, probe_size: int = 2048
 ) -> tuple[dict[str, list[float]], list[dict[str, float]]]:
@@ -151,8 +157,7 @@ def interleaved(
     times: dict[str, list[float]] = {name: [] for name in samples}
     probes = []
     for _ in range(repeats):
-        one, many = limit(1, probe_size), limit(threads, probe_size)
-        probes.append({"limit_1": round(one, 1), f"limit_{threads}": round(many, 1)})
+        probes.append(probe(threads, probe_size))
         for name, sample in samples.items():
             times[name].append(sample())
     return times, probes

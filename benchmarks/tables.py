@@ -173,10 +173,12 @@ def experiment(name: str) -> str:
 def family() -> str:
     """Time of an epoch with each option, and how many times that of the plain run, by group."""
     lines = latest(_timing.records("family"), "group")
-    rows = [["", "option", "an epoch", "times the plain one"]]
+    rows = [["", "option", "an epoch", "times the plain one", "medians of the rounds"]]
     for line in lines:
         for name, result in line["results"].items():
-            rows.append([line["group"], name, duration(result["median"]), f"{result['times_plain']:.2f}×"])
+            ratios = result.get("ratios")  # older lines have none
+            cells = [f"{result['times_plain']:.2f}×", f"{min(ratios):.2f}–{max(ratios):.2f}" if ratios else ""]
+            rows.append([line["group"], name, duration(result["median"]), *cells])
     return f"{markdown(rows)}\n\n{origin(lines)}"
 
 

@@ -103,7 +103,8 @@ def test_tables_are_made_from_the_lines(monkeypatch: pytest.MonkeyPatch, tmp_pat
     calls = {**same, "calls": "numpy", "costs": {"theirs": 1e-4, "ours": 2e-3}}
     fits = {**same, "fits": "dae", "count": 2, "ratios": {"processes": 1.1, "threads": 1.2}}
     busy = {**same, "busy": "dae", "ratios": {"free": 0.6, "busy": 1.02}}
-    options = {"plain": {"median": 0.5, "times_plain": 1.0}, "l1": {"median": 0.51, "times_plain": 1.021}}
+    option = {"median": 0.51, "times_plain": 1.021, "ratios": [1.03, 0.99]}
+    options = {"plain": {"median": 0.5, "times_plain": 1.0, "ratios": [1.0, 1.0]}, "l1": option}
     family = {**same, "group": "wide", "results": options}
     stored = {"growth": [line], "neighbours": [calls, fits, busy], "family": [family]}
     monkeypatch.setattr(_timing, "records", lambda name: stored.get(name, []))
@@ -113,8 +114,34 @@ def test_tables_are_made_from_the_lines(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert (tmp_path / "growth.svg").exists() == ("growth.svg" in made)
     assert "0.100 ms | 0.3 ms" in tables.neighbours()
     assert "busy | 1.02× | 1.05×" in tables.neighbours()
-    assert "| wide | l1 | 510 ms | 1.02× |" in tables.family()
+    assert "| wide | l1 | 510 ms | 1.02× | 0.99–1.03 |" in tables.family()
     assert [tables.duration(s) for s in (12.34, 0.1, 1.5e-3, 2e-8)] == ["12.3 s", "100 ms", "1.50 ms", "0.02 µs"]
+
+
+def test_fits_that_take_turns_are_compared_with_the_epochs_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    sys.path.insert(0, str(_timing.HERE))
+    try:
+        family = importlib.import_module("bench_family")
+    finally:
+        sys.path.pop(0)
+    monkeypatch.setattr(family, "ROWS", {"dae": 200, "wide": 256})
+    seen = []
+    fits = [
+        family.Turns(lambda watch, own=own: family.finetuning_of(own, lambda r: seen.append(own) or watch(r), 1))
+        for own in ({}, {"clip_norm": 5.0})
+    ]
+    times, ratios = family.take_turns(*fits, 2)
+    for fit in fits:
+        fit.end()
+    assert seen == [{}, {"clip_norm": 5.0}] * 4 + [{}]
+    assert len(times) == len(ratios) == 2
+    assert min(times) > 0
+    clocks = [iter(seconds) for seconds in ([9, 9, 1, 3, 2], [9, 9, 4, 5])]
+    ours = [type("Clock", (), {"epoch": lambda _, clock=clock: next(clock)})() for clock in clocks]
+    assert family.take_turns(*ours, 2) == ([4, 5], [2.0, 2.0])
+    failing = family.Turns(lambda watch: family.finetuning_of({"clip_norm": -1.0}, watch, 1))
+    with pytest.raises(ValueError, match="clip_norm"):
+        failing.epoch()
 
 
 def test_the_papers_tables_can_be_made_and_taken_up_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

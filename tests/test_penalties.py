@@ -214,6 +214,45 @@ def test_bounds_hold(dtype):
     assert norms.max() == pytest.approx(0.5, rel=1e-5)
 
 
+@both_dtypes
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_same_bits_whether_the_gradient_is_stored_or_not(name, dtype):
+    loss = losses_of(make_layers(name))[-1]
+    X, Y = make_data(make_layers(name), 100, loss)
+
+    def end(batch_size, **options):
+        network = make_network(make_layers(name, dtype))
+        make_plan(network, loss, "adam", batch_size, **engine_options(options)).run(X, Y, 0, 6, np.full(6, 0.01))
+        return network.parameters().tobytes()
+
+    X, Y = X.astype(dtype), Y.astype(dtype)
+    for batch_size in (1, 33):
+        terms = {"alpha": 0.1, "l1": 0.02}
+        assert end(batch_size, **terms) == end(batch_size, **terms, clip_norm=1e30)
+        assert end(batch_size) == end(batch_size, clip_norm=1e30) == end(batch_size, clip_value=1e30)
+
+
+@pytest.mark.parametrize("name", ["ragged", "whole panels", "tied", "shared prelu"])
+def test_clip_norm_misses_no_gradient_that_is_too_long(name):
+    layers = make_layers(name)
+    loss = losses_of(layers)[-1]
+    # Equal rows, so that their gradients add up without cancelling, and small, so that biases and decoders count.
+    X, Y = (np.repeat(array[:1], 40, axis=0) for array in make_data(layers, 1, loss))
+
+    def step(limit):
+        network = make_network(layers)
+        plan = make_plan(network, loss, batch_size=40, penalties=_core.Penalties(clip_norm=limit))
+        plan.run(0.1 * X, Y, 0, 1, np.ones(1))
+        return network.parameters() - make_network(layers).parameters()
+
+    whole = step(0.0)
+    norm = np.linalg.norm(whole)
+    for part in (0.5, 0.9, 0.99, 0.999):
+        assert np.linalg.norm(step(part * norm)) == pytest.approx(part * norm, rel=1e-9)
+    for part in (1.001, 1.1, 2.0, 20.0):
+        np.testing.assert_array_equal(step(part * norm), whole)
+
+
 def test_bounds_leave_frozen_layers_alone():
     layers = make_layers("three layers")
     X, Y = make_data(layers, 60, "squared_error")

@@ -27,6 +27,15 @@ struct ColumnGroup {
   index_t begin, end;
 };
 
+// What is made of a gradient before the optimiser sees it: l1 * sign(w) and l2 * w are added, the sum is multiplied by factor, and its
+// numbers are held within [-limit, limit].
+template <class T>
+struct GradientShape {
+  bool any = false;  // false: nothing, whatever the numbers
+  T l1 = 0, l2 = 0;  // 0 for biases and activation parameters
+  T factor = 1, limit = T(__builtin_inf());
+};
+
 // One optimiser step's scalars, worked out once per step in double and rounded once.
 template <class T>
 struct UpdateScalars {
@@ -39,6 +48,7 @@ struct UpdateScalars {
   T l2;                 // alpha: adds alpha * w to the gradient (0 for biases and activation parameters)
   T weight_decay;       // AdamW: w <- w - rate * weight_decay * w (0 for biases and activation parameters)
   bool epsilon_inside;  // sqrt(v + epsilon) instead of sqrt(v) + epsilon
+  GradientShape<T> shape;
 };
 
 // The place of one random group: 32 numbers for one row of one panel.
@@ -164,14 +174,19 @@ struct Kernels {
   void (*gemv_t_update[kOptimizers])(T* w, T* m, T* v, index_t w_step, index_t n_panels, index_t rows, const T* x, index_t x_step,
                                      const T* delta, index_t delta_step, T* out, const UpdateScalars<T>& s);
   // The same on `blocks` times 32 rows of a panel of weights, whose gradient is the sum of two products. Columns >= cols, where the
-  // gradient is 0, may be left out.
+  // gradient is 0, may be left out. This one alone heeds s.shape; of other gradients `shape` is called before.
   void (*fused_update[kOptimizers])(const GradientSource<T> (&sources)[2], index_t blocks, index_t cols, T* w, T* m, T* v,
                                     const UpdateScalars<T>& s);
 
+  // out[r][0..cols) = the gradient g in the shape s, on rows of a panel of weights; cols is a multiple of every vector. out may be g.
+  void (*shape)(const T* g, const T* w, index_t rows, index_t cols, const GradientShape<T>& s, T* out);
+
   // Corrupts one row in place; columns >= cols stay as they are.
   void (*noise[kNoises])(const NoiseRow<T>& row, const NoiseScalars<T>& s);
-  // scale[0..32) = 0 with probability threshold / 2^32, else keep_scale: the mask of inverted dropout.
-  void (*dropout)(T* scale, const RandomPlace& place, std::uint64_t threshold, T keep_scale);
+  // Inverted dropout of one row of a panel: out[0..32) = a[0..32) times 0 with probability threshold / 2^32, else times keep_scale. Returns
+  // what was kept, bit c for column c. dropout_slope does the same to `rows` rows of g, by what was kept of each.
+  std::uint32_t (*dropout)(const T* a, T* out, const RandomPlace& place, std::uint64_t threshold, T keep_scale);
+  void (*dropout_slope)(const std::uint32_t* kept, T keep_scale, index_t rows, T* g);
   // state[0..32) = 1 with probability p[0..32), else 0: the states of one row of one panel of binary units. May be in place.
   void (*bernoulli)(const T* p, T* state, const RandomPlace& place);
   // out[i] = a[i] * b[i].
@@ -189,14 +204,14 @@ struct Kernels {
   void (*add_weight_penalty)(const T* w, const T* by_unit, T l1, index_t rows, T* g);
   // x[r][c] *= by_unit[c].
   void (*scale_columns)(const T* by_unit, index_t rows, T* x);
-  // x[r][c] to the nearest number in [-limit, limit].
-  void (*clip)(T limit, index_t rows, T* x);
   // sums[c] += row_scale[r] * x[r][c], the same with x^2, and sums[c] += x[r][c]^2: one chain over r.
   void (*weighted_sums)(const T* x, const T* row_scale, index_t rows, T* sums);
   void (*weighted_squares)(const T* x, const T* row_scale, index_t rows, T* sums);
   void (*column_squares)(const T* x, index_t rows, T* sums);
   // The sum of all squares, in an order that depends on the number of rows alone.
   double (*square_sum)(const T* x, index_t rows);
+  // The sum of the squares of one row's first `cols` numbers, in panels with step `step`.
+  double (*row_squares)(const T* x, index_t step, index_t cols);
 
   // Batch normalisation, on `rows` rows of one panel, each column for itself; the sums over rows are in an order that depends on their
   // number alone. batch_moments: mean = sum_r row_scale[r] x[r], variance = sum_r row_scale[r] (x[r] - mean)^2.

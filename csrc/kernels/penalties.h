@@ -98,11 +98,6 @@ void curvature_of(const T* z, const T* a, T* out, index_t rows, const T* paramet
 }
 
 template <class T>
-inline Vec<T> sign_times(Vec<T> x, Vec<T> l1) {
-  return x > T(0) ? l1 : (x < T(0) ? -l1 : Vec<T>{});
-}
-
-template <class T>
 void add_activation_penalty(const T* a, const T* row_scale, const T* by_unit, const T* l1, index_t rows, T* g) {
   each_row(g, rows,
            [=](index_t r, auto at, auto unit) { return fma(set(row_scale[r]), unit(by_unit) + sign_times<T>(at(a), unit(l1)), at(g)); });
@@ -123,26 +118,19 @@ void scale_columns(const T* by_unit, index_t rows, T* x) {
   each_row(x, rows, [=](index_t, auto at, auto unit) { return at(x) * unit(by_unit); });
 }
 
-template <class T>
-void clip(T limit, index_t rows, T* x) {
-  each_row(x, rows, [=](index_t, auto at, auto) {
-    const Vec<T> value = at(x);
-    return value > limit ? set(limit) : (value < -limit ? set(-limit) : value);
-  });
-}
-
 // sums[c] = sums[c] + (row_scale[r] *) x[r][c] (or its square), one chain over r.
 template <class T, bool kScaled, bool kSquared>
 void column_sums_of(const T* x, const T* row_scale, index_t rows, T* sums) {
-  for (index_t c = 0; c < kPanel; c += kLanes<T>) {
-    Vec<T> sum = load(sums + c);
-    for (index_t r = 0; r < rows; ++r) {
-      const Vec<T> value = load(x + r * kPanel + c);
+  Vec<T> sum[kRowVectors<T>];  // side by side, so that one chain need not wait for another's end
+  for (index_t k = 0; k < kRowVectors<T>; ++k) sum[k] = load(sums + k * kLanes<T>);
+  for (index_t r = 0; r < rows; ++r) {
+    for (index_t k = 0; k < kRowVectors<T>; ++k) {
+      const Vec<T> value = load(x + r * kPanel + k * kLanes<T>);
       const Vec<T> factor = kSquared ? value : set(T(1));
-      sum = fma(kScaled ? factor * row_scale[r] : factor, value, sum);
+      sum[k] = fma(kScaled ? factor * row_scale[r] : factor, value, sum[k]);
     }
-    store(sums + c, sum);
   }
+  for (index_t k = 0; k < kRowVectors<T>; ++k) store(sums + k * kLanes<T>, sum[k]);
 }
 template <class T>
 void weighted_sums(const T* x, const T* row_scale, index_t rows, T* sums) {
@@ -171,6 +159,19 @@ double square_sum(const T* x, index_t rows) {
 }
 
 template <class T>
+double row_squares(const T* x, index_t step, index_t cols) {
+  RowSum<T> sum;
+  each_of_row<T>(
+      cols,
+      [&](index_t panel, index_t k, IntVec<T> valid) {
+        const Vec<T> value = load(x + panel * step + k * kLanes<T>), counted = valid ? value : Vec<T>{};
+        sum.chain[k] = fma(counted, counted, sum.chain[k]);
+      },
+      [](index_t, index_t) {});
+  return sum.total(cols);
+}
+
+template <class T>
 constexpr void fill_penalties(Kernels<T>& table) {
   auto curvature = [&table](Activation kind, auto function) { table.curvature[static_cast<int>(kind)] = function; };
   curvature(Activation::identity, curvature_of<T, Flat<T>, false, false>);
@@ -190,11 +191,11 @@ constexpr void fill_penalties(Kernels<T>& table) {
   table.add_products = add_products<T>;
   table.add_weight_penalty = add_weight_penalty<T>;
   table.scale_columns = scale_columns<T>;
-  table.clip = clip<T>;
   table.weighted_sums = weighted_sums<T>;
   table.weighted_squares = weighted_squares<T>;
   table.column_squares = column_squares<T>;
   table.square_sum = square_sum<T>;
+  table.row_squares = row_squares<T>;
 }
 
 }  // namespace

@@ -10,11 +10,19 @@
 namespace layerwise {
 namespace {
 
-// Four blocks side by side. Only the low half of each 64-bit lane counts; whatever a product leaves above it is never read.
+// Four blocks side by side, or eight. Only the low half of each 64-bit lane counts; whatever a product leaves above it is never read.
+#if defined(__AVX512F__)
+typedef std::uint64_t Blocks __attribute__((vector_size(64)));
+constexpr int kParities = 1;
+#else
 typedef std::uint64_t Blocks __attribute__((vector_size(32)));
+constexpr int kParities = 2;
+#endif
 
 inline Blocks multiply_low_halves(Blocks a, std::uint32_t b) {
-#if defined(__AVX2__)
+#if defined(__AVX512F__)
+  return (Blocks)_mm512_maskz_mul_epu32(0xff, (__m512i)a, _mm512_set1_epi64(b));  // the unmasked form warns in GCC 12
+#elif defined(__AVX2__)
   return (Blocks)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x(b));
 #else
   typedef std::uint64_t Half __attribute__((vector_size(16)));
@@ -33,11 +41,13 @@ inline Blocks multiply_low_halves(Blocks a, std::uint32_t b) {
 }
 
 inline void random_words(const RandomPlace& place, std::uint32_t* words) {
-  // parity 0: blocks 0, 2, 4, 6; parity 1: blocks 1, 3, 5, 7. Put together, lane i of both is a pair of neighbours.
-  Blocks word[2][4];
-  for (int parity = 0; parity < 2; ++parity) {
+  // Eight blocks in their order; or parity 0: blocks 0, 2, 4, 6; parity 1: blocks 1, 3, 5, 7. Put together, lane i of both is a pair of
+  // neighbours.
+  Blocks word[kParities][4], first;
+  for (int lane = 0; lane < 8 / kParities; ++lane) first[lane] = static_cast<std::uint64_t>(kParities * lane);
+  for (int parity = 0; parity < kParities; ++parity) {
     const std::uint64_t block = place.group * 8 + static_cast<std::uint64_t>(parity);
-    word[parity][0] = Blocks{0, 2, 4, 6} + (block & 0xffffffff);  // 8 blocks never carry into the high word
+    word[parity][0] = first + (block & 0xffffffff);  // 8 blocks never carry into the high word
     word[parity][1] = Blocks{} + (block >> 32);
     word[parity][2] = Blocks{} + place.step;
     word[parity][3] = Blocks{} + place.stream;
@@ -46,7 +56,7 @@ inline void random_words(const RandomPlace& place, std::uint32_t* words) {
 #pragma GCC unroll 10
   for (int round = 0; round < 10; ++round) {
 #pragma GCC unroll 2
-    for (int parity = 0; parity < 2; ++parity) {
+    for (int parity = 0; parity < kParities; ++parity) {
       Blocks* c = word[parity];
       const Blocks product0 = multiply_low_halves(c[0], 0xd2511f53), product1 = multiply_low_halves(c[2], 0xcd9e8d57);
       c[0] = (product1 >> 32) ^ c[1] ^ key0;
@@ -58,8 +68,13 @@ inline void random_words(const RandomPlace& place, std::uint32_t* words) {
     key1 += 0xbb67ae85;
   }
   for (int w = 0; w < 4; ++w) {
-    const Blocks pairs = (word[0][w] & 0xffffffff) | (word[1][w] << 32);
-    __builtin_memcpy(words + 8 * w, &pairs, sizeof pairs);
+#if defined(__AVX512F__)
+    typedef std::uint32_t Words __attribute__((vector_size(32)));
+    const Words eight = __builtin_convertvector(word[0][w], Words);
+#else
+    const Blocks eight = (word[0][w] & 0xffffffff) | (word[1][w] << 32);
+#endif
+    __builtin_memcpy(words + 8 * w, &eight, sizeof eight);
   }
 }
 
@@ -70,12 +85,32 @@ struct Below {
   bool operator()(std::uint32_t word) const { return ((word < limit ? ~0u : 0u) | always) != 0; }
 };
 
+// out = a times keep_scale where the column's bit is 1, else times 0.
 template <class T>
-void dropout(T* scale, const RandomPlace& place, std::uint64_t threshold, T keep_scale) {
+inline void multiply_kept(std::uint32_t kept, T keep_scale, const T* a, T* out) {
+  using Integer = typename IntegerOf<T>::type;
+  Integer lane[kLanes<T>];
+  for (index_t c = 0; c < kLanes<T>; ++c) lane[c] = Integer{1} << c;
+  for (index_t c = 0; c < kPanel; c += kLanes<T>, kept >>= kLanes<T> % 32) {
+    const IntVec<T> bits = load<Integer>(lane) & static_cast<Integer>(kept);
+    store(out + c, load(a + c) * (bits != Integer{0} ? set(keep_scale) : Vec<T>{}));
+  }
+}
+
+template <class T>
+std::uint32_t dropout(const T* a, T* out, const RandomPlace& place, std::uint64_t threshold, T keep_scale) {
   std::uint32_t words[kPanel];
   random_words(place, words);
   const Below hit(threshold);
-  for (index_t c = 0; c < kPanel; ++c) scale[c] = hit(words[c]) ? T(0) : keep_scale;
+  std::uint32_t kept = 0;
+  for (index_t c = 0; c < kPanel; ++c) kept |= (hit(words[c]) ? 0u : 1u) << c;
+  multiply_kept(kept, keep_scale, a, out);
+  return kept;
+}
+
+template <class T>
+void dropout_slope(const std::uint32_t* kept, T keep_scale, index_t rows, T* g) {
+  for (index_t r = 0; r < rows; ++r, g += kPanel) multiply_kept(kept[r], keep_scale, g, static_cast<T*>(g));
 }
 
 template <class T>
@@ -86,6 +121,7 @@ void multiply(const T* a, const T* b, T* out, index_t n) {
 template <class T>
 constexpr void fill_random(Kernels<T>& table) {
   table.dropout = dropout<T>;
+  table.dropout_slope = dropout_slope<T>;
   table.multiply = multiply<T>;
 }
 

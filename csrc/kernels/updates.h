@@ -5,9 +5,24 @@
 #include "kernels/gemm.h"
 #include "kernels/gemv.h"
 #include "kernels/optimizers.h"
+#include "kernels/vmath.h"
 
 namespace layerwise {
 namespace {
+
+// No part of the optimisers' loops, so that these need no more registers and there is one of it, not one for each optimiser.
+template <class T>
+__attribute__((noinline)) void shape(const T* g, const T* w, index_t rows, index_t cols, const GradientShape<T>& s, T* out) {
+  const Vec<T> l1 = set(s.l1), l2 = set(s.l2), factor = set(s.factor);
+  const T limit = s.limit;
+  for (index_t r = 0; r < rows; ++r) {
+    for (index_t c = 0; c < cols; c += kLanes<T>) {
+      const index_t i = r * kPanel + c;
+      const Vec<T> weight = load(w + i), whole = fma(l2, weight, load(g + i) + sign_times<T>(weight, l1)) * factor;
+      store(out + i, at_least<T>(at_most<T>(whole, limit), -limit));
+    }
+  }
+}
 
 // The vectors at i, brought one step forward.
 template <class T, class O>
@@ -21,11 +36,19 @@ inline void update_vector(T* w, T* m, T* v, index_t i, Vec<T> g, const UpdateSca
   if constexpr (O::kSecond) store(v + i, second);
 }
 
+constexpr index_t kUpdateAhead = kPanel * kPanel;  // numbers: how far ahead `update_all` fetches
+
 template <class T, class O>
 void update_all(T* w, T* m, T* v, const T* g, index_t n, const UpdateScalars<T>& given) {
   const UpdateScalars<T> s = given;  // a copy: the compiler need not fear that a store changes it
   index_t i = 0;
-  for (; i + kLanes<T> <= n; i += kLanes<T>) update_vector<T, O>(w, m, v, i, load(g + i), s);
+  for (; i + kLanes<T> <= n; i += kLanes<T>) {
+    __builtin_prefetch(g + i + kUpdateAhead);
+    __builtin_prefetch(w + i + kUpdateAhead);
+    if constexpr (O::kFirst) __builtin_prefetch(m + i + kUpdateAhead);
+    if constexpr (O::kSecond) __builtin_prefetch(v + i + kUpdateAhead);
+    update_vector<T, O>(w, m, v, i, load(g + i), s);
+  }
   if (i < n) {  // the last few numbers, by way of a whole vector each
     T lanes[3][kLanes<T>];
     const auto copy = [](T* to, const T* from, index_t k) {
@@ -151,6 +174,7 @@ void fused_strip(const GradientSource<T> (&sources)[2], index_t blocks, T* w, T*
       } else if constexpr (kPanel % kMaxRows > 0) {
         fused_tile<T, M, O, kPanel % kMaxRows, kVectors>(parts, waiting, s, gradient);
       }
+      if (s.shape.any) shape<T>(gradient, w + place, rows, kVectors * kLanes<T>, s.shape, gradient);
       waiting = {gradient,
                  w + place,
                  O::kFirst ? m + place : nullptr,
@@ -188,6 +212,7 @@ void fused_after(const GradientSource<T> (&sources)[2], index_t blocks, index_t 
   for (index_t block = 0; block < blocks; ++block) {
     gemm_t(sources[0].a + block * sources[0].a_step, 0, sources[0].b, kPanel, cols, sources[0].depth, zeros, 0, gradient);
     gemm_t(sources[1].a + block * sources[1].a_step, 0, sources[1].b, kPanel, cols, sources[1].depth, gradient, kPanel, gradient);
+    if (s.shape.any) shape<T>(gradient, w + block * kBlock, kPanel, kPanel, s.shape, gradient);
     update_all<T, O>(w + block * kBlock, advanced(m, block * kBlock), advanced(v, block * kBlock), gradient, kBlock, s);
   }
 }
@@ -214,6 +239,7 @@ constexpr void for_each_optimizer(Each each) {
 
 template <class T>
 constexpr void fill_optimizers(Kernels<T>& table) {
+  table.shape = shape<T>;
   for_each_optimizer<T>([&](auto optimizer, OptimizerKind kind) {
     using O = decltype(optimizer);
     const int k = static_cast<int>(kind);

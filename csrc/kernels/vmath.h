@@ -97,6 +97,11 @@ template <class T>
 inline Vec<T> abs(Vec<T> x) {
   return (Vec<T>)((BitVec<T>)x & ~Tables<T>::kSign);
 }
+// l with the sign of x; 0 where x is 0.
+template <class T>
+inline Vec<T> sign_times(Vec<T> x, Vec<T> l) {
+  return x > T(0) ? l : (x < T(0) ? -l : Vec<T>{});
+}
 template <class T>
 inline Vec<T> at_most(Vec<T> x, T high) {
   return x > high ? set(high) : x;

@@ -13,7 +13,16 @@ namespace {
 template <class T>
 void update_range(const Kernels<T>& k, Network<T>& network, const Update<T>& update, const UpdateScalars<T>& s, index_t begin, index_t n,
                   const T* gradient) {
-  k.update[static_cast<int>(update.kind)](network.data() + begin, part(update.first, begin), part(update.second, begin), gradient, n, s);
+  const auto run = [&](index_t from, index_t count, const T* g) {
+    k.update[static_cast<int>(update.kind)](network.data() + from, part(update.first, from), part(update.second, from), g, count, s);
+  };
+  if (!s.shape.any) return run(begin, n, gradient);
+  alignas(64) T shaped[kPanel * kPanel];  // block by block, so that what was shaped stays in the first-level cache
+  for (index_t i = 0; i < n; i += kPanel * kPanel) {
+    const index_t count = std::min(n - i, kPanel * kPanel);
+    k.shape(gradient + i, network.data() + begin + i, count / kPanel, kPanel, s.shape, shaped);
+    run(begin + i, count, shaped);
+  }
 }
 
 // A 32 x 32 block of layer l's weights, smaller at the edges: inputs 32 * row .. and outputs 32 * panel ..
@@ -98,35 +107,61 @@ index_t fuse(const Batch<T>& batch, int l, index_t u, index_t end, Network<T>& n
 template <class T>
 void learn_weights(const Batch<T>& batch, int l, Range units, Network<T>& network, const Update<T>& update, const UpdateScalars<T>& s,
                    T* local) {
-  const bool penalized = penalizes_weights(batch, l), one_row = batch.rows == 1 && network.tied_user(l) < 0 && !penalized;
+  const PenaltySpec& penalties = batch.recipe->penalties;
+  const bool contracts = penalties.contracts(l), one_row = batch.rows == 1 && network.tied_user(l) < 0 && !contracts && !s.shape.any;
+  const index_t blocks = panels(network.layer(l).n_in);
   std::fill_n(local, kPanel * kPanel, T{0});
-  for (index_t u = units.begin; u < units.end; ++u) {
-    if (!penalized && !one_row) {
-      if (const index_t fused = fuse(batch, l, u, units.end, network, update, s); fused > 0) {
-        u += fused - 1;
-        continue;
-      }
-    }
+  for (index_t u = units.begin, next; u < units.end; u = next) {
+    const index_t fused = contracts || one_row ? 0 : fuse(batch, l, u, units.end, network, update, s);
+    next = u + std::max(fused, index_t{1});
     const Block b = block_of(network, l, u);
-    if (one_row && b.width == kPanel) {
+    if (fused > 0) {
+    } else if (one_row && b.width == kPanel) {
       batch.k.update_outer[static_cast<int>(update.kind)](network.data() + b.begin, part(update.first, b.begin),
                                                           part(update.second, b.begin), input_of(batch, l).at(b.row, 0),
                                                           batch.room.layers[at(l)].delta.at(b.panel, 0), b.height, s);
     } else {
       weight_gradient(batch, l, b, kZeros<T>, 0, local);
-      if (penalized) add_weight_penalty(batch, l, b.panel, b.row * kPanel, b.height, 0, local);
+      if (contracts) add_weight_penalty(batch, l, b.panel, b.row * kPanel, b.height, 0, 0, local);
       update_range(batch.k, network, update, s, b.begin, b.height * kPanel, local);
     }
+    // While a whole panel is in the cache.
+    if (penalties.max_norm != 0 && next % blocks == 0 && next - blocks >= units.begin) bound_norm(batch, l, b.panel, network);
   }
+}
+
+// The other panels: those that `learn_weights` shares between threads, and those of layers that learned on the way.
+template <class T>
+void bound_other_norms(Team& team, const Batch<T>& batch, Network<T>& network) {
+  for (int l = 0; l < network.depth(); ++l) {
+    if (!network.owns_weights(l) || is_frozen(*batch.recipe, l)) continue;
+    const index_t blocks = panels(network.layer(l).n_in), n = panels(network.layer(l).n_out);
+    if (updates_on_the_way(batch, l)) {
+      const Range share = team.share(n);
+      for (index_t panel = share.begin; panel < share.end; ++panel) bound_norm(batch, l, panel, network);
+    } else if (const Range units = team.share(n * blocks); units.begin < units.end && units.end % blocks != 0) {
+      const index_t panel = units.end / blocks;  // whose first block was this thread's
+      if (panel * blocks >= units.begin) bound_norm(batch, l, panel, network);
+    }
+  }
+  team.barrier();
 }
 
 // The same without an optimiser: into `gradient`, laid out as the network's numbers.
 template <class T>
-void store_gradient(const Batch<T>& batch, int l, Range units, bool accumulate, T* gradient) {
+void store_gradient(const Batch<T>& batch, int l, Range units, const Update<T>* update, bool accumulate, bool last, T* gradient) {
+  const PenaltySpec& penalties = batch.recipe->penalties;
+  // What is clipped by its norm is the whole gradient, of which the optimiser then must not add a term again; alpha's, where there is no
+  // optimiser, is `Plan::gradient`'s.
+  const bool clips = update != nullptr && penalties.clip_norm != 0;
+  const double alpha = clips ? batch.recipe->alpha : 0, l1 = clips || update == nullptr ? penalties.l1 : 0;
   for (index_t u = units.begin; u < units.end; ++u) {
     const Block b = block_of(batch.network, l, u);
     T* out = gradient + b.begin;
     weight_gradient(batch, l, b, accumulate ? out : kZeros<T>, accumulate ? kPanel : 0, out);
+    if (!last) continue;
+    if (alpha != 0 || l1 != 0 || penalties.contracts(l)) add_weight_penalty(batch, l, b.panel, b.row * kPanel, b.height, alpha, l1, out);
+    if (clips) batch.room.squares[at(part_of_block(batch, l, b.panel, b.row))] = batch.k.square_sum(out, b.height);
   }
 }
 
@@ -160,7 +195,7 @@ void share_gradient(const LayerSpec& spec, T* gradient) {
 }  // namespace
 
 template <class T>
-void learn(Team& team, const Batch<T>& batch, Network<T>& network, const Update<T>* update, T* gradient, bool accumulate) {
+void learn(Team& team, const Batch<T>& batch, Network<T>& network, const Update<T>* update, T* gradient, bool accumulate, bool last) {
   const Recipe& recipe = *batch.recipe;
   pair_operands(team, batch);
   T* local = batch.room.scratch(team.rank()) + kDepthBlock * kPanel;
@@ -172,7 +207,7 @@ void learn(Team& team, const Batch<T>& batch, Network<T>& network, const Update<
     if (network.owns_weights(l) && (gradient != nullptr || !updates_on_the_way(batch, l))) {
       const Range units = team.share(panels(spec.n_out) * panels(spec.n_in));
       if (gradient != nullptr) {
-        store_gradient(batch, l, units, accumulate, gradient);
+        store_gradient(batch, l, units, update, accumulate, last, gradient);
       } else {
         learn_weights(batch, l, units, network, *update, scalars_for(*update, recipe, l, true), local);
       }
@@ -204,6 +239,9 @@ void learn(Team& team, const Batch<T>& batch, Network<T>& network, const Update<
       }
     }
   }
+  if (gradient != nullptr || recipe.penalties.max_norm == 0) return;
+  team.barrier();
+  bound_other_norms(team, batch, network);
 }
 
 template <class T>
@@ -216,7 +254,8 @@ void share_gradients(const Network<T>& network, T* gradient) {
 template <class T>
 void apply_update(Team& team, const Batch<T>& batch, Network<T>& network, const Update<T>& update, const T* gradient) {
   const Recipe& recipe = *batch.recipe;
-  for (int l = 0; l < network.depth(); ++l) {
+  // From the last layer down, whose gradient is still in the cache, to the first, which the next step reads first.
+  for (int l = network.depth() - 1; l >= 0; --l) {
     if (is_frozen(recipe, l)) continue;
     const LayerSpec& spec = network.layer(l);
     const Window& window = network.window(l);
@@ -236,9 +275,9 @@ void apply_update(Team& team, const Batch<T>& batch, Network<T>& network, const 
   team.barrier();
 }
 
-#define LAYERWISE_INSTANTIATE(T)                                                           \
-  template void learn<T>(Team&, const Batch<T>&, Network<T>&, const Update<T>*, T*, bool); \
-  template void share_gradients<T>(const Network<T>&, T*);                                 \
+#define LAYERWISE_INSTANTIATE(T)                                                                 \
+  template void learn<T>(Team&, const Batch<T>&, Network<T>&, const Update<T>*, T*, bool, bool); \
+  template void share_gradients<T>(const Network<T>&, T*);                                       \
   template void apply_update<T>(Team&, const Batch<T>&, Network<T>&, const Update<T>&, const T*);
 LAYERWISE_INSTANTIATE(float)
 LAYERWISE_INSTANTIATE(double)

@@ -20,6 +20,8 @@ UpdateScalars<T> scalars_for(const Update<T>& update, const Recipe& recipe, int 
   UpdateScalars<T> s = update.scalars;
   if (!recipe.rate_scale.empty()) s.rate = static_cast<T>(static_cast<double>(s.rate) * recipe.rate_scale[at(l)]);
   if (!weights) s.l2 = s.weight_decay = 0;
+  if (!weights) s.shape.l1 = s.shape.l2 = 0;
+  if (recipe.penalties.contracts(l)) s.shape.l1 = 0;  // `add_weight_penalty` has added it
   return s;
 }
 
@@ -31,9 +33,11 @@ T* part(T* moment, index_t begin) {
 
 // Gradients of all learning layers. With `gradient` null each 32 x 32 block is handed to the optimiser as soon as it is known and
 // never travels to memory (what `backward_single_row` has updated is left out); else it is stored there (`accumulate`: continuing the
-// chains of earlier row blocks), same bits. Ends without a barrier.
+// chains of earlier row blocks; `last`: with the penalties of weights that the optimiser does not add, and for clip_norm with all of them
+// and the sums of squares), same bits. Without `gradient` the weights' norms are brought within their bound, too. Ends without
+// a barrier.
 template <class T>
-void learn(Team& team, const Batch<T>& batch, Network<T>& network, const Update<T>* update, T* gradient, bool accumulate);
+void learn(Team& team, const Batch<T>& batch, Network<T>& network, const Update<T>* update, T* gradient, bool accumulate, bool last);
 // Completes a stored gradient: a shared activation parameter gets the sum over its units. One thread.
 template <class T>
 void share_gradients(const Network<T>& network, T* gradient);

@@ -35,17 +35,26 @@ void product_with_weights(Team& team, const Batch<T>& batch, int l, bool transpo
 }
 
 template <class T>
+T keep_scale(const Batch<T>& batch, int l) {
+  return static_cast<T>(1 / (1 - batch.recipe->dropout[at(l)]));
+}
+
+// What dropout has kept of the rows of a panel, from row `row` on.
+template <class T>
+std::uint32_t* kept_of(const Batch<T>& batch, int l, index_t panel, index_t row) {
+  return batch.room.layers[at(l)].kept.data() + panel * batch.room.rows + row;
+}
+
+template <class T>
 void drop_out(const Batch<T>& batch, int l, index_t panel, index_t row, index_t row_end) {
   const LayerRoom<T>& room = batch.room.layers[at(l)];
-  const double rate = batch.recipe->dropout[at(l)];
-  const auto threshold = static_cast<std::uint64_t>(rate * 4294967296.0);
-  const T keep = static_cast<T>(1 / (1 - rate));
+  const auto threshold = static_cast<std::uint64_t>(batch.recipe->dropout[at(l)] * 4294967296.0);
   for (index_t r = row; r < row_end; ++r) {
     const auto group = static_cast<std::uint64_t>(batch.random_id(r) * panels(batch.network.layer(l).n_out) + panel);
     const RandomPlace place{batch.recipe->seed, group, batch.step, kDropoutStream + static_cast<std::uint32_t>(l)};
-    batch.k.dropout(room.scale.at(panel, r), place, threshold, keep);
+    *kept_of(batch, l, panel, r) =
+        batch.k.dropout(room.value.at(panel, r), room.output.at(panel, r), place, threshold, keep_scale(batch, l));
   }
-  batch.k.multiply(room.value.at(panel, row), room.scale.at(panel, row), room.output.at(panel, row), (row_end - row) * kPanel);
 }
 
 template <class T>
@@ -244,8 +253,7 @@ void finish_delta(Team& team, const Batch<T>& batch, int l, index_t panel, index
   const LayerRoom<T>& room = batch.room.layers[at(l)];
   const bool penalised = batch.recipe->penalties.of_activations();
   if (drops_out(batch, l)) {
-    T* g = room.delta.at(panel, row);
-    batch.k.multiply(g, room.scale.at(panel, row), g, (row_end - row) * kPanel);
+    batch.k.dropout_slope(kept_of(batch, l, panel, row), keep_scale(batch, l), row_end - row, room.delta.at(panel, row));
   }
   if (penalised) add_to_activation_delta(batch, l, panel, row, row_end);
   if (batch.network.layer(l).activation != Activation::softmax) slope_of_piece(batch, l, panel, row, row_end);

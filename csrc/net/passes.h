@@ -48,7 +48,7 @@ alignas(64) inline constexpr T kZeros[kGroupPanels * kPanel] = {};
 
 template <class T>
 bool drops_out(const Batch<T>& batch, int l) {
-  return batch.train && batch.room.layers[at(l)].scale.data != nullptr;
+  return batch.train && !batch.room.layers[at(l)].kept.empty();
 }
 
 // What layer l reads.

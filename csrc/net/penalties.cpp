@@ -39,25 +39,32 @@ void add_mean(const Batch<T>& batch, int l, index_t panel, bool accumulate) {
   batch.k.weighted_sums(batch.room.layers[at(l)].value.at(panel, 0), batch.room.row_scale.data(), batch.rows, mean);
 }
 
-// Visits all that is learned, in pieces of at most 32 rows of 32 numbers: visit(begin, rows, copies), where each number counts as one
-// of so many copies.
+// Parts of the gradient's norm that a panel of layer l has.
+template <class T>
+index_t parts_of_panel(const Network<T>& network, int l) {
+  const LayerSpec& spec = network.layer(l);
+  return (network.owns_weights(l) ? panels(spec.n_in) : 0) + 1 + (spec.normalized ? 1 : 0) + (spec.learn != Learn::fixed ? 1 : 0);
+}
+
+// Visits all that is learned beside the weights, a panel's row at a time: visit(part, begin, copies), where each number counts as one of so
+// many copies. Returns the number of parts.
 template <class T, class Visit>
-void for_each_learned(const Network<T>& network, const Recipe& recipe, Visit visit) {
+index_t for_each_other_part(const Network<T>& network, const Recipe& recipe, Visit visit) {
+  index_t part = 0;
   for (int l = 0; l < network.depth(); ++l) {
     if (is_frozen(recipe, l)) continue;
     const LayerSpec& spec = network.layer(l);
     const Window& window = network.window(l);
     for (index_t panel = 0; panel < panels(spec.n_out); ++panel) {
-      for (index_t block = 0; network.owns_weights(l) && block < panels(spec.n_in); ++block) {
-        visit(window.weights + (panel * spec.n_in + block * kPanel) * kPanel, width_of(spec.n_in, block), 1);
-      }
-      visit(window.bias + panel * kPanel, 1, 1);
-      if (spec.normalized) visit(window.scale + panel * kPanel, 1, 1);
-      if (spec.learn == Learn::unit) visit(window.parameter + panel * kPanel, 1, 1);
+      if (network.owns_weights(l)) part += panels(spec.n_in);
+      visit(part++, window.bias + panel * kPanel, 1);
+      if (spec.normalized) visit(part++, window.scale + panel * kPanel, 1);
       // A shared parameter stands once in each column of each panel.
-      if (spec.learn == Learn::shared) visit(window.parameter + panel * kPanel, 1, panels(spec.n_out) * kPanel);
+      const index_t copies = spec.learn == Learn::shared ? panels(spec.n_out) * kPanel : 1;
+      if (spec.learn != Learn::fixed) visit(part++, window.parameter + panel * kPanel, copies);
     }
   }
+  return part;
 }
 
 }  // namespace
@@ -169,87 +176,103 @@ void add_to_sum_delta(Team& team, const Batch<T>& batch, int l, index_t panel, i
 }
 
 template <class T>
-bool penalizes_weights(const Batch<T>& batch, int l) {
-  return batch.recipe->penalties.l1 != 0 || of_layer(batch.recipe->penalties.contraction, l) != 0;
-}
-
-template <class T>
-void add_weight_penalty(const Batch<T>& batch, int l, index_t panel, index_t first, index_t rows, double alpha, T* gradient) {
-  const double contraction = of_layer(batch.recipe->penalties.contraction, l);
+void add_weight_penalty(const Batch<T>& batch, int l, index_t panel, index_t first, index_t rows, double alpha, double l1, T* gradient) {
+  const PenaltySpec& penalties = batch.recipe->penalties;
   T by_unit[kPanel];
   std::fill_n(by_unit, kPanel, static_cast<T>(alpha));
-  for (index_t c = 0; contraction != 0 && c < kPanel; ++c) {
-    by_unit[c] += static_cast<T>(2 * contraction) * batch.room.penalties[at(l)].slope_squares[static_cast<std::size_t>(panel * kPanel + c)];
+  for (index_t c = 0; penalties.contracts(l) && c < kPanel; ++c) {
+    by_unit[c] += static_cast<T>(2 * penalties.contraction[at(l)]) *
+                  batch.room.penalties[at(l)].slope_squares[static_cast<std::size_t>(panel * kPanel + c)];
   }
   const T* w = batch.network.data() + batch.network.window(l).weights + (panel * batch.network.layer(l).n_in + first) * kPanel;
-  batch.k.add_weight_penalty(w, by_unit, static_cast<T>(batch.recipe->penalties.l1), rows, gradient);
+  batch.k.add_weight_penalty(w, by_unit, static_cast<T>(penalties.contracts(l) ? penalties.l1 : l1), rows, gradient);
 }
 
 template <class T>
-void add_weight_penalties(Team& team, const Batch<T>& batch, double alpha, T* gradient) {
-  for (int l = 0; l < batch.network.depth(); ++l) {
-    const LayerSpec& spec = batch.network.layer(l);
-    if (!batch.network.owns_weights(l) || is_frozen(*batch.recipe, l) || (alpha == 0 && !penalizes_weights(batch, l))) continue;
-    const Range units = team.share(panels(spec.n_out));
-    for (index_t panel = units.begin; panel < units.end; ++panel) {
-      T* out = gradient + batch.network.window(l).weights + panel * spec.n_in * kPanel;
-      add_weight_penalty(batch, l, panel, 0, spec.n_in, alpha, out);
-    }
+index_t part_of_block(const Batch<T>& batch, int l, index_t panel, index_t block) {
+  index_t part = panel * parts_of_panel(batch.network, l) + block;
+  for (int below = 0; below < l; ++below) {
+    if (!is_frozen(*batch.recipe, below)) part += panels(batch.network.layer(below).n_out) * parts_of_panel(batch.network, below);
   }
-  team.barrier();
+  return part;
 }
 
 template <class T>
-void clip_gradient(Team& team, const Batch<T>& batch, T* gradient) {
-  const PenaltySpec& penalties = batch.recipe->penalties;
-  index_t count = 0;
-  for_each_learned(batch.network, *batch.recipe, [&](index_t, index_t, index_t) { ++count; });
-  const Range mine = team.share(count);
-  const auto for_mine = [&](auto visit) {
-    index_t i = 0;
-    for_each_learned(batch.network, *batch.recipe, [&](index_t begin, index_t rows, index_t copies) {
-      if (mine.begin <= i && i < mine.end) visit(static_cast<std::size_t>(i), gradient + begin, rows, copies);
-      ++i;
-    });
-  };
-  if (penalties.clip_value != 0) {
-    for_mine([&](std::size_t, T* g, index_t rows, index_t) { batch.k.clip(static_cast<T>(penalties.clip_value), rows, g); });
-    team.barrier();
-    return;
-  }
+T clip_factor(Team& team, const Batch<T>& batch, const T* gradient) {
   std::vector<double>& squares = batch.room.squares;
-  for_mine(
-      [&](std::size_t i, T* g, index_t rows, index_t copies) { squares[i] = batch.k.square_sum(g, rows) / static_cast<double>(copies); });
+  const index_t count = for_each_other_part(batch.network, *batch.recipe, [&](index_t part, index_t begin, index_t copies) {
+    if (team.leads()) squares[static_cast<std::size_t>(part)] = batch.k.square_sum(gradient + begin, 1) / static_cast<double>(copies);
+  });
   team.barrier();
   double sum = 0;  // every thread adds the same numbers in the same order
   for (index_t i = 0; i < count; ++i) sum += squares[static_cast<std::size_t>(i)];
-  if (const double norm = std::sqrt(sum); !(norm <= penalties.clip_norm)) {
-    T factor[kPanel];
-    std::fill_n(factor, kPanel, static_cast<T>(penalties.clip_norm / norm));
-    for_mine([&](std::size_t, T* g, index_t rows, index_t) { batch.k.scale_columns(factor, rows, g); });
+  const double norm = std::sqrt(sum), limit = batch.recipe->penalties.clip_norm;
+  return norm <= limit ? T{1} : static_cast<T>(limit / norm);
+}
+
+// A weight gradient is the sum of x_r delta_r^T over the rows, so that its norm is at most the sum of |x_r| |delta_r|; those of the biases
+// are sums of delta_r. Other terms and other numbers that are learned have no bound as cheap.
+template <class T>
+bool is_surely_short(Team& team, const Batch<T>& batch) {
+  constexpr double kMargin = 1.05;  // for what rounding, also to bfloat16, adds to a gradient
+  const Network<T>& network = batch.network;
+  const Recipe& recipe = *batch.recipe;
+  if (recipe.alpha != 0 || recipe.penalties.l1 != 0 || !recipe.penalties.contraction.empty()) return false;
+  const int lowest = lowest_learning(network, recipe);
+  for (int l = lowest; l < network.depth(); ++l) {
+    if (network.layer(l).normalized || network.layer(l).learn != Learn::fixed) return false;
+  }
+  double* const norms = batch.room.row_norms.data();
+  const Range rows = team.share(batch.rows);
+  for (index_t r = rows.begin; r < rows.end; ++r) {
+    for (int l = lowest; l < network.depth(); ++l) {
+      const Panels<T>&x = input_of(batch, l), &delta = batch.room.layers[at(l)].delta;
+      const double by_sum = std::sqrt(batch.k.row_squares(delta.at(0, r), delta.step, network.layer(l).n_out));
+      norms[2 * l * batch.rows + r] = by_sum;
+      norms[(2 * l + 1) * batch.rows + r] = by_sum * std::sqrt(batch.k.row_squares(x.at(0, r), x.step, network.layer(l).n_in));
+    }
   }
   team.barrier();
+  const auto over_rows = [&](index_t which) {
+    double sum = 0;
+    for (index_t r = 0; r < batch.rows; ++r) sum += norms[which * batch.rows + r];
+    return sum;
+  };
+  double squares = 0;
+  for (int l = lowest; l < network.depth(); ++l) {
+    if (is_frozen(recipe, l)) continue;
+    const double biases = over_rows(2 * l);
+    squares += biases * biases;
+    if (!network.owns_weights(l)) continue;
+    const int tied = network.tied_user(l);
+    const double weights = over_rows(2 * l + 1) + (tied < 0 ? 0 : over_rows(2 * tied + 1));
+    squares += weights * weights;
+  }
+  return kMargin * std::sqrt(squares) <= recipe.penalties.clip_norm;
+}
+
+template <class T>
+void bound_norm(const Batch<T>& batch, int l, index_t panel, Network<T>& network) {
+  const double limit = batch.recipe->penalties.max_norm;
+  const index_t n_in = network.layer(l).n_in;
+  T* w = network.data() + network.window(l).weights + panel * n_in * kPanel;
+  T factor[kPanel] = {};
+  batch.k.column_squares(w, n_in, factor);
+  bool any = false;
+  for (T& x : factor) {
+    const double norm = std::sqrt(static_cast<double>(x));
+    any = any || !(norm <= limit);
+    x = norm <= limit ? T{1} : static_cast<T>(limit / norm);
+  }
+  if (any) batch.k.scale_columns(factor, n_in, w);
 }
 
 template <class T>
 void bound_norms(Team& team, const Batch<T>& batch, Network<T>& network) {
-  const double limit = batch.recipe->penalties.max_norm;
   for (int l = 0; l < network.depth(); ++l) {
     if (!network.owns_weights(l) || is_frozen(*batch.recipe, l)) continue;
-    const LayerSpec& spec = network.layer(l);
-    const Range units = team.share(panels(spec.n_out));
-    for (index_t panel = units.begin; panel < units.end; ++panel) {
-      T* w = network.data() + network.window(l).weights + panel * spec.n_in * kPanel;
-      T factor[kPanel] = {};
-      batch.k.column_squares(w, spec.n_in, factor);
-      bool any = false;
-      for (T& x : factor) {
-        const double norm = std::sqrt(static_cast<double>(x));
-        any = any || !(norm <= limit);
-        x = norm <= limit ? T{1} : static_cast<T>(limit / norm);
-      }
-      if (any) batch.k.scale_columns(factor, spec.n_in, w);
-    }
+    const Range units = team.share(panels(network.layer(l).n_out));
+    for (index_t panel = units.begin; panel < units.end; ++panel) bound_norm(batch, l, panel, network);
   }
   team.barrier();
 }
@@ -292,18 +315,19 @@ double other_penalties(const Batch<T>& batch) {
   return penalty;
 }
 
-#define LAYERWISE_INSTANTIATE(T)                                                                    \
-  template void check_penalties<T>(const Network<T>&, const PenaltySpec&);                          \
-  template void prepare_penalties<T>(Team&, const Batch<T>&, bool, bool);                           \
-  template void add_means<T>(Team&, const Batch<T>&, bool);                                         \
-  template void add_to_activation_delta<T>(const Batch<T>&, int, index_t, index_t, index_t);        \
-  template void add_to_sum_delta<T>(Team&, const Batch<T>&, int, index_t, index_t, index_t);        \
-  template bool penalizes_weights<T>(const Batch<T>&, int);                                         \
-  template void add_weight_penalty<T>(const Batch<T>&, int, index_t, index_t, index_t, double, T*); \
-  template void add_weight_penalties<T>(Team&, const Batch<T>&, double, T*);                        \
-  template void clip_gradient<T>(Team&, const Batch<T>&, T*);                                       \
-  template void bound_norms<T>(Team&, const Batch<T>&, Network<T>&);                                \
-  template double activation_penalty<T>(const Batch<T>&);                                           \
+#define LAYERWISE_INSTANTIATE(T)                                                                            \
+  template void check_penalties<T>(const Network<T>&, const PenaltySpec&);                                  \
+  template void prepare_penalties<T>(Team&, const Batch<T>&, bool, bool);                                   \
+  template void add_means<T>(Team&, const Batch<T>&, bool);                                                 \
+  template void add_to_activation_delta<T>(const Batch<T>&, int, index_t, index_t, index_t);                \
+  template void add_to_sum_delta<T>(Team&, const Batch<T>&, int, index_t, index_t, index_t);                \
+  template void add_weight_penalty<T>(const Batch<T>&, int, index_t, index_t, index_t, double, double, T*); \
+  template index_t part_of_block<T>(const Batch<T>&, int, index_t, index_t);                                \
+  template T clip_factor<T>(Team&, const Batch<T>&, const T*);                                              \
+  template bool is_surely_short<T>(Team&, const Batch<T>&);                                                 \
+  template void bound_norm<T>(const Batch<T>&, int, index_t, Network<T>&);                                  \
+  template void bound_norms<T>(Team&, const Batch<T>&, Network<T>&);                                        \
+  template double activation_penalty<T>(const Batch<T>&);                                                   \
   template double other_penalties<T>(const Batch<T>&);
 LAYERWISE_INSTANTIATE(float)
 LAYERWISE_INSTANTIATE(double)

@@ -23,19 +23,25 @@ void add_to_activation_delta(const Batch<T>& batch, int l, index_t panel, index_
 template <class T>
 void add_to_sum_delta(Team& team, const Batch<T>& batch, int l, index_t panel, index_t row, index_t row_end);
 
-// Whether something is added to the gradient of layer l's weights; and that, for `rows` rows of one of its panels from row `first` on.
+// Adds to the gradient of `rows` rows of one panel of layer l's weights, from row `first` on, the terms of alpha, l1 and contraction. A
+// layer with contraction gets the recipe's l1 in any case.
 template <class T>
-bool penalizes_weights(const Batch<T>& batch, int l);
-template <class T>
-void add_weight_penalty(const Batch<T>& batch, int l, index_t panel, index_t first, index_t rows, double alpha, T* gradient);
-// The same for the whole of a stored gradient.
-template <class T>
-void add_weight_penalties(Team& team, const Batch<T>& batch, double alpha, T* gradient);
+void add_weight_penalty(const Batch<T>& batch, int l, index_t panel, index_t first, index_t rows, double alpha, double l1, T* gradient);
 
-// Clips a stored and complete gradient, by value or by the norm of all that is learned.
+// The norm of all that is learned is a sum of parts, one for each 32 x 32 block of weights and each panel of other numbers. Which part is
+// that of a block; and what a stored and complete gradient is to be multiplied by (1: it is short enough), the parts of the weights being
+// known.
 template <class T>
-void clip_gradient(Team& team, const Batch<T>& batch, T* gradient);
-// Shrinks the incoming weights of each unit to the greatest norm allowed.
+index_t part_of_block(const Batch<T>& batch, int l, index_t panel, index_t block);
+template <class T>
+T clip_factor(Team& team, const Batch<T>& batch, const T* gradient);
+// Whether the gradient of a batch in one row block is certainly not longer than clip_norm, by a bound that needs the deltas alone: then it
+// need not be stored. True for all threads, or for none.
+template <class T>
+bool is_surely_short(Team& team, const Batch<T>& batch);
+// Shrinks the incoming weights of each unit of a panel of layer l to the greatest norm allowed, or those of all layers.
+template <class T>
+void bound_norm(const Batch<T>& batch, int l, index_t panel, Network<T>& network);
 template <class T>
 void bound_norms(Team& team, const Batch<T>& batch, Network<T>& network);
 

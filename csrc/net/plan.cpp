@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "base/check.h"
 #include "kernels/catalog.h"
@@ -102,7 +103,14 @@ void Plan<T>::shuffle(index_t rows, index_t epoch) {
 template <class T>
 Update<T> Plan<T>::update_at(index_t step, double rate, const double* momentum) {
   const double mu = momentum != nullptr ? *momentum : recipe_.optimizer.momentum;
-  return {recipe_.optimizer.kind, update_scalars<T>(recipe_.optimizer, step + 1, rate, mu, recipe_.alpha), first_.data(), second_.data()};
+  UpdateScalars<T> s = update_scalars<T>(recipe_.optimizer, step + 1, rate, mu, recipe_.alpha);
+  const PenaltySpec& penalties = recipe_.penalties;
+  // With clip_norm the shape is known when the gradient is: `complete`.
+  if (penalties.clip_norm == 0 && (penalties.l1 != 0 || penalties.clip_value != 0)) {
+    s.shape = {true, static_cast<T>(penalties.l1), std::exchange(s.l2, T{0})};
+    if (penalties.clip_value != 0) s.shape.limit = static_cast<T>(penalties.clip_value);
+  }
+  return {recipe_.optimizer.kind, s, first_.data(), second_.data()};
 }
 
 template <class T>
@@ -123,7 +131,8 @@ double Plan<T>::pass(Team& team, Batch<T>& batch, const Data<T>& data, Range row
     total = 0;
     for (index_t r = begin; r < end; ++r) total += weight_of(data, ids != nullptr ? ids[r] : r);
   }
-  const bool fused = update != nullptr && end - begin <= room_.rows && !recipe_.penalties.clips();
+  const bool whole = update != nullptr && end - begin <= room_.rows;
+  bool fused = whole && recipe_.penalties.clip_norm == 0;
   const bool several = end - begin > room_.rows, means_first = several && !recipe_.penalties.sparsity.empty();
   for (index_t row = begin; row < end && means_first; row += room_.rows) {
     enter(team, batch, data, {row, end}, false, ids, total);
@@ -139,13 +148,14 @@ double Plan<T>::pass(Team& team, Batch<T>& batch, const Data<T>& data, Range row
       backward(team, batch);
     }
     if (batch.by_rows) team.barrier();
+    fused = fused || (whole && batch.rows > 1 && is_surely_short(team, batch));
     if (team.leads()) {
       sum += weighted_loss(batch, data);
       if (update == nullptr) penalty_ += activation_penalty(batch);
       ask(poll);
     }
     if (next != nullptr) fetch(team, *next, data);
-    learn(team, batch, network_, update, fused ? nullptr : gradient_.data(), row > begin);
+    learn(team, batch, network_, update, fused ? nullptr : gradient_.data(), row > begin, row + batch.rows >= end);
     if (next != nullptr) gather(team, *next, data);
     if (!several && fused) break;
     team.barrier();
@@ -156,10 +166,6 @@ double Plan<T>::pass(Team& team, Batch<T>& batch, const Data<T>& data, Range row
   }
   batch.ids = ids;
   if (!fused) complete(team, batch, update);
-  if (update != nullptr && recipe_.penalties.max_norm != 0) {
-    team.barrier();
-    bound_norms(team, batch, network_);
-  }
   return sum;
 }
 
@@ -180,17 +186,17 @@ void Plan<T>::enter(Team& team, Batch<T>& batch, const Data<T>& data, Range rows
 
 template <class T>
 void Plan<T>::complete(Team& team, const Batch<T>& batch, const Update<T>* update) {
-  const bool clips = update != nullptr && recipe_.penalties.clips();
-  add_weight_penalties(team, batch, clips ? recipe_.alpha : 0, gradient_.data());
+  const T* gradient = gradient_.data();
   if (team.leads()) share_gradients(network_, gradient_.data());
   if (update == nullptr) return;
   Update<T> rest = *update;
-  if (clips) {  // alpha's term is part of what is clipped, so the optimiser must not add it again
-    team.barrier();
-    clip_gradient(team, batch, gradient_.data());
+  if (recipe_.penalties.clip_norm != 0) {  // alpha's and l1's terms are part of what is clipped, so the optimiser must not add them again
+    rest.scalars.shape.factor = clip_factor(team, batch, gradient);
+    rest.scalars.shape.any = rest.scalars.shape.factor != 1;
     rest.scalars.l2 = 0;
   }
-  apply_update(team, batch, network_, rest, static_cast<const T*>(gradient_.data()));
+  apply_update(team, batch, network_, rest, gradient);
+  if (recipe_.penalties.max_norm != 0) bound_norms(team, batch, network_);
 }
 
 template <class T>
@@ -203,7 +209,7 @@ RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, co
     order_.resize(static_cast<std::size_t>(data.rows));
     shuffled_epoch_ = -1;
   }
-  if ((batch_size > room_.rows || recipe_.penalties.clips()) && gradient_.size() == 0) gradient_ = Buffer<T>(network_.size(), 5);
+  if ((batch_size > room_.rows || recipe_.penalties.clip_norm != 0) && gradient_.size() == 0) gradient_ = Buffer<T>(network_.size(), 5);
 
   RunStats stats;
   double loss_sum = so_far.loss, weight_sum = so_far.weight;

@@ -20,12 +20,10 @@ void check(const Network<T>& machine, const Recipe& recipe, const GibbsSpec& gib
   const bool binary = machine.layer(kDown).activation == Activation::sigmoid;
   require(recipe.loss == (binary ? Loss::sigmoid_cross_entropy : Loss::squared_error),
           "the loss of a Boltzmann machine is sigmoid_cross_entropy with binary visible units, squared_error with Gaussian ones");
-  const PenaltySpec& p = recipe.penalties;
   require(recipe.noise.kind == NoiseKind::none && !recipe.noise.emphasises() && recipe.dropout.empty() && recipe.frozen.empty() &&
               recipe.rate_scale.empty() && !recipe.missing_targets,
           "a Boltzmann machine has no noise, dropout, frozen layers, rate_scale or missing_targets");
-  require(p.l1 == 0 && p.max_norm == 0 && !p.clips() && !p.of_activations(),
-          "a Boltzmann machine has no penalties: alpha and a sparsity target are what it can have");
+  require(!recipe.penalties.any(), "a Boltzmann machine has no penalties: alpha and a sparsity target are what it can have");
   require(!recipe.bfloat16, "a Boltzmann machine is not trained in bfloat16");
   check_steps<T>(recipe);
   const auto rounded = [](double x) { return static_cast<double>(static_cast<T>(x)); };

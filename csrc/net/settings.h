@@ -58,8 +58,10 @@ struct PenaltySpec {
   double clip_value = 0, clip_norm = 0, max_norm = 0;
 
   bool of_activations() const { return !activation_l1.empty() || !sparsity.empty() || !contraction.empty(); }
-  bool clips() const { return clip_value != 0 || clip_norm != 0; }
-  bool any() const { return l1 != 0 || of_activations() || clips() || max_norm != 0; }
+  // Whether the weight gradient of layer l has a term of its own for each unit; whether it is not handed to the optimiser as it is.
+  bool contracts(int l) const { return !contraction.empty() && contraction[static_cast<std::size_t>(l)] != 0; }
+  bool of_weights(int l) const { return contracts(l) || l1 != 0 || clip_value != 0; }
+  bool any() const { return l1 != 0 || of_activations() || clip_value != 0 || clip_norm != 0 || max_norm != 0; }
 };
 
 struct Recipe {

@@ -27,7 +27,7 @@ void multiply_and_update(Team& team, const Batch<T>& batch, int l, Network<T>& n
 template <class T>
 bool updates_on_the_way(const Batch<T>& batch, int l) {
   return batch.rows == 1 && l > lowest_learning(batch.network, *batch.recipe) && !is_frozen(*batch.recipe, l) &&
-         batch.network.owns_weights(l) && batch.network.tied_user(l) < 0 && !penalizes_weights(batch, l);
+         batch.network.owns_weights(l) && batch.network.tied_user(l) < 0 && !batch.recipe->penalties.of_weights(l);
 }
 
 template <class T>

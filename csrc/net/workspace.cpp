@@ -57,7 +57,8 @@ Workspace<T>::Workspace(const Network<T>& network, const Recipe* recipe, index_t
       if (spec.normalized) layer.normal = room(spec.n_out);
       if (needs_input(spec.activation)) layer.value = layer.output = room(spec.n_out);
       const bool drops = !recipe->dropout.empty() && recipe->dropout[static_cast<std::size_t>(l)] > 0;
-      if (drops) layer.output = room(spec.n_out), layer.scale = room(spec.n_out);
+      if (drops) layer.output = room(spec.n_out);
+      if (drops) layer.kept.resize(static_cast<std::size_t>(panels(spec.n_out) * capacity));
       layer.delta = room(spec.n_out);
       if (recipe->bfloat16) {
         const auto pairs = [&](index_t features) {
@@ -103,6 +104,7 @@ void Workspace<T>::reserve_penalties(const Network<T>& network, const PenaltySpe
     index_t parts = 0;
     for (int l = 0; l < network.depth(); ++l) parts += panels(network.layer(l).n_out) * (panels(network.layer(l).n_in) + 3);
     squares.resize(static_cast<std::size_t>(parts));
+    row_norms.resize(2 * layers.size() * row_loss.size());
   }
   if (!spec.of_activations()) return;
   penalties.resize(layers.size());

@@ -28,14 +28,14 @@ struct Given {
 
 template <class T>
 struct LayerRoom {
-  Panels<T> z;                     // product + bias; the same memory as value when the slope is written with the value
-  Panels<T> value;                 // activation of z
-  Panels<T> output;                // what the next layer reads: value, after dropout
-  Panels<T> scale;                 // dropout's 0 or 1 / (1 - rate)
-  Panels<T> delta;                 // d loss / d z
-  Panels<T> x_pairs, delta_pairs;  // with bfloat16: what the layer reads and its delta, in pairs of rows
-  Panels<T> by_parameter;          // each row's d loss / d activation parameter
-  Panels<T> normal;                // of a normalised layer: the product, then what normalisation makes of it before scale and shift
+  Panels<T> z;                      // product + bias; the same memory as value when the slope is written with the value
+  Panels<T> value;                  // activation of z
+  Panels<T> output;                 // what the next layer reads: value, after dropout
+  Panels<T> delta;                  // d loss / d z
+  Panels<T> x_pairs, delta_pairs;   // with bfloat16: what the layer reads and its delta, in pairs of rows
+  Panels<T> by_parameter;           // each row's d loss / d activation parameter
+  Panels<T> normal;                 // of a normalised layer: the product, then what normalisation makes of it before scale and shift
+  std::vector<std::uint32_t> kept;  // what dropout leaves: a word for 32 units, panel after panel; empty: no dropout
 };
 
 // Of a normalised layer, a number for each unit, padded: see normalization.h.
@@ -70,6 +70,7 @@ class Workspace {
   std::vector<PenaltyRoom<T>> penalties;  // one a layer, or none at all
   std::vector<NormalizationRoom<T>> normalizations;  // likewise
   std::vector<double> squares;                       // of the parts of a gradient that is clipped by its norm
+  std::vector<double> row_norms;                     // for `is_surely_short`: two a row for each layer
   std::vector<T> row_scale;                          // weight of a row divided by the sum of weights
   std::vector<double> row_loss;
   std::vector<T> shared_gradient;  // of a layer whose units share one activation parameter

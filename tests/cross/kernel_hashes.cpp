@@ -89,7 +89,7 @@ void all(const Kernels<T>& k, const std::string& type) {
     show(type + " weighted loss " + std::to_string(l), losses);
   }
   for (int o = 0; o < kOptimizers; ++o) {
-    const UpdateScalars<T> s{T(0.01), T(0.9), T(0.99), T(1e-8), T(1.5), T(2.5), T(0.001), T(0.02), o % 2 == 1};
+    const UpdateScalars<T> s{T(0.01), T(0.9), T(0.99), T(1e-8), T(1.5), T(2.5), T(0.001), T(0.02), o % 2 == 1, {}};
     auto weights = numbers<T>(101), m = numbers<T>(101), v = numbers<T>(101, 0.1, 0.5);
     k.update[o](weights.data(), m.data(), v.data(), a.data(), 101, s);
     show(type + " update " + std::to_string(o), weights);
@@ -111,6 +111,7 @@ void all(const Kernels<T>& k, const std::string& type) {
                                 T(1),
                                 by_column ? thresholds.data() : nullptr,
                                 by_column ? levels.data() : nullptr,
+                                nullptr,
                                 count,
                                 T(1),
                                 T(0.5),
@@ -133,13 +134,13 @@ void all(const Kernels<T>& k, const std::string& type) {
   k.add_products(scale.data(), bias.data(), x, bent.data(), kRows, grown.data());
   k.add_weight_penalty(x, bias.data(), T(0.3), kRows, grown.data());
   k.scale_columns(parameter.data(), kRows, grown.data());
-  k.clip(T(2), kRows, grown.data());
+  k.shape(grown.data(), x, kRows, kPanel, {true, T(0.3), T(0.1), T(0.9), T(2)}, grown.data());
   show(type + " penalties", grown);
   k.weighted_sums(x, scale.data(), kRows, sum.data());
   k.weighted_squares(x, scale.data(), kRows, sum.data());
   k.column_squares(x, kRows, sum.data());
   show(type + " sums", sum);
-  show(type + " square_sum", std::vector<double>{k.square_sum(x, kRows)});
+  show(type + " square_sum", std::vector<double>{k.square_sum(x, kRows), k.row_squares(x, kStep, 70)});
   std::vector<T> mean(kPanel), variance(kPanel), by_shift(kPanel), by_scale(kPanel), z(kStep);
   auto normal = numbers<T>(kStep), delta = numbers<T>(kStep, 0.3);
   k.batch_moments(normal.data(), scale.data(), kRows, mean.data(), variance.data());
@@ -149,7 +150,8 @@ void all(const Kernels<T>& k, const std::string& type) {
   k.normalization_slope(unit, normal.data(), scale.data(), by_shift.data(), by_scale.data(), kRows, delta.data());
   for (const std::vector<T>* part : {&mean, &variance, &normal, &z, &by_shift, &by_scale, &delta}) show(type + " normalization", *part);
   std::vector<T> mask(kPanel);
-  k.dropout(mask.data(), place, std::uint64_t{1} << 31, T(2));
+  const std::uint32_t kept = k.dropout(x, mask.data(), place, std::uint64_t{1} << 31, T(2));
+  k.dropout_slope(&kept, T(3), 1, mask.data());
   show(type + " dropout", mask);
   const auto p = numbers<T>(kPanel, 0.25, 0.5);
   k.bernoulli(p.data(), mask.data(), place);
