@@ -18,6 +18,7 @@ from networks import (
 )
 
 from layerwise import _core, reference, reference_random
+from layerwise.reference import Layer
 
 TOLERANCE = {np.float32: 3e-6, np.float64: 2e-14}
 both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
@@ -230,6 +231,8 @@ def test_the_same_bits_whether_the_gradient_is_stored_or_not(name, dtype):
         terms = {"alpha": 0.1, "l1": 0.02}
         assert end(batch_size, **terms) == end(batch_size, **terms, clip_norm=1e30)
         assert end(batch_size) == end(batch_size, clip_norm=1e30) == end(batch_size, clip_value=1e30)
+        terms |= {"contraction": penalties_of(name)["contraction"]["contraction"]}
+        assert end(batch_size, **terms) == end(batch_size, **terms, clip_value=1e30)
 
 
 @pytest.mark.parametrize("name", ["ragged", "whole panels", "tied", "shared prelu"])
@@ -251,6 +254,17 @@ def test_clip_norm_misses_no_gradient_that_is_too_long(name):
         assert np.linalg.norm(step(part * norm)) == pytest.approx(part * norm, rel=1e-9)
     for part in (1.001, 1.1, 2.0, 20.0):
         np.testing.assert_array_equal(step(part * norm), whole)
+
+
+@both_dtypes
+def test_clip_norm_sees_deltas_whose_squares_are_no_normal_numbers(dtype):
+    small = np.sqrt(np.finfo(dtype).tiny) / 100
+    network = make_network([Layer(np.zeros((40, 3), dtype), np.zeros(3, dtype), "identity", 0.0)])
+    X, Y = np.full((8, 40), 1e4, dtype), np.full((8, 3), small, dtype)
+    limit = 10 * small  # far below 1e4 * small, which is what the gradient is made of
+    make_plan(network, batch_size=8, penalties=_core.Penalties(clip_norm=limit)).run(X, Y, 0, 1, np.ones(1))
+    step = network.parameters().astype(np.float64) / small
+    assert np.linalg.norm(step) == pytest.approx(10, rel=1e-3)
 
 
 def test_bounds_leave_frozen_layers_alone():

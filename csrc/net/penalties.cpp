@@ -214,7 +214,8 @@ T clip_factor(Team& team, const Batch<T>& batch, const T* gradient) {
 // are sums of delta_r. Other terms and other numbers that are learned have no bound as cheap.
 template <class T>
 bool is_surely_short(Team& team, const Batch<T>& batch) {
-  constexpr double kMargin = 1.05;  // for what rounding, also to bfloat16, adds to a gradient
+  constexpr double kMargin = 1.05;                                 // for what rounding, also to bfloat16, adds to a gradient
+  constexpr double kLost = double{std::numeric_limits<T>::min()};  // of a square, at most: subnormal numbers count as zero
   const Network<T>& network = batch.network;
   const Recipe& recipe = *batch.recipe;
   if (recipe.alpha != 0 || recipe.penalties.l1 != 0 || !recipe.penalties.contraction.empty()) return false;
@@ -223,13 +224,15 @@ bool is_surely_short(Team& team, const Batch<T>& batch) {
     if (network.layer(l).normalized || network.layer(l).learn != Learn::fixed) return false;
   }
   double* const norms = batch.room.row_norms.data();
+  const auto norm_of = [&](const Panels<T>& x, index_t r, index_t cols) {
+    return std::sqrt(batch.k.row_squares(x.at(0, r), x.step, cols) + kLost * static_cast<double>(cols));
+  };
   const Range rows = team.share(batch.rows);
   for (index_t r = rows.begin; r < rows.end; ++r) {
     for (int l = lowest; l < network.depth(); ++l) {
-      const Panels<T>&x = input_of(batch, l), &delta = batch.room.layers[at(l)].delta;
-      const double by_sum = std::sqrt(batch.k.row_squares(delta.at(0, r), delta.step, network.layer(l).n_out));
+      const double by_sum = norm_of(batch.room.layers[at(l)].delta, r, network.layer(l).n_out);
       norms[2 * l * batch.rows + r] = by_sum;
-      norms[(2 * l + 1) * batch.rows + r] = by_sum * std::sqrt(batch.k.row_squares(x.at(0, r), x.step, network.layer(l).n_in));
+      norms[(2 * l + 1) * batch.rows + r] = by_sum * norm_of(input_of(batch, l), r, network.layer(l).n_in);
     }
   }
   team.barrier();
