@@ -112,6 +112,7 @@ def plot_growth(lines: list[Line]) -> bool:
     """Draw the axes along which the work grows into growth.svg; says whether the plot is there."""
     picture = _timing.HERE / "growth.svg"
     try:
+        from matplotlib import rc_context
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
         print("matplotlib is not installed: no plot", file=sys.stderr)
@@ -125,7 +126,8 @@ def plot_growth(lines: list[Line]) -> bool:
     axes.set(xlabel="operations of an epoch's products, GFLOP", ylabel="seconds an epoch")
     axes.grid(visible=True, which="major", alpha=0.3)
     axes.legend()
-    figure.savefig(picture, metadata={"Date": None})
+    with rc_context({"svg.hashsalt": picture.name}):  # or the names inside it would be other ones each time
+        figure.savefig(picture, metadata={"Date": None})
     return True
 
 
