@@ -226,7 +226,8 @@ def deep_autoencoder() -> str:
             kind: _experiment.shown([line[f"{kind}_error"] for line in own]) if f"{kind}_error" in own[0] else ""
             for kind in ("test", "pretrained_test", "training")
         }
-        rows.append([settings["name"], how, str(len(own)), *errors.values(), minutes(own)])
+        start = f"{settings['name']}, σ = {settings['sigma']:g}" if "sigma" in settings else settings["name"]
+        rows.append([start, how, str(len(own)), *errors.values(), minutes(own)])
     return f"{markdown(rows)}\n\n{origin(lines)}"
 
 
