@@ -178,7 +178,9 @@ def test_the_papers_tables_can_be_made_and_taken_up_again(monkeypatch: pytest.Mo
     line = _timing.records(deep.NAME)[-1]
     assert line["settings"]["tuning"]["rate"] is None
     assert line["test_error"] < line["pretrained_test_error"]
-    machines = next(row for row in tables.deep_autoencoder().splitlines() if row.startswith("| machines | adam, 2 "))
+    machines = next(
+        row for row in tables.deep_autoencoder().splitlines() if row.startswith("| machines, σ = 0.1 | adam, 2 ")
+    )
     assert f" {line['pretrained_test_error']:.2f} " in machines
     assert machines.split("|")[3].strip() == "1"
 
