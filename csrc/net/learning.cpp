@@ -115,12 +115,11 @@ void learn_weights(const Batch<T>& batch, int l, Range units, Network<T>& networ
     const index_t fused = contracts || one_row ? 0 : fuse(batch, l, u, units.end, network, update, s);
     next = u + std::max(fused, index_t{1});
     const Block b = block_of(network, l, u);
-    if (fused > 0) {
-    } else if (one_row && b.width == kPanel) {
+    if (fused == 0 && one_row && b.width == kPanel) {
       batch.k.update_outer[static_cast<int>(update.kind)](network.data() + b.begin, part(update.first, b.begin),
                                                           part(update.second, b.begin), input_of(batch, l).at(b.row, 0),
                                                           batch.room.layers[at(l)].delta.at(b.panel, 0), b.height, s);
-    } else {
+    } else if (fused == 0) {
       weight_gradient(batch, l, b, kZeros<T>, 0, local);
       if (contracts) add_weight_penalty(batch, l, b.panel, b.row * kPanel, b.height, 0, 0, local);
       update_range(batch.k, network, update, s, b.begin, b.height * kPanel, local);
