@@ -72,47 +72,76 @@ inline void clear_row(T* x, index_t step, index_t cols) {
   for (index_t panel = 0; panel < panels(cols); ++panel) each(x + panel * step, kPanel, [](auto) { return Vec<T>{}; });
 }
 
-// sum_j t_j (logsumexp(z) - z_j), whose slope is softmax(z) sum_j t_j - t. A target of 0 counts nothing, even where z_j is
-// -infinity.
+// What a row's loss is made of.
+template <class T>
+struct RowExponentials {
+  T top, sum, target_sum;  // the largest z, sum_j e^(z_j - top), sum_j t_j
+};
+
+// e^(z - top) is left in the row's delta, where there is one.
+template <class T>
+RowExponentials<T> row_exponentials(const T* z, index_t z_step, const T* t, index_t t_step, T* delta, index_t delta_step, index_t cols) {
+  const T top = row_max<T>(z, z_step, cols);
+  RowSum<T> exponentials, targets;
+  each_of_row<T>(
+      cols,
+      [&](index_t panel, index_t k, IntVec<T> valid) {
+        const Vec<T> e = exp_of_difference<T>(load(z + panel * z_step + k * kLanes<T>), set(top));
+        if (delta != nullptr) store(delta + panel * delta_step + k * kLanes<T>, e);
+        exponentials.chain[k] += valid ? e : Vec<T>{};
+        targets.chain[k] += valid ? load(t + panel * t_step + k * kLanes<T>) : Vec<T>{};
+      },
+      [](index_t, index_t) {});
+  return {top, static_cast<T>(exponentials.total(cols)), static_cast<T>(targets.total(cols))};
+}
+
+// Turns what `row_exponentials` has left in the row's delta into the delta; returns the loss. A target of 0 counts nothing, even where
+// z_j is -infinity.
+template <class T>
+double softmax_cross_entropy_of_row(const T* z, index_t z_step, const T* t, index_t t_step, T* delta, index_t delta_step, index_t cols,
+                                    const RowExponentials<T>& row, T log_sum, T scale) {
+  const T share = row.target_sum / row.sum;
+  RowSum<T> loss;
+  each_of_row<T>(
+      cols,
+      [&](index_t panel, index_t k, IntVec<T> valid) {
+        const Vec<T> target = load(t + panel * t_step + k * kLanes<T>);
+        const Vec<T> x = load(z + panel * z_step + k * kLanes<T>);
+        loss.chain[k] += (valid & (target != T(0))) ? target * (log_sum - (x - row.top)) : Vec<T>{};
+        if (delta == nullptr) return;
+        T* out = delta + panel * delta_step + k * kLanes<T>;
+        store(out, valid ? fma(load(out), set(share), -target) * scale : Vec<T>{});
+      },
+      [&](index_t panel, index_t k) {
+        if (delta != nullptr) store(delta + panel * delta_step + k * kLanes<T>, Vec<T>{});
+      });
+  return loss.total(cols);
+}
+
+// sum_j t_j (logsumexp(z) - z_j), whose slope is softmax(z) sum_j t_j - t. Some rows at a time, so that one vector has the logarithms
+// of several.
 template <class T>
 void softmax_cross_entropy(const T* z, index_t z_step, const T* t, index_t t_step, T* delta, index_t delta_step, index_t rows, index_t cols,
                            const T* row_scale, double* row_loss, bool masked, const T*, index_t) {
-  for (index_t r = 0; r < rows; ++r, z += kPanel, t += kPanel) {
-    const T top = row_max<T>(z, z_step, cols);
-    RowSum<T> exponentials, targets;
-    each_of_row<T>(
-        cols,
-        [&](index_t panel, index_t k, IntVec<T> valid) {
-          const Vec<T> e = exp_of_difference<T>(load(z + panel * z_step + k * kLanes<T>), set(top));
-          exponentials.chain[k] += valid ? e : Vec<T>{};
-          targets.chain[k] += valid ? load(t + panel * t_step + k * kLanes<T>) : Vec<T>{};
-        },
-        [](index_t, index_t) {});
-    const T target_sum = static_cast<T>(targets.total(cols));
-    T* out = delta == nullptr ? nullptr : delta + r * kPanel;
-    if (masked && target_sum != target_sum) {
-      if (out != nullptr) clear_row(out, delta_step, cols);
-      continue;
+  constexpr index_t kRows = 16;
+  for (index_t first = 0; first < rows; first += kRows) {
+    const index_t n = rows - first < kRows ? rows - first : kRows;
+    RowExponentials<T> row[kRows];
+    T sums[kRows], log_sums[kRows];
+    const auto at = [&](auto* x, index_t r) { return x == nullptr ? nullptr : x + (first + r) * kPanel; };
+    for (index_t r = 0; r < n; ++r) {
+      row[r] = row_exponentials<T>(at(z, r), z_step, at(t, r), t_step, at(delta, r), delta_step, cols);
+      sums[r] = row[r].sum;
     }
-    const T sum = static_cast<T>(exponentials.total(cols));
-    const Vec<T> log_sum = log<T>(set(sum));
-    const T scale = out == nullptr ? T(0) : row_scale[r];
-    const T share = target_sum / sum;
-    RowSum<T> loss;
-    each_of_row<T>(
-        cols,
-        [&](index_t panel, index_t k, IntVec<T> valid) {
-          const Vec<T> target = load(t + panel * t_step + k * kLanes<T>);
-          const Vec<T> x = load(z + panel * z_step + k * kLanes<T>);
-          loss.chain[k] += (valid & (target != T(0))) ? target * (log_sum - (x - top)) : Vec<T>{};
-          if (out != nullptr)
-            store(out + panel * delta_step + k * kLanes<T>,
-                  valid ? fma(exp_of_difference<T>(x, set(top)), set(share), -target) * scale : Vec<T>{});
-        },
-        [&](index_t panel, index_t k) {
-          if (out != nullptr) store(out + panel * delta_step + k * kLanes<T>, Vec<T>{});
-        });
-    row_loss[r] += loss.total(cols);
+    each(log_sums, n, [&](auto from) { return log<T>(from(sums)); });
+    for (index_t r = 0; r < n; ++r) {
+      if (masked && row[r].target_sum != row[r].target_sum) {
+        if (delta != nullptr) clear_row(at(delta, r), delta_step, cols);
+      } else {
+        row_loss[first + r] += softmax_cross_entropy_of_row<T>(at(z, r), z_step, at(t, r), t_step, at(delta, r), delta_step, cols, row[r],
+                                                               log_sums[r], delta == nullptr ? T(0) : row_scale[first + r]);
+      }
+    }
   }
 }
 

@@ -56,12 +56,13 @@ inline void each_of_row(index_t cols, Body body, Rest rest) {
   }
 }
 
+// Among the first `lanes`.
 template <class T>
-inline T largest_lane(Vec<T> x) {
+inline T largest_lane(Vec<T> x, index_t lanes = kLanes<T>) {
   T lane[kLanes<T>];
   store(lane, x);
   T top = lane[0];
-  for (index_t c = 1; c < kLanes<T>; ++c) top = lane[c] > top ? lane[c] : top;
+  for (index_t c = 1; c < lanes; ++c) top = lane[c] > top ? lane[c] : top;
   return top;
 }
 
@@ -76,7 +77,7 @@ inline T row_max(const T* z, index_t z_step, index_t cols) {
         largest = (valid & (x > largest)) ? x : largest;
       },
       [](index_t, index_t) {});
-  return largest_lane<T>(largest);
+  return largest_lane<T>(largest, cols < kLanes<T> ? cols : kLanes<T>);
 }
 
 // a = exp(z - top) with padding 0; returns the sum of a.

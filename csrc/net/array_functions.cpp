@@ -34,7 +34,7 @@ void pack(const Matrix<T>& m, index_t row, index_t rows, index_t panel, T* out) 
     for (index_t r = 0; r < rows; ++r) {
       const T* from = m.data + (row + r) * m.cols + first;
       if (width == kPanel) {
-        std::copy_n(from, kPanel, out + r * kPanel);  // a constant length: no call
+        copy_panel(from, out + r * kPanel);
       } else {
         std::copy_n(from, width, out + r * kPanel);
       }
@@ -54,7 +54,7 @@ void unpack(const T* from, index_t rows, index_t cols, index_t row, index_t pane
   for (index_t r = 0; r < rows; ++r) {
     T* to = out + (row + r) * cols + panel * kPanel;
     if (width == kPanel) {
-      std::copy_n(from + r * kPanel, kPanel, to);
+      copy_panel(from + r * kPanel, to);
     } else {
       std::copy_n(from + r * kPanel, width, to);
     }

@@ -48,7 +48,7 @@ void sample_piece(const Network<T>& machine, int l, const Panels<T>& mean, const
     if (spec.activation == Activation::sigmoid) {
       k.bernoulli(mean.at(panel, r), to, place);
     } else {
-      if (to != mean.at(panel, r)) std::copy_n(mean.at(panel, r), kPanel, to);
+      if (to != mean.at(panel, r)) copy_panel(mean.at(panel, r), to);
       // One panel of the row, whose place is that panel's.
       k.noise[static_cast<int>(NoiseKind::gaussian)]({to, 0, width_of(spec.n_out, panel), place, nullptr, 0, nullptr, 0, 0}, standard);
     }

@@ -95,8 +95,8 @@ void gather(Team& team, const Batch<T>& batch, const Data<T>& data) {
   const Given<T>& given = batch.given();
   const auto copy_row = [](const T* row, index_t features, const Panels<T>& out, index_t r) {
     index_t p = 0;
-    for (; (p + 1) * kPanel <= features; ++p) std::copy_n(row + p * kPanel, kPanel, out.at(p, r));  // a constant length: no call
-    if (p * kPanel < features) std::copy(row + p * kPanel, row + features, out.at(p, r));           // the padding is 0 from the start
+    for (; (p + 1) * kPanel <= features; ++p) copy_panel(row + p * kPanel, out.at(p, r));
+    if (p * kPanel < features) std::copy(row + p * kPanel, row + features, out.at(p, r));  // the padding is 0 from the start
   };
   const index_t n_in = batch.network.layer(batch.first).n_in, n_out = batch.network.outputs();
   const Range rows = team.share(batch.rows);

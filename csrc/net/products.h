@@ -57,7 +57,7 @@ void multiply_row_transposed(Team& team, const Batch<T>& batch, const LayerSpec&
 }
 template <class T>
 void add_groups(const Batch<T>& batch, index_t depth, index_t panel, index_t width, const T* init, T* out) {
-  std::copy_n(init, kPanel, out);
+  copy_panel(init, out);
   for (index_t group = 0; group < panel_groups(depth); ++group) {
     const T* part = batch.room.partial.at(group, 0) + panel * kPanel;
     for (index_t c = 0; c < width; ++c) out[c] += part[c];
