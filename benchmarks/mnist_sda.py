@@ -32,6 +32,8 @@ def plans(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         "rate": options.rate,
         "early_stopping": options.early_stopping,
     }
+    if options.best_epoch:  # older lines of the table do not name it
+        shared["best_epoch"] = True
     if not options.only_random:
         yield {"name": options.name, **shared, "pretraining": _experiment.pretraining_settings(options)}
     if not options.only_pretrained:
@@ -43,6 +45,7 @@ def work(data: Dataset, plan: Mapping[str, Any], seed: int, options: argparse.Na
     """Train one network and measure it."""
     X, y = data.X_train[TRAIN], data.y_train[TRAIN]
     before = _experiment.pretrain(X, plan, seed, options)
+    watch = _experiment.EpochErrors(data, VALIDATION) if "best_epoch" in plan else None
     model = PretrainedClassifier(
         hidden_layer_sizes=tuple(plan["hidden"]),
         activation=plan["activation"],
@@ -57,11 +60,12 @@ def work(data: Dataset, plan: Mapping[str, Any], seed: int, options: argparse.Na
             alpha=plan["alpha"],
             early_stopping=plan["early_stopping"],
         ),
+        callbacks=watch,
         n_jobs=options.threads,
         random_state=seed,
         verbose=1 if sys.stderr.isatty() else 0,
     ).fit(X, y)
-    return _experiment.results(model, before, data, VALIDATION)
+    return _experiment.results(model, before, data, VALIDATION) | (watch.best() if watch else {})
 
 
 def main() -> int:
@@ -72,6 +76,7 @@ def main() -> int:
     parser.add_argument("--optimizer", choices=_experiment.OPTIMIZERS, default="adam", help="of fine-tuning")
     parser.add_argument("--rate", type=float, default=3e-4, help="of fine-tuning")
     parser.add_argument("--early-stopping", action="store_true", help="on a tenth of the 50,000 rows")
+    parser.add_argument("--best-epoch", action="store_true", help="measure the epoch of least validation error")
     parser.add_argument("--starts", nargs="+", default=["glorot_uniform_sigmoid"], metavar="INITIALIZER")
     options = parser.parse_args()
     data = load_mnist(options.data)
