@@ -36,10 +36,16 @@ def simulate(tmp_path_factory: pytest.TempPathFactory) -> Simulate:
     subprocess.run(["c++", "-std=c++17", "-O1", f"-I{ROOT / 'csrc'}", str(source), "-o", str(program)], check=True)
 
     def run(
-        *world: tuple[float, ...], seconds: float = 20.0, epoch: int = 1000, noise: float = 0.02, threads: int = TEAM
+        *world: tuple[float, ...],
+        seconds: float = 20.0,
+        epoch: int = 1000,
+        noise: float = 0.02,
+        threads: int = TEAM,
+        start: float = 0.0,
+        wake: float = 0.0,
     ) -> list[Stretch]:
         """`world`: (until, a step's seconds with all threads, half of them, ..., one)."""
-        lines = [f"{threads} {epoch} {seconds} {noise}", *(" ".join(map(str, times)) for times in world)]
+        lines = [f"{threads} {epoch} {seconds} {noise} {start} {wake}", *(" ".join(map(str, times)) for times in world)]
         done = subprocess.run([str(program)], input="\n".join(lines), capture_output=True, text=True, check=True)
         rows = (line.split() for line in done.stdout.splitlines())
         return [Stretch(float(end), int(steps), int(threads), float(took)) for end, steps, threads, took in rows]
@@ -99,6 +105,17 @@ def test_short_fits_lose_little(simulate: Simulate, world: str, seconds: float) 
     spent = sum(s.seconds for s in stretches)
     lost = spent - min(team, alone) * sum(s.steps for s in stretches)
     assert lost < 0.005 + 0.03 * seconds
+
+
+@pytest.mark.parametrize("start", [1e-3, 12e-3])
+@pytest.mark.parametrize("world", ["tabular, two cores", "tabular, one core"])
+def test_threads_that_are_slow_to_start_or_to_wake_are_not_taken_for_slow(
+    simulate: Simulate, world: str, start: float
+) -> None:
+    team, alone = WORLDS[world]
+    stretches = simulate((1e9, team, alone), seconds=1.5, start=start, wake=0.2e-3)
+    assert share(stretches, TEAM if team < alone else 1, 0.05, 1.5) > 0.9
+    assert loss(stretches, min(team, alone) * 1.01, 0.05, 1.5) < 0.05
 
 
 @pytest.mark.parametrize("epoch", [50, 20_000])

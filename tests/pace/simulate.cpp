@@ -1,4 +1,5 @@
-// Runs Pace on a clock of its own. Standard input: threads, steps an epoch, seconds to simulate, noise, then any number of lines
+// Runs Pace on a clock of its own. Standard input: threads, steps an epoch, seconds to simulate, noise, the seconds that the first two
+// stretches take longer and those of one with more threads than the stretch before, then any number of lines
 // "until t t ... t": to that second a step takes so many seconds with all threads, half of them, ..., one. Prints one line a stretch:
 // the second it ended, its steps, threads and seconds.
 #include <cstdio>
@@ -16,8 +17,8 @@ struct Times {
 int main() {
   int threads;
   layerwise::index_t epoch;
-  double seconds, noise;
-  std::cin >> threads >> epoch >> seconds >> noise;
+  double seconds, noise, start, wake;
+  std::cin >> threads >> epoch >> seconds >> noise >> start >> wake;
   std::vector<Times> world;
   for (Times t; std::cin >> t.until; world.push_back(t)) {
     t.step.clear();
@@ -28,12 +29,16 @@ int main() {
   layerwise::Pace pace(threads, true);
   double now = 0;
   std::size_t place = 0;
+  int stretches = 0, before = threads;
   for (layerwise::index_t done = 0; now < seconds;) {
     const layerwise::index_t steps = pace.stretch(epoch - done % epoch);
     const int given = pace.threads();
     int level = 0;
     while (threads >> level > given) ++level;
     const double began = now;
+    if (stretches++ < 2) now += start;
+    if (given > before) now += wake;
+    before = given;
     for (layerwise::index_t i = 0; i < steps; ++i) {
       while (place + 1 < world.size() && now >= world[place].until) ++place;
       now += world[place].step[level] * (1 + noise * uniform(random));
