@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import itertools
 import json
 import os
 import platform
@@ -27,8 +28,11 @@ RESULTS = HERE / "results"
 #: A probe in which the second core adds less than this was taken while the machine was busy or halved.
 HALVED = 1.6
 PEAK_SECONDS = 0.015  # of a probe of the processor's peak, for each number of threads
-#: A sample with less than this part of the best peak of the run beside it was disturbed.
+DISTANCE_SECONDS = 0.005  # of a probe of how far the cores are apart
+#: A sample with less than this part of the best peak of the run beside it was disturbed,
 DISTURBED = 0.9
+#: and so was one beside which the cores were so many times as far apart as in the best moment of the run.
+FAR = 2
 
 
 def machine() -> dict[str, Any]:
@@ -113,8 +117,8 @@ def bandwidth(size: int, repeats: int = 9) -> float:
 
 
 @functools.cache
-def _fma_gflops() -> Callable[[int, float], float] | None:
-    """The compiled probe ``peak.cpp``, or None on a machine without a compiler."""
+def _probes() -> ctypes.CDLL | None:
+    """The compiled probes of ``peak.cpp``, or None on a machine without a compiler."""
     compiler = shutil.which("c++")
     if compiler is None:
         return None
@@ -122,15 +126,22 @@ def _fma_gflops() -> Callable[[int, float], float] | None:
         library = Path(folder) / "peak.so"
         options = ["-O2", "-march=native", "-std=c++17", "-shared", "-fPIC", "-pthread"]
         subprocess.run([compiler, *options, str(HERE / "peak.cpp"), "-o", str(library)], check=True)
-        probe = ctypes.CDLL(str(library)).fma_gflops
-    probe.argtypes, probe.restype = [ctypes.c_int, ctypes.c_double], ctypes.c_double
-    return probe  # type: ignore[no-any-return]
+        probes = ctypes.CDLL(str(library))
+    probes.fma_gflops.argtypes, probes.fma_gflops.restype = [ctypes.c_int, ctypes.c_double], ctypes.c_double
+    probes.line_round_trip.argtypes, probes.line_round_trip.restype = [ctypes.c_double], ctypes.c_double
+    return probes
 
 
 def peak(threads: int) -> float:
     """GFLOP/s of fused multiply-adds in registers at this moment; of NumPy's product where there is no compiler."""
-    probe = _fma_gflops()
-    return probe(threads, PEAK_SECONDS) if probe else limit(threads, 512)
+    probes = _probes()
+    return float(probes.fma_gflops(threads, PEAK_SECONDS)) if probes else limit(threads, 512)
+
+
+def distance(threads: int) -> float:
+    """Nanoseconds for a cache line from one core to another and back; 0 for one thread, and without a compiler."""
+    probes = _probes()
+    return 1e9 * float(probes.line_round_trip(DISTANCE_SECONDS)) if probes and threads > 1 else 0.0
 
 
 def seconds(work: Callable[[], Any]) -> float:
@@ -201,11 +212,25 @@ def records(benchmark: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def undisturbed(peaks: list[list[float]]) -> list[int]:
-    """The rounds beside all of whose samples the processor gave its peak; all of them if there is none."""
-    best = max(max(of_round) for of_round in peaks)
-    kept = [number for number, of_round in enumerate(peaks) if min(of_round) >= DISTURBED * best]
-    return kept or list(range(len(peaks)))
+def undisturbed(peaks: list[list[float]], distances: list[list[float]]) -> list[list[bool]]:
+    """Of each round, which samples were taken while the machine was at its best.
+
+    A round has one probe before its first sample and one after each; a sample is good if both probes beside it are, by
+    the best peak and the least distance of all.
+    """
+    best, least = max(max(of_round) for of_round in peaks), min(min(of_round) for of_round in distances)
+    good = [
+        [gflops >= DISTURBED * best and nanoseconds <= FAR * least for gflops, nanoseconds in zip(*probes, strict=True)]
+        for probes in zip(peaks, distances, strict=True)
+    ]
+    return [[before and after for before, after in itertools.pairwise(of_round)] for of_round in good]
+
+
+def kept(good: list[list[bool]], first: int, second: int) -> list[int]:
+    """The rounds in which both samples are good; all of them if there is none."""
+    return [number for number, of_round in enumerate(good) if of_round[first] and of_round[second]] or list(
+        range(len(good))
+    )
 
 
 def _command() -> str:

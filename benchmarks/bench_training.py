@@ -6,7 +6,8 @@ Every contender runs in a process of its own (no library's threads disturb anoth
 afresh `--processes` times, because the addresses of buffers matter. Before any timing, all must report the same loss
 after the same steps from the same weights, without noise; what a contender compiles, it has compiled by then. Each peer
 runs at the better of one and `--threads` threads, tried first; Layerwise chooses by itself. Beside each sample the peak
-of the processor is probed; rounds in which it was not there count only if there is no other. What takes longer than a
+of the processor and how far its cores are apart are probed; a contender is compared with ours in the rounds in which
+both samples were undisturbed, in all if there is none such. What takes longer than a
 second or so an epoch is timed on a part of its batches. Peers that are not installed are skipped with a word. One JSON
 line per workload goes to ``benchmarks/results/training.jsonl``, from which `tables.py` makes the table of README.md;
 with `--resume` a workload that has a line of this commit there is left out.
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import itertools
 import multiprocessing
 import os
 import sys
@@ -98,6 +100,7 @@ def measure(workload: Workload, names: list[str], options: argparse.Namespace) -
     chosen: dict[str, int] = {}
     times: dict[str, list[float]] = {}
     peaks: list[list[float]] = []
+    distances: list[list[float]] = []
     limits: list[dict[str, float]] = []
     starting = 0.0  # the time that starting took, compilation above all, which is no part of what `--seconds` bounds
     for life in range(options.processes):
@@ -114,20 +117,23 @@ def measure(workload: Workload, names: list[str], options: argparse.Namespace) -
                 break
             limits.append({f"limit_{count}": round(_timing.limit(count, repeats=2), 1) for count in {1, threads}})
             peaks.append([_timing.peak(threads)])
+            distances.append([_timing.distance(threads)])
             for name, process in processes.items():
                 times[name].append(process.epoch())
                 peaks[-1].append(_timing.peak(threads))
+                distances[-1].append(_timing.distance(threads))
         for process in processes.values():
             process.close()
-    kept = _timing.undisturbed(peaks)
+    good, place = _timing.undisturbed(peaks, distances), {name: number for number, name in enumerate(times)}
     results = {}
     for name, every in times.items():
-        own = [every[i] for i in kept]
+        rounds = _timing.kept(good, place[name], place["layerwise"])
+        own = [every[i] for i in rounds]
         results[name] = {
             "threads": chosen[name] or "own choice",
             **_timing.summary(own),
             "gflops": workload.flops / _timing.summary(own)["median"] / 1e9,
-            "times_layerwise": _timing.paired_ratio(own, [times["layerwise"][i] for i in kept]),
+            "times_layerwise": _timing.paired_ratio(own, [times["layerwise"][i] for i in rounds]),
             "all_seconds": [float(f"{seconds:.4g}") for seconds in every],
         }
     return {
@@ -139,8 +145,8 @@ def measure(workload: Workload, names: list[str], options: argparse.Namespace) -
         "gflop_per_epoch": workload.flops / 1e9,
         "checked_loss": {name: round(loss, 6) for name, loss in losses.items()},
         "peaks": [[round(gflops, 1) for gflops in of_round] for of_round in peaks],
+        "distances": [[round(nanoseconds) for nanoseconds in of_round] for of_round in distances],
         "probes": limits,
-        "rounds_kept": len(kept),
         "processes": options.processes,
         "seconds": round(time.monotonic() - started, 1),
         "results": results,
@@ -196,14 +202,19 @@ def available(name: str) -> bool:
 
 def show(line: dict[str, Any]) -> None:
     limit = max(max(probe.values()) for probe in line["probes"])
-    print(f"  {'':18} {'threads':>10} {'median':>12} {'best':>12} {'spread':>7} {'GFLOP/s':>8} {'x layerwise':>12}")
+    heads = (
+        f"{'threads':>10} {'median':>12} {'best':>12} {'spread':>7} {'GFLOP/s':>8} {'x layerwise':>12} {'rounds':>7}"
+    )
+    print(f"  {'':18} {heads}")
     for name, result in line["results"].items():
         print(
             f"  {name:18} {result['threads']!s:>10} {result['median'] * 1e3:>9.2f} ms {result['best'] * 1e3:>9.2f} ms "
-            f"{result['spread']:>6.0%} {result['gflops']:>8.1f} {result['times_layerwise']:>11.2f}x",
+            f"{result['spread']:>6.0%} {result['gflops']:>8.1f} {result['times_layerwise']:>11.2f}x "
+            f"{result['samples']:>7}",
         )
-    rounds = f"{line['rounds_kept']} of {len(line['peaks'])} rounds undisturbed"
-    print(f"  limit (NumPy's large product): {limit:.0f} GFLOP/s; {rounds}; {line['seconds']} s", flush=True)
+    apart = sorted(itertools.chain.from_iterable(line["distances"]))
+    cores = f"cores {apart[0]:.0f} to {apart[-1]:.0f} ns apart, {apart[len(apart) // 2]:.0f} in the median"
+    print(f"  limit (NumPy's large product): {limit:.0f} GFLOP/s; {cores}; {line['seconds']} s", flush=True)
 
 
 def finished(threads: int) -> set[str]:

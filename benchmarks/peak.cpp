@@ -1,5 +1,6 @@
-// What the processor can do at this moment: fused multiply-adds in registers alone, on some threads, for some milliseconds.
-// Compiled by _timing.py for the machine it runs on; a host that has taken a core away shows here and nowhere else.
+// What the machine gives at this moment, for _timing.py, which compiles it: fused multiply-adds in registers alone, on some threads, for
+// some milliseconds, where a host that has taken a core away shows; and how long a cache line takes from one core to another and back,
+// where one shows that has moved a core to where the other's caches are far.
 #include <atomic>
 #include <chrono>
 #include <thread>
@@ -49,4 +50,37 @@ extern "C" double fma_gflops(int threads, double seconds) {
   double sum = 0;
   for (const double one : done) sum += one;
   return 2 * sum / std::chrono::duration<double>(Clock::now() - start).count() / 1e9;
+}
+
+// Seconds.
+extern "C" double line_round_trip(double seconds) {
+  constexpr int kTrips = 20;
+  alignas(128) static std::atomic<int> turn;
+  turn = 0;
+  std::atomic<bool> over{false};
+  std::thread other([&] {
+    for (int next = 1; !over.load(std::memory_order_relaxed);) {
+      if (turn.load(std::memory_order_acquire) != next) continue;
+      turn.store(next + 1, std::memory_order_release);
+      next += 2;
+    }
+  });
+  const Clock::time_point deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+  double best = 0;
+  int sent = 1;
+  // The best of many short series: one in which a thread was held says nothing.
+  for (Clock::time_point now = Clock::now(); now < deadline;) {
+    const Clock::time_point began = now;
+    for (int trip = 0; trip < kTrips; ++trip, sent += 2) {
+      turn.store(sent, std::memory_order_release);
+      while (turn.load(std::memory_order_acquire) != sent + 1) {
+      }
+    }
+    now = Clock::now();
+    const double took = std::chrono::duration<double>(now - began).count() / kTrips;
+    if (best == 0 || took < best) best = took;
+  }
+  over = true;
+  other.join();
+  return best;
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -75,15 +77,26 @@ def test_pytorch_does_the_same_work(name: str) -> None:
         assert it.check(4) == pytest.approx(expected, rel=2e-4), f"{each} starts elsewhere the second time"
 
 
-def test_rounds_beside_a_taken_core_are_left_out() -> None:
-    assert _timing.undisturbed([[200, 198], [201, 120], [199, 199]]) == [0, 2]
-    assert _timing.undisturbed([[200, 100], [101, 200]]) == [0, 1]  # nothing better to be had
+def test_samples_beside_a_taken_core_or_a_far_one_are_left_out() -> None:
+    near = [[60.0] * 3] * 3
+    good = _timing.undisturbed([[200, 198, 199], [201, 200, 120], [199, 120, 199]], near)
+    assert good == [[True, True], [True, False], [False, False]]
+    assert _timing.kept(good, 0, 0) == [0, 1]
+    assert _timing.kept(good, 0, 1) == [0]
+    far = [[60.0, 70.0, 330.0], [300.0, 60.0, 60.0], [60.0, 60.0, 60.0]]
+    good = _timing.undisturbed([[200.0] * 3] * 3, far)
+    assert good == [[True, False], [False, True], [True, True]]
+    assert _timing.kept(good[:2], 0, 1) == [0, 1]  # nothing better to be had
+    assert _timing.undisturbed([[100.0, 100.0]], [[0.0, 0.0]]) == [[True]]  # one thread
 
 
-def test_the_peak_and_the_bandwidth_are_measured() -> None:
+def test_the_machine_is_measured() -> None:
     for speed in (_timing.peak(1), _timing.bandwidth(1_000_000)):
         assert np.isfinite(speed)
         assert speed > 0.1
+    assert _timing.distance(1) == 0
+    if shutil.which("c++") and len(os.sched_getaffinity(0)) > 1:
+        assert 5 < _timing.distance(2) < 1e9
 
 
 def test_growth_is_measured_against_the_operations() -> None:
