@@ -1,6 +1,8 @@
 // What the machine gives at this moment, for _timing.py, which compiles it: fused multiply-adds in registers alone, on some threads, for
 // some milliseconds, where a host that has taken a core away shows; and how long a cache line takes from one core to another and back,
 // where one shows that has moved a core to where the other's caches are far.
+#include <sched.h>
+
 #include <atomic>
 #include <chrono>
 #include <thread>
@@ -18,6 +20,26 @@ constexpr int kChains = 10, kRounds = 2000;
 
 using Clock = std::chrono::steady_clock;
 
+// The caller's cores but for the one it runs on: a new thread starts where its maker runs, and would share that core for some milliseconds.
+static std::vector<int> other_cores() {
+  std::vector<int> found;
+  cpu_set_t allowed;
+  sched_getaffinity(0, sizeof allowed, &allowed);
+  for (int core = 0; core < CPU_SETSIZE; ++core) {
+    if (CPU_ISSET(core, &allowed) && core != sched_getcpu()) found.push_back(core);
+  }
+  return found;
+}
+
+// Moves the thread that calls it to the `i`-th of those cores.
+static void move_to(const std::vector<int>& cores, int i) {
+  if (cores.empty()) return;
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(cores[i % cores.size()], &one);
+  sched_setaffinity(0, sizeof one, &one);
+}
+
 // Multiply-adds of one thread until the deadline.
 static double count(Clock::time_point deadline, std::atomic<float>& sink) {
   Vector chain[kChains] = {}, factor = Vector{} + 0.5f, term = Vector{} + 1.0f;
@@ -33,7 +55,8 @@ static double count(Clock::time_point deadline, std::atomic<float>& sink) {
     done += double(kRounds) * kChains * kLanes;
   }
   Vector sum = chain[0];
-  for (int i = 1; i < kChains; ++i) sum += chain[i];
+#pragma GCC unroll 10
+  for (int i = 1; i < kChains; ++i) sum += chain[i];  // unrolled too, or the chains would lie in memory
   sink.store(sum[0], std::memory_order_relaxed);
   return done;
 }
@@ -42,9 +65,15 @@ extern "C" double fma_gflops(int threads, double seconds) {
   std::atomic<float> sink{0};
   std::vector<double> done(threads);
   std::vector<std::thread> others;
+  const std::vector<int> cores = other_cores();
   const Clock::time_point start = Clock::now();
   const Clock::time_point deadline = start + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
-  for (int t = 1; t < threads; ++t) others.emplace_back([&, t] { done[t] = count(deadline, sink); });
+  for (int t = 1; t < threads; ++t) {
+    others.emplace_back([&, t] {
+      move_to(cores, t - 1);
+      done[t] = count(deadline, sink);
+    });
+  }
   done[0] = count(deadline, sink);
   for (std::thread& other : others) other.join();
   double sum = 0;
@@ -58,7 +87,9 @@ extern "C" double line_round_trip(double seconds) {
   alignas(128) static std::atomic<int> turn;
   turn = 0;
   std::atomic<bool> over{false};
+  const std::vector<int> cores = other_cores();
   std::thread other([&] {
+    move_to(cores, 0);
     for (int next = 1; !over.load(std::memory_order_relaxed);) {
       if (turn.load(std::memory_order_acquire) != next) continue;
       turn.store(next + 1, std::memory_order_release);
