@@ -230,6 +230,22 @@ assert _core.default_threads() == 1
     python(code)
 
 
+@linux
+def test_threads_that_leave_the_callers_core_keep_their_affinity() -> None:
+    code = (
+        MAKE
+        + """
+import os
+allowed = os.sched_getaffinity(0)
+make(n_jobs=len(allowed) + 2).fit(X, y)  # more threads than cores: some must start on the caller's
+tasks = os.listdir("/proc/self/task")
+assert len(tasks) > len(allowed)
+assert all(os.sched_getaffinity(int(task)) == allowed for task in tasks)
+"""
+    )
+    python(code)
+
+
 def test_threadpoolctl_is_honoured() -> None:
     small_model()
     with threadpoolctl.threadpool_limits(limits=1):

@@ -87,6 +87,16 @@ int affinity() {
   return std::max(1, static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)));
 }
 
+// A new thread starts on the core of the one that made it, and one that wakes may be put there: two that wait for each other would share
+// it for some milliseconds, until the system moves one. So a thread leaves such a core itself, and may go where it likes from then on.
+void leave_core(int leaders) {
+  cpu_set_t allowed, others;
+  if (leaders < 0 || sched_getcpu() != leaders || sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+  others = allowed;
+  CPU_CLR(leaders, &others);
+  if (CPU_COUNT(&others) > 0 && sched_setaffinity(0, sizeof others, &others) == 0) sched_setaffinity(0, sizeof allowed, &allowed);
+}
+
 }  // namespace
 
 void Barrier::wait() {
@@ -133,10 +143,15 @@ void run_team(int threads, Subnormals subnormals, void (*body)(Team&, void*), vo
   }
   // The team's real size is known only inside (the runtime may give fewer threads than asked for), so thread 0 sets it.
   Barrier barrier;
+  const int core = sched_getcpu();
 #pragma omp parallel num_threads(threads)
   {
     const int size = omp_get_num_threads();
-    if (omp_get_thread_num() == 0) barrier.resize(size);
+    if (omp_get_thread_num() == 0) {
+      barrier.resize(size);
+    } else {
+      leave_core(core);
+    }
 #pragma omp barrier
     Team team(omp_get_thread_num(), size, barrier);
     const SubnormalMode mode(subnormals);
