@@ -21,7 +21,7 @@ class Stretch:
     """Some steps between two looks at the clock."""
 
     end: float
-    steps: int
+    steps: float
     threads: int
     seconds: float
 
@@ -39,16 +39,20 @@ def simulate(tmp_path_factory: pytest.TempPathFactory) -> Simulate:
         *world: tuple[float, ...],
         seconds: float = 20.0,
         epoch: int = 1000,
+        last: float = 1.0,
         noise: float = 0.02,
         threads: int = TEAM,
         start: float = 0.0,
         wake: float = 0.0,
     ) -> list[Stretch]:
         """`world`: (until, a step's seconds with all threads, half of them, ..., one)."""
-        lines = [f"{threads} {epoch} {seconds} {noise} {start} {wake}", *(" ".join(map(str, times)) for times in world)]
+        lines = [
+            f"{threads} {epoch} {last} {seconds} {noise} {start} {wake}",
+            *(" ".join(map(str, times)) for times in world),
+        ]
         done = subprocess.run([str(program)], input="\n".join(lines), capture_output=True, text=True, check=True)
         rows = (line.split() for line in done.stdout.splitlines())
-        return [Stretch(float(end), int(steps), int(threads), float(took)) for end, steps, threads, took in rows]
+        return [Stretch(float(end), float(steps), int(threads), float(took)) for end, steps, threads, took in rows]
 
     return run
 
@@ -118,6 +122,25 @@ def test_threads_that_are_slow_to_start_or_to_wake_are_not_taken_for_slow(
     assert loss(stretches, min(team, alone) * 1.01, 0.05, 1.5) < 0.05
 
 
+@pytest.mark.parametrize("epoch", [2, 3, 5])
+@pytest.mark.parametrize("world", ["paper, two cores", "large batches, two cores", "large batches, one core"])
+def test_a_small_last_batch_is_not_taken_for_a_fast_step(simulate: Simulate, world: str, epoch: int) -> None:
+    team, alone = WORLDS[world]
+    stretches = simulate((1e9, team, alone), seconds=max(5, 200 * alone), epoch=epoch, last=0.1)
+    assert share(stretches, TEAM if team < alone else 1, 0.5 + 3 * alone, stretches[-1].end) > 0.9
+
+
+@pytest.mark.parametrize("period", [0.01, 0.03, 0.1])
+def test_a_core_that_is_there_half_the_time_is_not_judged_by_its_best_moments(
+    simulate: Simulate, period: float
+) -> None:
+    fast, slow, alone = 12e-6, 80e-6, 16e-6
+    phases = [(0.5 * period * phase, slow if phase % 2 == 0 else fast, alone) for phase in range(1, int(12 / period))]
+    stretches = simulate(*phases, seconds=5)
+    assert share(stretches, 1, 1, 5) > 0.7
+    assert loss(stretches, alone * 1.01, 1, 5) < 0.1
+
+
 @pytest.mark.parametrize("epoch", [50, 20_000])
 def test_it_follows_a_core_that_goes_and_comes_back(simulate: Simulate, epoch: int) -> None:
     fast, slow, alone = 0.5e-3, 1.6e-3, 0.95e-3
@@ -157,6 +180,19 @@ def test_a_disturbed_stretch_does_not_change_the_choice_for_long(simulate: Simul
     spikes = [(second + part, time, alone) for second in range(1, 20) for part, time in ((0.0, fast), (0.02, 4e-3))]
     stretches = simulate(*spikes, (1e9, fast, alone), seconds=20)
     assert share(stretches, TEAM, 1, 20) > 0.9
+
+
+def test_a_process_that_was_stopped_soon_has_its_threads_again(simulate: Simulate) -> None:
+    fast, alone = 12e-6, 16e-6
+    stretches = simulate((2, fast, alone), (2.00001, 60.0, 60.0), (1e9, fast, alone), seconds=67)
+    assert share(stretches, TEAM, 62.5, 67) > 0.8
+
+
+@pytest.mark.parametrize("world", ["tabular, two cores", "paper, one core"])
+def test_noise_on_every_step_does_not_mislead_it(simulate: Simulate, world: str) -> None:
+    team, alone = WORLDS[world]
+    stretches = simulate((1e9, team, alone), seconds=8, noise=3.0)
+    assert share(stretches, TEAM if team < alone else 1, 0.5, 8) > 0.8
 
 
 def test_whoever_asked_for_threads_gets_them(tmp_path: Path) -> None:

@@ -2,11 +2,14 @@
 // because a host may lend and take cores at any moment, and a team that waits for a thread without a core is slower than a smaller
 // one. The bits do not depend on it.
 //
-// A number of threads is measured by one step, which finds threads asleep and caches cold, and three parts after it, of which the
-// fastest counts: what disturbs only ever adds. The first steps measure fewer and fewer threads, in 2 ms each, as long as that is
-// faster. From then on twice as many and half as many are compared in turn with the choice, for 2 % of the time since the last trial:
-// after 0.1 s, later more and more seldom, up to every 3.2 s; at once (but not before 0.1 s) where the steps have become slower. Where
-// even that would lose more than 2 % of the time, because a single step is long, trials are as rare as keeps to 2 %.
+// A number of threads is measured by one step, which finds threads asleep and caches cold, and up to three parts after it. Of the four
+// the lower median counts: two of them may be disturbed, or one lucky. The first steps measure fewer and fewer threads, in 2 ms each, as
+// long as that is faster. From then on twice as many and half as many are compared in turn with the choice, for 2 % of the time since the
+// last trial: after 0.1 s, later more and more seldom, up to every 3.2 s; at once (but not before 0.1 s) where the steps have become
+// slower. Where even that would lose more than 2 % of the time, because a single step is long, trials are as rare as keeps to 2 %.
+//
+// A core that is there for some milliseconds and gone for some (a quota, a neighbour) looks well in a trial and is slow between trials:
+// how much longer the choice took than it was measured counts against it in the next comparisons, less and less.
 #pragma once
 
 #include <algorithm>
@@ -35,13 +38,15 @@ class Pace {
     return static_cast<index_t>(std::clamp(length / seconds_[now()], 1.0, static_cast<double>(left)));
   }
 
-  // What the last stretch took.
-  void took(index_t steps, double seconds) {
+  // What the last stretch took; `steps` counts a batch of fewer rows, as an epoch's last, as that part of a step.
+  void took(double steps, double seconds) {
     if (!choose_ || steps <= 0) return;
-    const double step = seconds / static_cast<double>(steps);
+    const double step = seconds / steps;
     if (measuring()) return measured(step, steps, seconds);
-    // The mean of late, in which an old stretch counts half of the next: one disturbed stretch decides nothing.
-    late_ = late_ > 0 ? 0.5 * (late_ + step) : step;
+    // The mean of late, in which an old stretch counts half of the next, and none more than so much: one in which the process was
+    // stopped, for a minute perhaps, decides nothing for long.
+    const double counted = std::min(step, kMost * seconds_[level_]);
+    late_ = late_ > 0 ? 0.5 * (late_ + counted) : counted;
     since_trial_ += seconds;
     const bool slower = late_ > kSlower * seconds_[level_] && since_trial_ >= std::max(kFirstInterval, shortest_);
     if (since_trial_ >= interval_ || slower) measure(level_);
@@ -51,12 +56,15 @@ class Pace {
   static constexpr double kStretch = 0.05, kShortestTrial = 0.002, kLongestTrial = 0.04, kFirstInterval = 0.1, kLongestInterval = 3.2;
   static constexpr double kShare = 0.02;
   static constexpr double kBetter = 0.97;  // what is worth a change: with the trials' 2 % no choice stands that is 5 % slower
-  static constexpr double kSlower = 1.3;
+  static constexpr double kSlower = 1.3, kMost = 3;
+  static constexpr double kRemembered = 0.8;  // of an excess, at the next trial
   static constexpr int kParts = 3, kNone = -1;
 
   bool measuring() const { return measured_ != kNone; }
   int now() const { return measuring() ? measured_ : level_; }
   double trial() const { return std::clamp(kShare * interval_, kShortestTrial, kLongestTrial); }
+
+  double usual(int level) const { return seconds_[level] * (1 + excess_[level]); }
 
   void measure(int level) {
     measured_ = level;
@@ -65,9 +73,10 @@ class Pace {
     steps_ = 0;
   }
 
-  void measured(double step, index_t steps, double seconds) {
-    double& best = seconds_[measured_];
-    best = part_ == 0 ? step : std::min(best, step);
+  void measured(double step, double steps, double seconds) {
+    parts_[part_] = step;
+    std::sort(parts_, parts_ + part_ + 1);
+    seconds_[measured_] = parts_[part_ / 2];
     steps_ += steps;
     if (part_ > 0) spent_ += seconds;
     const bool first = interval_ == 0;  // which is decided only once, and by threads that may just have been started
@@ -78,10 +87,12 @@ class Pace {
 
   // After a trial.
   void decide() {
-    const bool better = seconds_[tried_] < kBetter * seconds_[level_];
+    if (late_ > 0) excess_[level_] = std::clamp(0.5 * (excess_[level_] + late_ / seconds_[level_] - 1), 0.0, kMost);
+    excess_[tried_] *= kRemembered;
+    const bool better = usual(tried_) < kBetter * usual(level_);
     const int direction = tried_ - level_;
     // What the next trial will lose, if things stay as they are.
-    const double lost = std::abs(seconds_[tried_] - seconds_[level_]) * static_cast<double>(better ? 1 : steps_);
+    const double lost = std::abs(seconds_[tried_] - seconds_[level_]) * (better ? 1 : steps_);
     if (better) level_ = tried_;
     // On in the same direction while that pays, else the other neighbour, if there is one.
     const auto exists = [&](int level) { return level >= 0 && level <= last_; };
@@ -98,9 +109,11 @@ class Pace {
   int most_;
   bool choose_;
   int level_ = 0, tried_ = 1, last_ = 0;  // most >> level threads are the choice; the level tried now or next; that of one thread
-  double seconds_[31] = {};               // a step's time at each level
+  double seconds_[31] = {};               // a step's time at each level, as measured,
+  double excess_[31] = {};                // and what part of that it took longer, as the choice
   int measured_ = kNone, part_ = 0;       // the level measured now, and which part of that
-  index_t steps_ = 0;                     // of this measurement
+  double parts_[kParts + 1] = {};         // a step's time in each, ascending
+  double steps_ = 0;                      // of this measurement
   double spent_ = 0;                      // in it, without its first part
   double late_ = 0;                       // a step's time of late
   double since_trial_ = 0, interval_ = 0, shortest_ = 0;

@@ -218,6 +218,7 @@ RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, co
   polled_ = start;
   for (index_t done = 0; done < steps && !stop;) {
     const index_t stretch_end = done + pace_.stretch(steps - done);
+    const index_t rows_before = stats.rows;
     const double began = now();
     parallel(pace_.threads(), [&](Team& team) {
       Batch<T> batch = batch_of(data);
@@ -253,7 +254,7 @@ RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, co
         team.barrier();
       }
     });
-    pace_.took(stretch_end - done, now() - began);
+    pace_.took(static_cast<double>(stats.rows - rows_before) / static_cast<double>(batch_size), now() - began);
     done = stretch_end;
   }
   if (!stats.finite) room_.clear();

@@ -1,7 +1,7 @@
-// Runs Pace on a clock of its own. Standard input: threads, steps an epoch, seconds to simulate, noise, the seconds that the first two
-// stretches take longer and those of one with more threads than the stretch before, then any number of lines
-// "until t t ... t": to that second a step takes so many seconds with all threads, half of them, ..., one. Prints one line a stretch:
-// the second it ended, its steps, threads and seconds.
+// Runs Pace on a clock of its own. Standard input: threads, steps an epoch, the size of an epoch's last step, seconds to simulate,
+// noise, the seconds that the first two stretches take longer and those of one with more threads than the stretch before, then any number
+// of lines "until t t ... t": to that second a step takes so many seconds with all threads, half of them, ..., one. Prints one line a
+// stretch: the second it ended, its steps, threads and seconds.
 #include <cstdio>
 #include <iostream>
 #include <random>
@@ -17,8 +17,8 @@ struct Times {
 int main() {
   int threads;
   layerwise::index_t epoch;
-  double seconds, noise, start, wake;
-  std::cin >> threads >> epoch >> seconds >> noise >> start >> wake;
+  double last, seconds, noise, start, wake;
+  std::cin >> threads >> epoch >> last >> seconds >> noise >> start >> wake;
   std::vector<Times> world;
   for (Times t; std::cin >> t.until; world.push_back(t)) {
     t.step.clear();
@@ -39,12 +39,15 @@ int main() {
     if (stretches++ < 2) now += start;
     if (given > before) now += wake;
     before = given;
+    double whole = 0;
     for (layerwise::index_t i = 0; i < steps; ++i) {
+      const double size = (done + i + 1) % epoch == 0 ? last : 1;
       while (place + 1 < world.size() && now >= world[place].until) ++place;
-      now += world[place].step[level] * (1 + noise * uniform(random));
+      now += size * world[place].step[level] * (1 + noise * uniform(random));
+      whole += size;
     }
-    pace.took(steps, now - began);
+    pace.took(whole, now - began);
     done += steps;
-    std::printf("%.9g %td %d %.9g\n", now, steps, given, now - began);
+    std::printf("%.9g %.9g %d %.9g\n", now, whole, given, now - began);
   }
 }
