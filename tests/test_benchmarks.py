@@ -97,6 +97,7 @@ def test_the_machine_is_measured() -> None:
     assert _timing.distance(1) == 0
     if shutil.which("c++") and len(os.sched_getaffinity(0)) > 1:
         assert 5 < _timing.distance(2) < 1e9
+        assert _timing._probes().line_round_trip(0.0) > 0  # even where the time was over before the first series began
 
 
 def test_growth_is_measured_against_the_operations() -> None:
