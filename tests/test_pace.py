@@ -200,8 +200,8 @@ def test_whoever_asked_for_threads_gets_them(tmp_path: Path) -> None:
     source = tmp_path / "asked.cpp"
     source.write_text(
         '#include "net/pace.h"\n'
-        "int main() { layerwise::Pace pace(3, false); for (int i = 0; i < 9; ++i) pace.took(pace.stretch(7), 1);"
-        " return pace.threads() == 3 && pace.stretch(7) == 7 ? 0 : 1; }\n"
+        "int main() { layerwise::Pace pace(3, false); for (int i = 0; i < 9; ++i) pace.took(pace.stretch(7, 5), 1);"
+        " return pace.threads() == 3 && pace.stretch(7, 5) == 7 ? 0 : 1; }\n"
     )
     subprocess.run(["c++", "-std=c++17", f"-I{ROOT / 'csrc'}", str(source), "-o", str(program)], check=True)
     assert subprocess.run([str(program)], check=False).returncode == 0

@@ -30,22 +30,23 @@ class Pace {
 
   int threads() const { return most_ >> now(); }
 
-  // Steps to run before the next look at the clock, at most `left`.
-  index_t stretch(index_t left) const {
+  // Steps of so many rows to run before the next look at the clock, at most `left`.
+  index_t stretch(index_t left, index_t rows) {
     if (!choose_) return left;
+    batch_ = static_cast<double>(rows);
     if (measuring() && part_ == 0) return std::min<index_t>(left, 1);
     const double length = measuring() ? trial() / kParts : kStretch;
-    return static_cast<index_t>(std::clamp(length / seconds_[now()], 1.0, static_cast<double>(left)));
+    return static_cast<index_t>(std::clamp(length / (seconds_[now()] * batch_), 1.0, static_cast<double>(left)));
   }
 
-  // What the last stretch took; `steps` counts a batch of fewer rows, as an epoch's last, as that part of a step.
-  void took(double steps, double seconds) {
-    if (!choose_ || steps <= 0) return;
-    const double step = seconds / steps;
-    if (measuring()) return measured(step, steps, seconds);
+  // What the last stretch took. It is counted by rows, since the last batch of an epoch may have few.
+  void took(double rows, double seconds) {
+    if (!choose_ || rows <= 0) return;
+    const double row = seconds / rows;
+    if (measuring()) return measured(row, rows, seconds);
     // The mean of late, in which an old stretch counts half of the next, and none more than so much: one in which the process was
     // stopped, for a minute perhaps, decides nothing for long.
-    const double counted = std::min(step, kMost * seconds_[level_]);
+    const double counted = std::min(row, kMost * seconds_[level_]);
     late_ = late_ > 0 ? 0.5 * (late_ + counted) : counted;
     since_trial_ += seconds;
     const bool slower = late_ > kSlower * seconds_[level_] && since_trial_ >= std::max(kFirstInterval, shortest_);
@@ -70,14 +71,14 @@ class Pace {
     measured_ = level;
     part_ = 0;
     spent_ = 0;
-    steps_ = 0;
+    rows_ = 0;
   }
 
-  void measured(double step, double steps, double seconds) {
-    parts_[part_] = step;
+  void measured(double row, double rows, double seconds) {
+    parts_[part_] = row;
     std::sort(parts_, parts_ + part_ + 1);
     seconds_[measured_] = parts_[part_ / 2];
-    steps_ += steps;
+    rows_ += rows;
     if (part_ > 0) spent_ += seconds;
     const bool first = interval_ == 0;  // which is decided only once, and by threads that may just have been started
     if (part_++ < kParts && (first || spent_ < trial())) return;
@@ -92,7 +93,7 @@ class Pace {
     const bool better = usual(tried_) < kBetter * usual(level_);
     const int direction = tried_ - level_;
     // What the next trial will lose, if things stay as they are.
-    const double lost = std::abs(seconds_[tried_] - seconds_[level_]) * (better ? 1 : steps_);
+    const double lost = std::abs(seconds_[tried_] - seconds_[level_]) * (better ? batch_ : rows_);
     if (better) level_ = tried_;
     // On in the same direction while that pays, else the other neighbour, if there is one.
     const auto exists = [&](int level) { return level >= 0 && level <= last_; };
@@ -109,13 +110,13 @@ class Pace {
   int most_;
   bool choose_;
   int level_ = 0, tried_ = 1, last_ = 0;  // most >> level threads are the choice; the level tried now or next; that of one thread
-  double seconds_[31] = {};               // a step's time at each level, as measured,
+  double seconds_[31] = {};               // a row's time at each level, as measured,
   double excess_[31] = {};                // and what part of that it took longer, as the choice
   int measured_ = kNone, part_ = 0;       // the level measured now, and which part of that
-  double parts_[kParts + 1] = {};         // a step's time in each, ascending
-  double steps_ = 0;                      // of this measurement
+  double parts_[kParts + 1] = {};         // a row's time in each, ascending
+  double rows_ = 0, batch_ = 0;           // of this measurement, and of a step
   double spent_ = 0;                      // in it, without its first part
-  double late_ = 0;                       // a step's time of late
+  double late_ = 0;                       // a row's time of late
   double since_trial_ = 0, interval_ = 0, shortest_ = 0;
 };
 

@@ -217,7 +217,7 @@ RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, co
   interrupted_ = given_up_ = false;
   polled_ = start;
   for (index_t done = 0; done < steps && !stop;) {
-    const index_t stretch_end = done + pace_.stretch(steps - done);
+    const index_t stretch_end = done + pace_.stretch(steps - done, batch_size);
     const index_t rows_before = stats.rows;
     const double began = now();
     parallel(pace_.threads(), [&](Team& team) {
@@ -254,7 +254,7 @@ RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, co
         team.barrier();
       }
     });
-    pace_.took(static_cast<double>(stats.rows - rows_before) / static_cast<double>(batch_size), now() - began);
+    pace_.took(static_cast<double>(stats.rows - rows_before), now() - began);
     done = stretch_end;
   }
   if (!stats.finite) room_.clear();

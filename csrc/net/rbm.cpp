@@ -266,7 +266,7 @@ RunStats RbmPlan<T>::run(const Data<T>& data, index_t first_step, index_t steps,
   interrupted_ = false;
   patience_ = Patience();
   for (index_t done = 0; done < steps && !stop;) {
-    const index_t stretch_end = done + pace_.stretch(steps - done);
+    const index_t stretch_end = done + pace_.stretch(steps - done, batch_size);
     const index_t rows_before = stats.rows;
     const double began = Patience::now();
     parallel(pace_.threads(), [&](Team& team) {
@@ -303,7 +303,7 @@ RunStats RbmPlan<T>::run(const Data<T>& data, index_t first_step, index_t steps,
         team.barrier();
       }
     });
-    pace_.took(static_cast<double>(stats.rows - rows_before) / static_cast<double>(batch_size), Patience::now() - began);
+    pace_.took(static_cast<double>(stats.rows - rows_before), Patience::now() - began);
     done = stretch_end;
   }
   stats.interrupted = interrupted_;

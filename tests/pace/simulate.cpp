@@ -14,6 +14,8 @@ struct Times {
   std::vector<double> step;  // by how often the threads were halved
 };
 
+constexpr layerwise::index_t kRows = 100;  // of a batch
+
 int main() {
   int threads;
   layerwise::index_t epoch;
@@ -31,7 +33,7 @@ int main() {
   std::size_t place = 0;
   int stretches = 0, before = threads;
   for (layerwise::index_t done = 0; now < seconds;) {
-    const layerwise::index_t steps = pace.stretch(epoch - done % epoch);
+    const layerwise::index_t steps = pace.stretch(epoch - done % epoch, kRows);
     const int given = pace.threads();
     int level = 0;
     while (threads >> level > given) ++level;
@@ -46,7 +48,7 @@ int main() {
       now += size * world[place].step[level] * (1 + noise * uniform(random));
       whole += size;
     }
-    pace.took(whole, now - began);
+    pace.took(kRows * whole, now - began);
     done += steps;
     std::printf("%.9g %.9g %d %.9g\n", now, whole, given, now - began);
   }
