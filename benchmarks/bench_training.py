@@ -32,6 +32,7 @@ from peers import CONTENDERS, Contender
 from workloads import WORKLOADS, Workload, data_of, weights_of
 
 CHECKED_STEPS = 8
+PAUSE_SECONDS = 0.3  # after NumPy's product, whose threads wait on the cores for a while
 SAMPLE_SECONDS = 1.2  # a slower contender is timed on a part of its epoch
 
 
@@ -116,6 +117,7 @@ def measure(workload: Workload, names: list[str], options: argparse.Namespace) -
             if round_ > 1 and spent > (life + 1) / options.processes:
                 break
             limits.append({f"limit_{count}": round(_timing.limit(count, repeats=2), 1) for count in {1, threads}})
+            time.sleep(PAUSE_SECONDS)
             peaks.append([_timing.peak(threads)])
             distances.append([_timing.distance(threads)])
             for name, process in processes.items():

@@ -141,6 +141,13 @@ def test_a_core_that_is_there_half_the_time_is_not_judged_by_its_best_moments(
     assert loss(stretches, alone * 1.01, 1, 5) < 0.1
 
 
+def test_what_disturbs_the_start_is_forgotten(simulate: Simulate) -> None:
+    team, alone = WORLDS["tabular, two cores"]
+    world = (0.008, team, alone), (0.09, 3 * team, alone), (1e9, team, alone)
+    stretches = simulate(*world, seconds=1.5, epoch=100_000)
+    assert share(stretches, TEAM, 0.35, 1.5) > 0.9
+
+
 @pytest.mark.parametrize("epoch", [50, 20_000])
 def test_it_follows_a_core_that_goes_and_comes_back(simulate: Simulate, epoch: int) -> None:
     fast, slow, alone = 0.5e-3, 1.6e-3, 0.95e-3

@@ -9,7 +9,8 @@
 // slower. Where even that would lose more than 2 % of the time, because a single step is long, trials are as rare as keeps to 2 %.
 //
 // A core that is there for some milliseconds and gone for some (a quota, a neighbour) looks well in a trial and is slow between trials:
-// how much longer the choice took than it was measured counts against it in the next comparisons, less and less.
+// how much longer the choice took than it was measured counts against it in the next comparisons, less and less; but not in the first 0.1
+// s, when the threads of what the caller did before may still wait on the cores.
 #pragma once
 
 #include <algorithm>
@@ -88,7 +89,7 @@ class Pace {
 
   // After a trial.
   void decide() {
-    if (late_ > 0) excess_[level_] = std::clamp(0.5 * (excess_[level_] + late_ / seconds_[level_] - 1), 0.0, kMost);
+    if (late_ > 0 && begun_) excess_[level_] = std::clamp(0.5 * (excess_[level_] + late_ / seconds_[level_] - 1), 0.0, kMost);
     excess_[tried_] *= kRemembered;
     const bool better = usual(tried_) < kBetter * usual(level_);
     const int direction = tried_ - level_;
@@ -100,6 +101,7 @@ class Pace {
     tried_ = level_ + (better ? direction : -direction);
     if (!exists(tried_)) tried_ = level_ + (better ? -direction : direction);
     measured_ = kNone;
+    begun_ = late_ > 0;
     late_ = since_trial_ = 0;
     if (better && interval_ == 0 && seconds_[tried_] == 0) return measure(tried_);  // the first descent does not wait
     // A choice just made is doubted soon.
@@ -116,6 +118,7 @@ class Pace {
   double parts_[kParts + 1] = {};         // a row's time in each, ascending
   double rows_ = 0, batch_ = 0;           // of this measurement, and of a step
   double spent_ = 0;                      // in it, without its first part
+  bool begun_ = false;                    // the first interval is over
   double late_ = 0;                       // a row's time of late
   double since_trial_ = 0, interval_ = 0, shortest_ = 0;
 };
