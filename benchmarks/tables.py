@@ -280,6 +280,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "adult": adult,
     "mnist_few_labels": lambda: experiment("mnist_few_labels"),
     "mnist_sda": lambda: experiment("mnist_sda"),
+    "mnist_defaults": lambda: experiment("mnist_defaults"),
     "mnist_deep_autoencoder": deep_autoencoder,
     "mnist_500_500_2000": starts,
 }
