@@ -83,7 +83,7 @@ class Pace {
     if (part_ > 0) spent_ += seconds;
     const bool first = interval_ == 0;  // which is decided only once, and by threads that may just have been started
     if (part_++ < kParts && (first || spent_ < trial())) return;
-    if (measured_ == level_ && last_ > 0) return measure(tried_);
+    if (measured_ == level_) return measure(tried_);
     decide();
   }
 
