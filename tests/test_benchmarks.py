@@ -221,3 +221,27 @@ def test_the_defaults_time_to_an_error_counts_training_alone(monkeypatch: pytest
     assert reached["test_errors"][-1] == reached["test_error"]
     whole = reached["pretraining_seconds"] + reached["finetuning_seconds"]
     assert reached["pretraining_seconds"] - 0.1 <= reached["seconds_to_target"] <= whole + 0.1
+
+
+def test_the_best_epoch_is_that_of_least_validation_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from layerwise.datasets import Dataset, load_digits
+
+    X, y = load_digits()
+    sys.path.insert(0, str(_timing.HERE))
+    try:
+        sda = importlib.import_module("mnist_sda")
+    finally:
+        sys.path.pop(0)
+    monkeypatch.setattr(_timing, "RESULTS", tmp_path)
+    monkeypatch.setattr(sda, "load_mnist", lambda _: Dataset(X[:120], y[:120], X[120:160], y[120:160]))
+    monkeypatch.setattr(sda, "TRAIN", slice(0, 80))
+    monkeypatch.setattr(sda, "VALIDATION", slice(80, 120))
+    # So fast a rate that later epochs are worse.
+    words = ["x.py", "--seeds", "0", "--only-random", "--hidden", "9", "7", "--finetuning-epochs", "9", "--rate", "1"]
+    for best in ([], ["--best-epoch"]):
+        monkeypatch.setattr(sys, "argv", [*words, *best])
+        sda.main()
+    last, best = _timing.records(sda.NAME)
+    assert "best_epoch" not in last
+    assert 1 <= best["best_epoch"] < 9
+    assert best["validation_error"] < last["validation_error"]
