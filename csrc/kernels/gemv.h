@@ -10,6 +10,8 @@ namespace {
 template <class T>
 constexpr index_t kPanelVectors = kPanel / kLanes<T>;
 
+constexpr std::uint32_t first_bits(index_t n) { return n == kPanel ? ~std::uint32_t{0} : (std::uint32_t{1} << n) - 1; }
+
 constexpr int kGroupMost = 4;  // panels of one call of gemv_t
 
 // Panels at a time: as many chains as the registers hold.
@@ -19,20 +21,38 @@ constexpr int kGemvPanels = 4;
 constexpr int kGemvPanels = 2;
 #endif
 
+// A bit for each of the first n numbers of a panel's row that are not 0; and each(i) for the bits, in order.
+template <class T>
+inline std::uint32_t nonzero_of(const T* x, index_t n) {
+  std::uint32_t bits = 0;
+  for (index_t v = 0; v < kPanelVectors<T>; ++v) bits |= nonzero(load(x + v * kLanes<T>)) << (v * kLanes<T>);
+  return bits & first_bits(n);
+}
+template <class Each>
+inline void each_bit(std::uint32_t bits, index_t n, Each each) {
+  if (bits == first_bits(n)) {
+    for (index_t i = 0; i < n; ++i) each(i);
+  } else {
+    for (; bits != 0; bits &= bits - 1) each(static_cast<index_t>(__builtin_ctz(bits)));
+  }
+}
+
+// Weights whose input is 0 are not read: they add nothing. (Of pictures most inputs are 0, of rectified units half.)
 template <class T, int kPanels>
 void gemv_of(const T* x, index_t x_step, const T* w, index_t w_step, index_t rows, const T* init, T* out, index_t out_step) {
   Vec<T> sum[kPanels][kPanelVectors<T>];
   for (int p = 0; p < kPanels; ++p) {
     for (index_t v = 0; v < kPanelVectors<T>; ++v) sum[p][v] = load(init + p * kPanel + v * kLanes<T>);
   }
-  for (index_t i0 = 0; i0 < rows; i0 += kPanel, x += x_step) {
+  for (index_t i0 = 0; i0 < rows; i0 += kPanel, x += x_step, w += kPanel * kPanel) {
     const index_t n = rows - i0 < kPanel ? rows - i0 : kPanel;
-    for (index_t i = 0; i < n; ++i, w += kPanel) {
+    each_bit(nonzero_of(x, n), n, [&](index_t i) {
       const Vec<T> left = set(x[i]);
+      const T* row = w + i * kPanel;
       for (int p = 0; p < kPanels; ++p) {
-        for (index_t v = 0; v < kPanelVectors<T>; ++v) sum[p][v] = fma(left, load(w + p * w_step + v * kLanes<T>), sum[p][v]);
+        for (index_t v = 0; v < kPanelVectors<T>; ++v) sum[p][v] = fma(left, load(row + p * w_step + v * kLanes<T>), sum[p][v]);
       }
-    }
+    });
   }
   for (int p = 0; p < kPanels; ++p) {
     for (index_t v = 0; v < kPanelVectors<T>; ++v) store(out + p * out_step + v * kLanes<T>, sum[p][v]);

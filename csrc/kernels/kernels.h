@@ -114,6 +114,24 @@ struct Normalization {
   T epsilon;  // added to the variance
 };
 
+// What a single row of the batch adds to the gradient of a panel of weights: x(i) * delta[j], the panels of x being x_step apart. x null:
+// nothing.
+template <class T>
+struct OuterProduct {
+  const T* x;
+  index_t x_step;
+  const T* delta;
+};
+
+// A row that is multiplied by a panel of weights as soon as they have learned: out[j] = init[j] + sum_i x(i) * w(i, j). x null: none.
+template <class T>
+struct NextRow {
+  const T* x;
+  index_t x_step;
+  const T* init;
+  T* out;
+};
+
 template <class T>
 struct Kernels {
   index_t tile_rows;  // rows of the register tile: work is best cut at its multiples
@@ -168,9 +186,11 @@ struct Kernels {
 
   // One optimiser step on n parameters; m and v are the moments (null where the kind has none). Formulas: docs/numerics.md.
   void (*update[kOptimizers])(T* w, T* m, T* v, const T* g, index_t n, const UpdateScalars<T>& s);
-  // The same on `rows` rows of a panel of weights, w[i * 32 + j], whose gradient comes from a single row of the batch: x[i] * delta[j].
-  void (*update_outer[kOptimizers])(T* w, T* m, T* v, const T* x, const T* delta, index_t rows, const UpdateScalars<T>& s);
-  // gemv_t, and then the same on those weights, which are read once for both.
+  // The same on `rows` rows of a panel of weights, w[i * 32 + j], whose gradient comes from a single row of the batch; and `gemv` of
+  // the next row with that panel as it is then.
+  void (*update_outer[kOptimizers])(T* w, T* m, T* v, index_t rows, const OuterProduct<T> (&products)[2], const NextRow<T>& next,
+                                    const UpdateScalars<T>& s);
+  // gemv_t, and then the same step with x(i) * delta(j) on those weights, which are read once for both.
   void (*gemv_t_update[kOptimizers])(T* w, T* m, T* v, index_t w_step, index_t n_panels, index_t rows, const T* x, index_t x_step,
                                      const T* delta, index_t delta_step, T* out, const UpdateScalars<T>& s);
   // The same on `blocks` times 32 rows of a panel of weights, whose gradient is the sum of two products. Columns >= cols, where the

@@ -123,6 +123,32 @@ inline Vec<double> sqrt(Vec<double> x) {
 #endif
 }
 
+// A bit for each lane whose number is not 0.
+inline std::uint32_t nonzero(Vec<float> x) {
+#if defined(__AVX512F__)
+  return _mm512_cmp_ps_mask((__m512)x, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+#elif defined(__AVX2__)
+  return static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps((__m256)x, _mm256_setzero_ps(), _CMP_NEQ_UQ)));
+#elif defined(__aarch64__)
+  const uint32x4_t bits = {1, 2, 4, 8};
+  return vaddvq_u32(vbicq_u32(bits, vceqzq_f32((float32x4_t)x)));
+#else
+  return static_cast<std::uint32_t>(_mm_movemask_ps(_mm_cmpneq_ps((__m128)x, _mm_setzero_ps())));
+#endif
+}
+inline std::uint32_t nonzero(Vec<double> x) {
+#if defined(__AVX512F__)
+  return _mm512_cmp_pd_mask((__m512d)x, _mm512_setzero_pd(), _CMP_NEQ_UQ);
+#elif defined(__AVX2__)
+  return static_cast<std::uint32_t>(_mm256_movemask_pd(_mm256_cmp_pd((__m256d)x, _mm256_setzero_pd(), _CMP_NEQ_UQ)));
+#elif defined(__aarch64__)
+  const uint64x2_t bits = {1, 2};
+  return static_cast<std::uint32_t>(vaddvq_u64(vbicq_u64(bits, vceqzq_f64((float64x2_t)x))));
+#else
+  return static_cast<std::uint32_t>(_mm_movemask_pd(_mm_cmpneq_pd((__m128d)x, _mm_setzero_pd())));
+#endif
+}
+
 // f(i, in, out) is called for each vector; the last few numbers take the same arithmetic as the rest.
 // Body: Vec<T> body(loader) with loader(pointer) giving the vector of that array at the current place.
 template <class T, class Body>

@@ -24,16 +24,17 @@ __attribute__((noinline)) void shape(const T* g, const T* w, index_t rows, index
   }
 }
 
-// The vectors at i, brought one step forward.
-template <class T, class O>
-inline void update_vector(T* w, T* m, T* v, index_t i, Vec<T> g, const UpdateScalars<T>& s) {
+// The vectors at i, brought one step forward: the weights as they are then. Without kDecays l2 must be 0.
+template <class T, class O, bool kDecays = true>
+inline Vec<T> update_vector(T* w, T* m, T* v, index_t i, Vec<T> g, const UpdateScalars<T>& s) {
   Vec<T> weight = load<T>(w + i), first{}, second{};
   if constexpr (O::kFirst) first = load<T>(m + i);
   if constexpr (O::kSecond) second = load<T>(v + i);
-  O::step(weight, first, second, fma(set(s.l2), weight, g), s);
+  O::step(weight, first, second, kDecays ? fma(set(s.l2), weight, g) : g, s);
   store(w + i, weight);
   if constexpr (O::kFirst) store(m + i, first);
   if constexpr (O::kSecond) store(v + i, second);
+  return weight;
 }
 
 constexpr index_t kUpdateAhead = kPanel * kPanel;  // numbers: how far ahead `update_all` fetches
@@ -65,29 +66,78 @@ void update_all(T* w, T* m, T* v, const T* g, index_t n, const UpdateScalars<T>&
   }
 }
 
-template <class T, class O>
-void update_outer(T* w, T* m, T* v, const T* x, const T* delta, index_t rows, const UpdateScalars<T>& given) {
-  const UpdateScalars<T> s = given;
-  for (index_t r = 0; r < rows; ++r) {
-    for (index_t j = 0; j < kPanel; j += kLanes<T>) {
-      const index_t i = r * kPanel + j;
-      update_vector<T, O>(w, m, v, i, fma(set(x[r]), load(delta + j), Vec<T>{}), s);
-    }
+// The steps of single rows have few operations to hide behind, so that plain SGD leaves out its decay where that is 0, which changes no
+// bit. Calls run(Constant<whether it decays>).
+template <bool kValue>
+struct Constant {
+  static constexpr bool value = kValue;
+};
+template <class T, class O, class Run>
+inline void with_decay(const UpdateScalars<T>& s, Run run) {
+  if constexpr (!O::kFirst && !O::kSecond) {
+    if (s.l2 == 0) return run(Constant<false>{});
   }
+  run(Constant<true>{});
+}
+
+template <class T, class O, bool kDecays, bool kTwo>
+inline void update_outer_of(T* w, T* m, T* v, index_t rows, const OuterProduct<T> (&products)[2], const NextRow<T>& next,
+                            const UpdateScalars<T>& s) {
+  alignas(64) static constexpr T zeros[kPanel] = {};
+  const bool reads_next = next.x != nullptr;
+  const T *x = products[0].x, *second_x = products[1].x, *next_x = reads_next ? next.x : zeros;
+  Vec<T> delta[kPanelVectors<T>], second[kPanelVectors<T>] = {}, sum[kPanelVectors<T>] = {};
+  for (index_t c = 0; c < kPanelVectors<T>; ++c) {
+    delta[c] = load(products[0].delta + c * kLanes<T>);
+    if (kTwo) second[c] = load(products[1].delta + c * kLanes<T>);
+    if (reads_next) sum[c] = load(next.init + c * kLanes<T>);
+  }
+  for (index_t i0 = 0; i0 < rows; i0 += kPanel) {
+    const index_t n = rows - i0 < kPanel ? rows - i0 : kPanel;
+    // All but the weights that neither learn from this row nor are read by the next one.
+    const std::uint32_t bits = kDecays || kTwo ? first_bits(n) : nonzero_of(x, n) | nonzero_of(next_x, n);
+    each_bit(bits, n, [&](index_t i) {
+      const Vec<T> left = set(x[i]), second_left = kTwo ? set(second_x[i]) : Vec<T>{}, next_left = set(next_x[i]);
+      for (index_t c = 0; c < kPanelVectors<T>; ++c) {
+        Vec<T> g = fma(left, delta[c], Vec<T>{});
+        if (kTwo) g = fma(second_left, second[c], g);
+        sum[c] = fma(next_left, update_vector<T, O, kDecays>(w, m, v, (i0 + i) * kPanel + c * kLanes<T>, g, s), sum[c]);
+      }
+    });
+    x += products[0].x_step;
+    if (kTwo) second_x += products[1].x_step;
+    if (reads_next) next_x += next.x_step;
+  }
+  for (index_t c = 0; reads_next && c < kPanelVectors<T>; ++c) store(next.out + c * kLanes<T>, sum[c]);
+}
+
+template <class T, class O>
+void update_outer(T* w, T* m, T* v, index_t rows, const OuterProduct<T> (&products)[2], const NextRow<T>& next,
+                  const UpdateScalars<T>& given) {
+  const UpdateScalars<T> s = given;
+  with_decay<T, O>(s, [&](auto decays) {
+    if (products[1].x == nullptr) {
+      update_outer_of<T, O, decays.value, false>(w, m, v, rows, products, next, s);
+    } else {
+      update_outer_of<T, O, decays.value, true>(w, m, v, rows, products, next, s);
+    }
+  });
 }
 
 template <class T, class O>
 void gemv_t_update(T* w, T* m, T* v, index_t w_step, index_t n_panels, index_t rows, const T* x, index_t x_step, const T* delta,
                    index_t delta_step, T* out, const UpdateScalars<T>& given) {
   const UpdateScalars<T> s = given;
-  for (index_t row = 0; row < rows; row += kPanel, x += x_step, out += kPanel) {
-    const index_t n = rows - row < kPanel ? rows - row : kPanel, begin = row * kPanel;
-    const T* const inputs = x;
-    T *const weights = w + begin, *const first = O::kFirst ? m + begin : nullptr, *const second = O::kSecond ? v + begin : nullptr;
-    gemv_t_any<T>(weights, w_step, n_panels, n, delta, delta_step, out, [&](index_t i, index_t place, Vec<T> right) {
-      update_vector<T, O>(weights, first, second, place, fma(set(inputs[i]), right, Vec<T>{}), s);
-    });
-  }
+  with_decay<T, O>(s, [&](auto decays) {
+    for (index_t row = 0; row < rows; row += kPanel, x += x_step, out += kPanel) {
+      const index_t n = rows - row < kPanel ? rows - row : kPanel, begin = row * kPanel;
+      const T* const inputs = x;
+      T *const weights = w + begin, *const first = O::kFirst ? m + begin : nullptr, *const second = O::kSecond ? v + begin : nullptr;
+      gemv_t_any<T>(weights, w_step, n_panels, n, delta, delta_step, out, [&](index_t i, index_t place, Vec<T> right) {
+        update_vector<T, O, decays.value>(weights, first, second, place, fma(set(inputs[i]), right, Vec<T>{}), s);
+      });
+    }
+  });
 }
 
 // The weight gradient together with the step that uses it: the gradient never leaves the first-level cache. With 32 vector registers the

@@ -108,18 +108,14 @@ template <class T>
 void learn_weights(const Batch<T>& batch, int l, Range units, Network<T>& network, const Update<T>& update, const UpdateScalars<T>& s,
                    T* local) {
   const PenaltySpec& penalties = batch.recipe->penalties;
-  const bool contracts = penalties.contracts(l), one_row = batch.rows == 1 && network.tied_user(l) < 0 && !contracts && !s.shape.any;
+  const bool contracts = penalties.contracts(l);
   const index_t blocks = panels(network.layer(l).n_in);
   std::fill_n(local, kPanel * kPanel, T{0});
   for (index_t u = units.begin, next; u < units.end; u = next) {
-    const index_t fused = contracts || one_row ? 0 : fuse(batch, l, u, units.end, network, update, s);
+    const index_t fused = contracts ? 0 : fuse(batch, l, u, units.end, network, update, s);
     next = u + std::max(fused, index_t{1});
     const Block b = block_of(network, l, u);
-    if (fused == 0 && one_row && b.width == kPanel) {
-      batch.k.update_outer[static_cast<int>(update.kind)](network.data() + b.begin, part(update.first, b.begin),
-                                                          part(update.second, b.begin), input_of(batch, l).at(b.row, 0),
-                                                          batch.room.layers[at(l)].delta.at(b.panel, 0), b.height, s);
-    } else if (fused == 0) {
+    if (fused == 0) {
       weight_gradient(batch, l, b, kZeros<T>, 0, local);
       if (contracts) add_weight_penalty(batch, l, b.panel, b.row * kPanel, b.height, 0, 0, local);
       update_range(batch.k, network, update, s, b.begin, b.height * kPanel, local);
@@ -129,13 +125,13 @@ void learn_weights(const Batch<T>& batch, int l, Range units, Network<T>& networ
   }
 }
 
-// The other panels: those that `learn_weights` shares between threads, and those of layers that learned on the way.
+// The other panels: those that `learn_weights` shares between threads, and those of layers that learned from a single row.
 template <class T>
 void bound_other_norms(Team& team, const Batch<T>& batch, Network<T>& network) {
   for (int l = 0; l < network.depth(); ++l) {
     if (!network.owns_weights(l) || is_frozen(*batch.recipe, l)) continue;
     const index_t blocks = panels(network.layer(l).n_in), n = panels(network.layer(l).n_out);
-    if (updates_on_the_way(batch, l)) {
+    if (learns_by_row(batch, l)) {
       const Range share = team.share(n);
       for (index_t panel = share.begin; panel < share.end; ++panel) bound_norm(batch, l, panel, network);
     } else if (const Range units = team.share(n * blocks); units.begin < units.end && units.end % blocks != 0) {
@@ -194,7 +190,8 @@ void share_gradient(const LayerSpec& spec, T* gradient) {
 }  // namespace
 
 template <class T>
-void learn(Team& team, const Batch<T>& batch, Network<T>& network, const Update<T>* update, T* gradient, bool accumulate, bool last) {
+void learn(Team& team, const Batch<T>& batch, Network<T>& network, const Update<T>* update, T* gradient, bool accumulate, bool last,
+           const Batch<T>* begun) {
   const Recipe& recipe = *batch.recipe;
   pair_operands(team, batch);
   T* local = batch.room.scratch(team.rank()) + kDepthBlock * kPanel;
@@ -203,7 +200,8 @@ void learn(Team& team, const Batch<T>& batch, Network<T>& network, const Update<
     const LayerSpec& spec = network.layer(l);
     const Window& window = network.window(l);
     const LayerRoom<T>& room = batch.room.layers[at(l)];
-    if (network.owns_weights(l) && (gradient != nullptr || !updates_on_the_way(batch, l))) {
+    const bool by_row = gradient == nullptr && learns_by_row(batch, l);
+    if (network.owns_weights(l) && !by_row) {
       const Range units = team.share(panels(spec.n_out) * panels(spec.n_in));
       if (gradient != nullptr) {
         store_gradient(batch, l, units, update, accumulate, last, gradient);
@@ -224,6 +222,10 @@ void learn(Team& team, const Batch<T>& batch, Network<T>& network, const Update<
       learn_normalization(team, batch, l, network, update, gradient);
     } else {
       for (index_t p = units.begin; p < units.end; ++p) sum_and_update(room.delta, window.bias, p);
+    }
+    // After the biases, from which the sums of the row that is begun start.
+    if (by_row && !updates_on_the_way(batch, l)) {
+      for (index_t p = units.begin; p < units.end; ++p) learn_panel_by_row(batch, l, p, network, *update, l == 0 ? begun : nullptr);
     }
     if (spec.learn == Learn::unit) {
       for (index_t p = units.begin; p < units.end; ++p) sum_and_update(room.by_parameter, window.parameter, p);
@@ -274,9 +276,9 @@ void apply_update(Team& team, const Batch<T>& batch, Network<T>& network, const 
   team.barrier();
 }
 
-#define LAYERWISE_INSTANTIATE(T)                                                                 \
-  template void learn<T>(Team&, const Batch<T>&, Network<T>&, const Update<T>*, T*, bool, bool); \
-  template void share_gradients<T>(const Network<T>&, T*);                                       \
+#define LAYERWISE_INSTANTIATE(T)                                                                                  \
+  template void learn<T>(Team&, const Batch<T>&, Network<T>&, const Update<T>*, T*, bool, bool, const Batch<T>*); \
+  template void share_gradients<T>(const Network<T>&, T*);                                                        \
   template void apply_update<T>(Team&, const Batch<T>&, Network<T>&, const Update<T>&, const T*);
 LAYERWISE_INSTANTIATE(float)
 LAYERWISE_INSTANTIATE(double)

@@ -34,10 +34,11 @@ T* part(T* moment, index_t begin) {
 // Gradients of all learning layers. With `gradient` null each 32 x 32 block is handed to the optimiser as soon as it is known and
 // never travels to memory (what `backward_single_row` has updated is left out); else it is stored there (`accumulate`: continuing the
 // chains of earlier row blocks; `last`: with the penalties of weights that the optimiser does not add, and for clip_norm with all of them
-// and the sums of squares), same bits. Without `gradient` the weights' norms are brought within their bound, too. Ends without
-// a barrier.
+// and the sums of squares), same bits. Without `gradient` the weights' norms are brought within their bound, too. `begun` (null: none) is
+// the next batch where `begins_next` says so: its first layer's sums are made here. Ends without a barrier.
 template <class T>
-void learn(Team& team, const Batch<T>& batch, Network<T>& network, const Update<T>* update, T* gradient, bool accumulate, bool last);
+void learn(Team& team, const Batch<T>& batch, Network<T>& network, const Update<T>* update, T* gradient, bool accumulate, bool last,
+           const Batch<T>* begun);
 // Completes a stored gradient: a shared activation parameter gets the sum over its units. One thread.
 template <class T>
 void share_gradients(const Network<T>& network, T* gradient);

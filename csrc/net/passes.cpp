@@ -156,8 +156,10 @@ void forward(Team& team, const Batch<T>& batch) {
     round_operand(team, batch, x, spec.n_in);
     if (batch.rows == 1 && batch.network.owns_weights(l)) {
       share_groups(team, spec.n_out, [&](index_t first, index_t n) {
-        const T* w = numbers + window.weights + first * spec.n_in * kPanel;
-        batch.k.gemv(x.at(0, 0), x.step, w, spec.n_in * kPanel, n, spec.n_in, start(first), sums.at(first, 0), sums.step);
+        if (l > batch.first || !batch.begun) {
+          const T* w = numbers + window.weights + first * spec.n_in * kPanel;
+          batch.k.gemv(x.at(0, 0), x.step, w, spec.n_in * kPanel, n, spec.n_in, start(first), sums.at(first, 0), sums.step);
+        }
         for (index_t panel = first; panel < first + n; ++panel) epilogue(panel, 0, 1);
       });
     } else if (batch.rows == 1 && batch.train) {

@@ -32,6 +32,7 @@ struct Batch {
 
   const index_t* whole = nullptr;  // Data::ids
   int side = 0;                    // of Workspace::given
+  bool begun = false;              // the first layer's sums are there already: see `begins_next`
 
   const Given<T>& given() const { return room.given[side]; }
   index_t id(index_t row) const { return ids != nullptr ? ids[row] : first_row + row; }

@@ -122,8 +122,8 @@ void Plan<T>::ask(const Poll& poll) {
 
 // Every thread of the team runs this; the returned loss (a sum over rows, weighted) is thread 0's.
 template <class T>
-double Plan<T>::pass(Team& team, Batch<T>& batch, const Data<T>& data, Range rows, bool gathered, const Update<T>* update,
-                     const Batch<T>* next, const Poll& poll) {
+double Plan<T>::pass(Team& team, Batch<T>& batch, const Data<T>& data, Range rows, bool gathered, const Update<T>* update, Batch<T>* next,
+                     const Poll& poll) {
   const index_t begin = rows.begin, end = rows.end;
   double total = static_cast<double>(end - begin), sum = 0;
   const index_t* ids = batch.ids;
@@ -141,7 +141,10 @@ double Plan<T>::pass(Team& team, Batch<T>& batch, const Data<T>& data, Range row
   for (index_t row = begin; row < end; row += room_.rows) {
     enter(team, batch, data, {row, end}, gathered, ids, total);
     if (recipe_.penalties.of_activations()) prepare_penalties(team, batch, row > begin, means_first);
+    const bool begins = fused && next != nullptr && begins_next(batch, next->rows);
+    if (begins) fetch(team, *next, data);
     loss(team, batch);
+    if (begins) gather(team, *next, data);
     if (batch.rows == 1) {
       backward_single_row(team, batch, network_, fused ? update : nullptr);
     } else {
@@ -154,9 +157,10 @@ double Plan<T>::pass(Team& team, Batch<T>& batch, const Data<T>& data, Range row
       if (update == nullptr) penalty_ += activation_penalty(batch);
       ask(poll);
     }
-    if (next != nullptr) fetch(team, *next, data);
-    learn(team, batch, network_, update, fused ? nullptr : gradient_.data(), row > begin, row + batch.rows >= end);
-    if (next != nullptr) gather(team, *next, data);
+    if (next != nullptr && !begins) fetch(team, *next, data);
+    learn(team, batch, network_, update, fused ? nullptr : gradient_.data(), row > begin, row + batch.rows >= end, begins ? next : nullptr);
+    if (next != nullptr && !begins) gather(team, *next, data);
+    if (begins) next->begun = true;
     if (!several && fused) break;
     team.barrier();
     if (interrupted_ && row + batch.rows < end) {
@@ -239,6 +243,7 @@ RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, co
         next.rows = std::min(data.rows - end, batch_size);
         next.step = batch.step + 1;
         next.side = 1 - batch.side;
+        next.begun = false;
         const bool known = whole_ && next.rows > 0 && s + 1 < stretch_end;
         const double sum = pass(team, batch, data, {begin, end}, gathered, &update, known ? &next : nullptr, poll);
         if (team.leads() && !given_up_) {
@@ -251,6 +256,7 @@ RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, co
         if (team.leads()) stop = !stats.finite || interrupted_;
         gathered = known;
         batch.side = known ? next.side : batch.side;
+        batch.begun = next.begun;
         team.barrier();
       }
     });

@@ -12,4 +12,15 @@ void backward_single_row(Team& team, const Batch<T>& batch, Network<T>& network,
 template <class T>
 bool updates_on_the_way(const Batch<T>& batch, int l);
 
+// Whether layer l learns from a single row panel by panel, without a gradient: on the way, or by `learn_panel_by_row`. With `begun` the
+// same reading of the weights of the first layer makes the sums of the next row, which has been gathered.
+template <class T>
+bool learns_by_row(const Batch<T>& batch, int l);
+template <class T>
+void learn_panel_by_row(const Batch<T>& batch, int l, index_t panel, Network<T>& network, const Update<T>& update, const Batch<T>* begun);
+
+// Whether that can be done: both batches have a single row, and nothing reads the first layer's sums any more when it learns.
+template <class T>
+bool begins_next(const Batch<T>& batch, index_t next_rows);
+
 }  // namespace layerwise
