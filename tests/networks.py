@@ -27,6 +27,11 @@ NETWORKS = {
             (65, "swish", 1.5, "unit", 0),
         ],
     ),
+    # Its first layers' sums lie where their values do.
+    "tied twice": (
+        20,
+        [(33, "sigmoid"), (9, "tanh"), (33, "sigmoid", 0.0, "fixed", 1), (20, "sigmoid", 0.0, "fixed", 0)],
+    ),
     "shared prelu": (12, [(35, "prelu", -0.5, "shared"), (2, "softmax")]),
     "hidden softmax": (12, [(35, "softmax"), (4, "gelu_tanh"), (33, "softmax")]),
     "three layers": (10, [(33, "tanh"), (20, "sigmoid"), (4, "softmax")]),

@@ -16,7 +16,7 @@ STORED = _core.Penalties(clip_norm=1e30)
 ROWS = 9
 both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 # All optimisers share the loops; these networks have every path through them.
-THOROUGH, BRIEF = ("sgd", "adam"), ("ragged", "tied", "unrolled")
+THOROUGH, BRIEF = ("sgd", "adam"), ("ragged", "tied", "tied twice")
 CASES = [(name, kind) for name in NETWORKS for kind in OPTIMIZERS if kind in THOROUGH or name in BRIEF]
 every_case = pytest.mark.parametrize(("name", "optimizer"), CASES)
 every_network = pytest.mark.parametrize("name", NETWORKS)
