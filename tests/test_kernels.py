@@ -308,6 +308,26 @@ def test_losses_of_extreme_logits(dtype):
     np.testing.assert_allclose(sure, np.log1p(np.exp(-30.0)), rtol=1e-6)
 
 
+@both_dtypes
+@pytest.mark.parametrize("cols", range(1, 10))
+def test_few_classes_have_the_bits_of_many(cols, dtype):
+    # Up to 8 have a loop of their own. Classes that cannot be change nothing.
+    rng = np.random.default_rng(9)
+    for rows in (1, 2, 15, 16, 17, 40):
+        p, t = normal(rng, rows, cols, dtype=dtype, scale=4), rng.uniform(size=(rows, cols)).astype(dtype)
+        t[rng.uniform(size=t.shape) < 0.3] = 0
+        p[rng.uniform(size=p.shape) < 0.1] = -np.inf
+        p[:, 0] = 3
+        t[p == -np.inf] = 0
+        many = [np.pad(x, ((0, 0), (0, 10)), constant_values=fill) for x, fill in ((p, -np.inf), (t, 0))]
+        losses, delta = kernels.loss(p, t, "softmax_cross_entropy")
+        losses_of_many, delta_of_many = kernels.loss(*many, "softmax_cross_entropy")
+        assert np.isfinite(losses).all()
+        assert losses.tobytes() == losses_of_many.tobytes()
+        assert delta.tobytes() == delta_of_many[:, :cols].tobytes()
+        assert not delta_of_many[:, cols:].any()
+
+
 # Optimisers.
 
 INSIDE = {"epsilon_inside_sqrt": True, "epsilon": 1e-3, "alpha": 0.1}

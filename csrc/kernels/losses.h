@@ -118,17 +118,68 @@ double softmax_cross_entropy_of_row(const T* z, index_t z_step, const T* t, inde
   return loss.total(cols);
 }
 
-// sum_j t_j (logsumexp(z) - z_j), whose slope is softmax(z) sum_j t_j - t. Some rows at a time, so that one vector has the logarithms
-// of several.
+constexpr index_t kLossRows = 16;   // rows at a time, so that one vector has the logarithms of several
+constexpr index_t kFewColumns = 8;  // of so few, a vector has one column of several rows, instead of a row and much padding
+
+// `softmax_cross_entropy` of at most kLossRows rows with at most kFewColumns columns: the same arithmetic for each row.
+template <class T>
+void softmax_cross_entropy_of_few(const T* z, const T* t, T* delta, index_t rows, index_t cols, const T* row_scale, double* row_loss,
+                                  bool masked) {
+  T x[kFewColumns][kLossRows], target[kFewColumns][kLossRows], e[kFewColumns][kLossRows];
+  T top[kLossRows], sum[kLossRows], log_sum[kLossRows], target_sum[kLossRows];
+  for (index_t r = 0; r < rows; ++r) {
+    for (index_t j = 0; j < cols; ++j) {
+      x[j][r] = z[r * kPanel + j];
+      target[j][r] = t[r * kPanel + j];
+    }
+  }
+  each(top, rows, [&](auto at) {
+    Vec<T> largest = set(-T(__builtin_inf()));
+    for (index_t j = 0; j < cols; ++j) {
+      const Vec<T> number = at(x[j]);
+      largest = number > largest ? number : largest;
+    }
+    return largest;
+  });
+  for (index_t j = 0; j < cols; ++j) {
+    each(e[j], rows, [&](auto at) { return exp_of_difference<T>(at(x[j]), at(top)); });
+  }
+  const index_t used = columns_used(cols);
+  for (index_t r = 0; r < rows; ++r) {
+    sum[r] = static_cast<T>(sum_of_columns(&e[0][r], kLossRows, cols, used));
+    target_sum[r] = static_cast<T>(sum_of_columns(&target[0][r], kLossRows, cols, used));
+  }
+  each(log_sum, rows, [&](auto at) { return log<T>(at(sum)); });
+  for (index_t j = 0; j < cols; ++j) {
+    each(x[j], rows, [&](auto at) {
+      const Vec<T> wanted = at(target[j]);
+      return wanted != T(0) ? wanted * (at(log_sum) - (at(x[j]) - at(top))) : Vec<T>{};
+    });
+    if (delta == nullptr) continue;
+    each(e[j], rows, [&](auto at) { return fma(at(e[j]), at(target_sum) / at(sum), -at(target[j])) * at(row_scale); });
+  }
+  for (index_t r = 0; r < rows; ++r) {
+    const bool counts = !masked || target_sum[r] == target_sum[r];
+    if (counts) row_loss[r] += sum_of_columns(&x[0][r], kLossRows, cols, used);
+    if (delta == nullptr) continue;
+    clear_row(delta + r * kPanel, 0, kPanel);
+    for (index_t j = 0; j < cols && counts; ++j) delta[r * kPanel + j] = e[j][r];
+  }
+}
+
+// sum_j t_j (logsumexp(z) - z_j), whose slope is softmax(z) sum_j t_j - t.
 template <class T>
 void softmax_cross_entropy(const T* z, index_t z_step, const T* t, index_t t_step, T* delta, index_t delta_step, index_t rows, index_t cols,
                            const T* row_scale, double* row_loss, bool masked, const T*, index_t) {
-  constexpr index_t kRows = 16;
-  for (index_t first = 0; first < rows; first += kRows) {
-    const index_t n = rows - first < kRows ? rows - first : kRows;
-    RowExponentials<T> row[kRows];
-    T sums[kRows], log_sums[kRows];
+  for (index_t first = 0; first < rows; first += kLossRows) {
+    const index_t n = rows - first < kLossRows ? rows - first : kLossRows;
+    RowExponentials<T> row[kLossRows];
+    T sums[kLossRows], log_sums[kLossRows];
     const auto at = [&](auto* x, index_t r) { return x == nullptr ? nullptr : x + (first + r) * kPanel; };
+    if (cols <= kFewColumns) {
+      softmax_cross_entropy_of_few(at(z, 0), at(t, 0), at(delta, 0), n, cols, row_scale + first, row_loss + first, masked);
+      continue;
+    }
     for (index_t r = 0; r < n; ++r) {
       row[r] = row_exponentials<T>(at(z, r), z_step, at(t, r), t_step, at(delta, r), delta_step, cols);
       sums[r] = row[r].sum;

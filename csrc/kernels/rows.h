@@ -11,21 +11,32 @@ namespace {
 template <class T>
 constexpr index_t kRowVectors = kPanel / kLanes<T>;
 
+// Of the tree, the columns that may add anything but 0: as many as a power of 2.
+inline index_t columns_used(index_t cols) {
+  index_t used = 1;
+  while (used < cols && used < kPanel) used *= 2;
+  return used;
+}
+// The tree over `used` columns, of which those from `cols` on are 0.
+template <class T>
+inline double sum_of_columns(const T* x, index_t step, index_t cols, index_t used) {
+  double tree[kPanel];
+  for (index_t c = 0; c < used; ++c) tree[c] = c < cols ? static_cast<double>(x[c * step]) : 0;
+  for (index_t width = used / 2; width > 0; width /= 2)
+    for (index_t c = 0; c < width; ++c) tree[c] += tree[c + width];
+  return tree[0];
+}
+
 template <class T>
 struct RowSum {
   Vec<T> chain[kRowVectors<T>] = {};
 
-  // Of a row of so many columns: the chains of others are 0, and parts of the tree that add nothing but 0 are left out.
+  // Of a row of so many columns, the chains of others being 0.
   double total(index_t cols) const {
-    index_t used = 1;
-    while (used < cols && used < kPanel) used *= 2;
+    const index_t used = columns_used(cols);
     T lane[kPanel];
     for (index_t k = 0; k * kLanes<T> < used; ++k) store(lane + k * kLanes<T>, chain[k]);
-    double tree[kPanel];
-    for (index_t c = 0; c < used; ++c) tree[c] = static_cast<double>(lane[c]);
-    for (index_t width = used / 2; width > 0; width /= 2)
-      for (index_t c = 0; c < width; ++c) tree[c] += tree[c + width];
-    return tree[0];
+    return sum_of_columns(lane, 1, used, used);
   }
 };
 

@@ -118,13 +118,15 @@ void gather(Team& team, const Batch<T>& batch, const Data<T>& data) {
 
 template <class T>
 void fetch(Team& team, const Batch<T>& batch, const Data<T>& data) {
-  constexpr index_t kLine = 64, kFew = index_t{16} << 10;  // bytes
+  constexpr index_t kFew = index_t{16} << 10;  // bytes
   const index_t n_in = batch.network.layer(batch.first).n_in, n_out = data.y != nullptr ? batch.network.outputs() : 0;
   const Range rows = team.share(batch.rows);
   if ((rows.end - rows.begin) * (n_in + n_out) * static_cast<index_t>(sizeof(T)) > kFew) return;
+  // Every line that the row touches, into the second-level cache: into the first, of so many at once most would be dropped.
   const auto fetch_row = [](const T* row, index_t features) {
-    const char* begin = reinterpret_cast<const char*>(row);
-    for (index_t i = 0; i < features * static_cast<index_t>(sizeof(T)); i += kLine) __builtin_prefetch(begin + i);
+    constexpr index_t kLine = 64 / static_cast<index_t>(sizeof(T));
+    for (index_t i = 0; i < features; i += kLine) __builtin_prefetch(row + i, 0, 2);
+    __builtin_prefetch(row + features - 1, 0, 2);
   };
   for (index_t r = rows.begin; r < rows.end; ++r) {
     fetch_row(data.x + batch.id(r) * n_in, n_in);
