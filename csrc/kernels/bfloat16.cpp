@@ -7,6 +7,7 @@ namespace {
 
 // sum + left[0] right[0] + left[1] right[1] in each lane, by the processor's own rule of rounding.
 struct ByPairs {
+  using Vector = Vec<float>;
   static constexpr index_t kRow = kPanel / 2;
   static Vec<float> left(const float* a) { return (Vec<float>)_mm512_set1_epi32(*reinterpret_cast<const Bits*>(a)); }
   static Vec<float> add(Vec<float> left, Vec<float> right, Vec<float> sum) {

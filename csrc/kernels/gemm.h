@@ -19,12 +19,18 @@ constexpr int kTileRows = 6;
 
 // How a tile's sums grow: by the product of two numbers, or (kernels/bfloat16.cpp) of two pairs. kRow: numbers of a panel's row, along the
 // depth of `a`.
-template <class T>
+template <class T, class V = Vec<T>>
 struct ByNumbers {
+  using Vector = V;
   static constexpr index_t kRow = kPanel;
-  static Vec<T> left(const T* a) { return set(*a); }
-  static Vec<T> add(Vec<T> left, Vec<T> right, Vec<T> sum) { return fma(left, right, sum); }
+  static V left(const T* a) { return set_as<V>(*a); }
+  static V add(V left, V right, V sum) { return fma(left, right, sum); }
 };
+// Whether the narrow vectors are worth their code: for the outputs of networks for tables, in float32.
+template <class T, class M>
+constexpr bool kHasNarrow = sizeof(T) == sizeof(float) && sizeof(Narrow<T>) < sizeof(Vec<T>) && M::kRow == kPanel;
+template <class T, class M>
+constexpr index_t kLanesOf = sizeof(typename M::Vector) / sizeof(T);
 
 // A tile's part of what is fetched ahead: so many cache lines for each panel of the depth.
 template <class T>
@@ -36,9 +42,10 @@ struct Fetch {
 // c = init + a b for kRows rows and kVectors vectors of columns. kByColumn: a(r, k) = a[k * 32 + r], else panels of rows.
 template <class T, class M, bool kByColumn, int kRows, int kVectors>
 void gemm_tile(const T* a, index_t a_step, const T* b, index_t depth, const T* init, index_t init_step, T* c, Fetch<T> fetch) {
-  Vec<T> sum[kRows][kVectors];
+  using V = typename M::Vector;
+  V sum[kRows][kVectors];
   for (int r = 0; r < kRows; ++r) {
-    for (int v = 0; v < kVectors; ++v) sum[r][v] = load(init + r * init_step + v * kLanes<T>);
+    for (int v = 0; v < kVectors; ++v) sum[r][v] = load_as<V>(init + r * init_step + v * kLanesOf<T, M>);
   }
   for (index_t k0 = 0; k0 < depth; k0 += M::kRow, a += kByColumn ? M::kRow * kPanel : a_step) {
     const index_t n = depth - k0 < M::kRow ? depth - k0 : M::kRow;
@@ -49,16 +56,16 @@ void gemm_tile(const T* a, index_t a_step, const T* b, index_t depth, const T* i
     }
 #pragma GCC unroll 2
     for (index_t k = 0; k < n; ++k, b += kPanel) {
-      Vec<T> right[kVectors];
-      for (int v = 0; v < kVectors; ++v) right[v] = load(b + v * kLanes<T>);
+      V right[kVectors];
+      for (int v = 0; v < kVectors; ++v) right[v] = load_as<V>(b + v * kLanesOf<T, M>);
       for (int r = 0; r < kRows; ++r) {
-        const Vec<T> left = M::left(a + (kByColumn ? k * kPanel + r : r * M::kRow + k));
+        const V left = M::left(a + (kByColumn ? k * kPanel + r : r * M::kRow + k));
         for (int v = 0; v < kVectors; ++v) sum[r][v] = M::add(left, right[v], sum[r][v]);
       }
     }
   }
   for (int r = 0; r < kRows; ++r) {
-    for (int v = 0; v < kVectors; ++v) store(c + r * kPanel + v * kLanes<T>, sum[r][v]);
+    for (int v = 0; v < kVectors; ++v) store_as(c + r * kPanel + v * kLanesOf<T, M>, sum[r][v]);
   }
 }
 
@@ -79,7 +86,7 @@ void gemm_rows(index_t rows, const T* a, index_t a_step, const T* b, index_t dep
 template <class T, class M, bool kByColumn, int kVectors, int kMaxRows>
 void gemm_strips(const T* a, index_t a_step, const T* b, index_t rows, index_t cols, index_t depth, const T* init, index_t init_step, T* c,
                  const Ahead<T>& ahead) {
-  constexpr index_t kWidth = kVectors * kLanes<T>, kLines = kPanel * kPanel / kLine<T>;
+  constexpr index_t kWidth = kVectors * kLanesOf<T, M>, kLines = kPanel * kPanel / kLine<T>;
   const index_t tiles = (rows + kMaxRows - 1) / kMaxRows, all = tiles * ((cols + kWidth - 1) / kWidth);
   index_t fetched = 0, tile = 0;
   for (index_t j = 0; j < cols; j += kWidth) {
@@ -99,6 +106,12 @@ void gemm_any(const T* a, index_t a_step, const T* b, index_t rows, index_t cols
               const Ahead<T>& ahead) {
   // One or two rows are too few chains to fill the pipeline with two vectors a row, so they take four.
   constexpr int kWide = kPanel / kLanes<T> < 4 ? static_cast<int>(kPanel / kLanes<T>) : 4;
+  if constexpr (kHasNarrow<T, M>) {
+    if (cols <= kLanes<T> / 2) {
+      return gemm_strips<T, ByNumbers<T, Narrow<T>>, kByColumn, 1, kTileRows<T>>(a, a_step, b, rows, cols, depth, init, init_step, c,
+                                                                                 ahead);
+    }
+  }
   if (cols <= kLanes<T>) {
     gemm_strips<T, M, kByColumn, 1, kTileRows<T>>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
   } else if (rows <= 2 && cols > 2 * kLanes<T>) {

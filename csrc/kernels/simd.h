@@ -58,6 +58,34 @@ template <class T>
 inline void store(T* p, Vec<T> v) {
   *reinterpret_cast<typename VectorOf<T>::unaligned*>(p) = v;
 }
+
+// For panels whose second half of a vector would be padding: half a vector, if that has instructions of its own.
+#if defined(__AVX512F__)
+constexpr index_t kNarrowBytes = kVectorBytes / 2;
+#else
+constexpr index_t kNarrowBytes = kVectorBytes;
+#endif
+template <class T>
+struct NarrowOf {
+  typedef T type __attribute__((vector_size(kNarrowBytes)));
+};
+template <class T>
+using Narrow = typename NarrowOf<T>::type;
+// The same for a vector of either width.
+template <class V, class T>
+inline V load_as(const T* p) {
+  V v;
+  __builtin_memcpy(&v, p, sizeof(V));
+  return v;
+}
+template <class V, class T>
+inline void store_as(T* p, V v) {
+  __builtin_memcpy(p, &v, sizeof(V));
+}
+template <class V, class T>
+inline V set_as(T x) {
+  return x - V{};
+}
 // The first n < kLanes numbers; the other lanes are 0.
 template <class T>
 inline Vec<T> load_some(const T* p, index_t n) {
@@ -99,6 +127,13 @@ inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
   return a * b + c;
 #endif
 }
+
+#if defined(__AVX512F__)
+inline Narrow<float> fma(Narrow<float> a, Narrow<float> b, Narrow<float> c) {
+  return (Narrow<float>)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
+inline Narrow<float> sqrt(Narrow<float> x) { return (Narrow<float>)_mm256_sqrt_ps((__m256)x); }
+#endif
 
 inline Vec<float> sqrt(Vec<float> x) {
 #if defined(__AVX512F__)

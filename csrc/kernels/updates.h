@@ -25,15 +25,15 @@ __attribute__((noinline)) void shape(const T* g, const T* w, index_t rows, index
 }
 
 // The vectors at i, brought one step forward: the weights as they are then. Without kDecays l2 must be 0.
-template <class T, class O, bool kDecays = true>
-inline Vec<T> update_vector(T* w, T* m, T* v, index_t i, Vec<T> g, const UpdateScalars<T>& s) {
-  Vec<T> weight = load<T>(w + i), first{}, second{};
-  if constexpr (O::kFirst) first = load<T>(m + i);
-  if constexpr (O::kSecond) second = load<T>(v + i);
-  O::step(weight, first, second, kDecays ? fma(set(s.l2), weight, g) : g, s);
-  store(w + i, weight);
-  if constexpr (O::kFirst) store(m + i, first);
-  if constexpr (O::kSecond) store(v + i, second);
+template <class T, class O, bool kDecays = true, class V = Vec<T>>
+inline V update_vector(T* w, T* m, T* v, index_t i, V g, const UpdateScalars<T>& s) {
+  V weight = load_as<V>(w + i), first{}, second{};
+  if constexpr (O::kFirst) first = load_as<V>(m + i);
+  if constexpr (O::kSecond) second = load_as<V>(v + i);
+  O::step(weight, first, second, kDecays ? fma(set_as<V>(s.l2), weight, g) : g, s);
+  store_as(w + i, weight);
+  if constexpr (O::kFirst) store_as(m + i, first);
+  if constexpr (O::kSecond) store_as(v + i, second);
   return weight;
 }
 
@@ -160,26 +160,28 @@ constexpr index_t kFusedPause = 4;  // depths between two steps, at the least: s
 constexpr index_t kFusedAhead = 3 * kPanel * kPanel / 2;  // numbers: how far ahead the step's arrays are fetched
 
 // Steps vector `i` of a tile whose rows have so many vectors.
-template <class T, class O, int kVectors>
+template <class T, class M, class O, int kVectors>
 inline void step_waiting(const Waiting<T>& tile, index_t i, const UpdateScalars<T>& s) {
-  const index_t place = (i / kVectors) * kPanel + (i % kVectors) * kLanes<T>;
+  using V = typename M::Vector;
+  const index_t place = (i / kVectors) * kPanel + (i % kVectors) * kLanesOf<T, M>;
   if (tile.fetches) {
     __builtin_prefetch(tile.w + place + kFusedAhead, 1);
     if constexpr (O::kFirst) __builtin_prefetch(tile.m + place + kFusedAhead, 1);
     if constexpr (O::kSecond) __builtin_prefetch(tile.v + place + kFusedAhead, 1);
   }
-  update_vector<T, O>(tile.w, tile.m, tile.v, place, load(tile.gradient + place), s);
+  update_vector<T, O, true, V>(tile.w, tile.m, tile.v, place, load_as<V>(tile.gradient + place), s);
 }
 
 // sum += a b over depth begin .. end - 1: a and b are one panel each, a's features are the tile's rows.
 template <class T, class M, int kRows, int kVectors>
-inline void add_products_of(Vec<T> (&sum)[kRows][kVectors], const T* a, const T* b, index_t begin, index_t end) {
+inline void add_products_of(typename M::Vector (&sum)[kRows][kVectors], const T* a, const T* b, index_t begin, index_t end) {
+  using V = typename M::Vector;
 #pragma GCC unroll 2
   for (index_t k = begin; k < end; ++k) {
-    Vec<T> right[kVectors];
-    for (int c = 0; c < kVectors; ++c) right[c] = load(b + k * kPanel + c * kLanes<T>);
+    V right[kVectors];
+    for (int c = 0; c < kVectors; ++c) right[c] = load_as<V>(b + k * kPanel + c * kLanesOf<T, M>);
     for (int r = 0; r < kRows; ++r) {
-      const Vec<T> left = M::left(a + k * kPanel + r);
+      const V left = M::left(a + k * kPanel + r);
       for (int c = 0; c < kVectors; ++c) sum[r][c] = M::add(left, right[c], sum[r][c]);
     }
   }
@@ -188,7 +190,7 @@ inline void add_products_of(Vec<T> (&sum)[kRows][kVectors], const T* a, const T*
 // gradient = the sum over both sources, while the waiting tile is brought one step forward.
 template <class T, class M, class O, int kRows, int kVectors>
 void fused_tile(const GradientSource<T> (&sources)[2], const Waiting<T>& waiting, const UpdateScalars<T>& s, T* gradient) {
-  Vec<T> sum[kRows][kVectors] = {};
+  typename M::Vector sum[kRows][kVectors] = {};
   const index_t depth = sources[0].depth, all = waiting.vectors;
   const index_t at_once = (kFusedPause * all + depth - 1) / depth;
   index_t done = 0;
@@ -196,12 +198,12 @@ void fused_tile(const GradientSource<T> (&sources)[2], const Waiting<T>& waiting
     const index_t end = i + at_once < all ? i + at_once : all, until = depth * end / all;
     add_products_of<T, M, kRows, kVectors>(sum, sources[0].a, sources[0].b, done, until);
     done = until;
-    for (; i < end; ++i) step_waiting<T, O, kVectors>(waiting, i, s);
+    for (; i < end; ++i) step_waiting<T, M, O, kVectors>(waiting, i, s);
   }
   add_products_of<T, M, kRows, kVectors>(sum, sources[0].a, sources[0].b, done, depth);
   add_products_of<T, M, kRows, kVectors>(sum, sources[1].a, sources[1].b, 0, sources[1].depth);
   for (int r = 0; r < kRows; ++r) {
-    for (int c = 0; c < kVectors; ++c) store(gradient + r * kPanel + c * kLanes<T>, sum[r][c]);
+    for (int c = 0; c < kVectors; ++c) store_as(gradient + r * kPanel + c * kLanesOf<T, M>, sum[r][c]);
   }
 }
 
@@ -234,7 +236,7 @@ void fused_strip(const GradientSource<T> (&sources)[2], index_t blocks, T* w, T*
       turn = 1 - turn;
     }
   }
-  for (index_t i = 0; i < waiting.vectors; ++i) step_waiting<T, O, kVectors>(waiting, i, s);
+  for (index_t i = 0; i < waiting.vectors; ++i) step_waiting<T, M, O, kVectors>(waiting, i, s);
 }
 
 template <class T, class M, class O>
@@ -242,6 +244,9 @@ void fused_inside(const GradientSource<T> (&sources)[2], index_t blocks, index_t
   const UpdateScalars<T> s = given;
   // For pairs this would be a fifth of their code, for the few panels that are narrow: the padding's gradient is 0.
   if constexpr (M::kRow == kPanel) {
+    // `shape` knows whole vectors alone.
+    if (cols <= kLanes<T> / 2 && !s.shape.any)
+      return fused_strip<T, ByNumbers<T, Narrow<T>>, O, kNarrowRows, 1>(sources, blocks, w, m, v, s);
     if (cols <= kLanes<T>) return fused_strip<T, M, O, kNarrowRows, 1>(sources, blocks, w, m, v, s);
   }
   for (index_t j = 0; j < cols; j += 2 * kLanes<T>) {
