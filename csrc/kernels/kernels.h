@@ -114,8 +114,7 @@ struct Normalization {
   T epsilon;  // added to the variance
 };
 
-// What a single row of the batch adds to the gradient of a panel of weights: x(i) * delta[j], the panels of x being x_step apart. x null:
-// nothing.
+// What a single row of the batch adds to the gradient of a panel of weights: x(i) * delta[j], the panels of x being x_step apart.
 template <class T>
 struct OuterProduct {
   const T* x;
@@ -186,8 +185,8 @@ struct Kernels {
 
   // One optimiser step on n parameters; m and v are the moments (null where the kind has none). Formulas: docs/numerics.md.
   void (*update[kOptimizers])(T* w, T* m, T* v, const T* g, index_t n, const UpdateScalars<T>& s);
-  // The same on `rows` rows of a panel of weights, w[i * 32 + j], whose gradient comes from a single row of the batch; and `gemv` of
-  // the next row with that panel as it is then.
+  // The same on `rows` rows of a panel of weights, w[i * 32 + j], whose gradient comes from a single row of the batch (of the second
+  // product there may be none: x null); and `gemv` of the next row with that panel as it is then.
   void (*update_outer[kOptimizers])(T* w, T* m, T* v, index_t rows, const OuterProduct<T> (&products)[2], const NextRow<T>& next,
                                     const UpdateScalars<T>& s);
   // gemv_t, and then the same step with x(i) * delta(j) on those weights, which are read once for both.

@@ -150,6 +150,7 @@ void softmax_cross_entropy_of_few(const T* z, const T* t, T* delta, index_t rows
     target_sum[r] = static_cast<T>(sum_of_columns(&target[0][r], kLossRows, cols, used));
   }
   each(log_sum, rows, [&](auto at) { return log<T>(at(sum)); });
+  // The cells' losses take the place of the logits, and the deltas that of the exponentials.
   for (index_t j = 0; j < cols; ++j) {
     each(x[j], rows, [&](auto at) {
       const Vec<T> wanted = at(target[j]);

@@ -72,7 +72,7 @@ void meet(Team& team, const Batch<T>& batch) {
 
 template <class T>
 void gather(Team& team, const Batch<T>& batch, const Data<T>& data);
-// Asks for the rows that a thread will gather later, where they are few enough to wait in its first-level cache.
+// Asks for the rows that a thread will gather later, where they are few enough to wait in its second-level cache beside a step's work.
 template <class T>
 void fetch(Team& team, const Batch<T>& batch, const Data<T>& data);
 template <class T>

@@ -144,7 +144,7 @@ double Plan<T>::pass(Team& team, Batch<T>& batch, const Data<T>& data, Range row
     const bool begins = fused && next != nullptr && begins_next(batch, next->rows);
     if (begins) fetch(team, *next, data);
     loss(team, batch);
-    if (begins) gather(team, *next, data);
+    if (begins) gather(team, *next, data);  // read by `learn`, after the barriers of the backward pass
     if (batch.rows == 1) {
       backward_single_row(team, batch, network_, fused ? update : nullptr);
     } else {

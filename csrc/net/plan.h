@@ -55,8 +55,8 @@ class Plan {
   void shuffle(index_t rows, index_t epoch);
   Update<T> update_at(index_t step, double rate, const double* momentum);
   // One pass of a batch in row blocks of at most kRowBlock rows; gradients go to gradient_ unless there is one block and an update. The
-  // rows of `next`, if it is not null, are gathered on the way, and those of `batch` need not be if they are `gathered`. Ends without a
-  // barrier.
+  // rows of `next`, if it is not null, are gathered on the way (and its first layer may be begun), and those of `batch` need not be if they
+  // are `gathered`. Ends without a barrier.
   double pass(Team& team, Batch<T>& batch, const Data<T>& data, Range rows, bool gathered, const Update<T>* update, Batch<T>* next,
               const Poll& poll);
   // Its beginning, for the rows row .. end - 1 or as many of them as there is room for: gather and forward.

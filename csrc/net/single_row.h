@@ -19,7 +19,8 @@ bool learns_by_row(const Batch<T>& batch, int l);
 template <class T>
 void learn_panel_by_row(const Batch<T>& batch, int l, index_t panel, Network<T>& network, const Update<T>& update, const Batch<T>* begun);
 
-// Whether that can be done: both batches have a single row, and nothing reads the first layer's sums any more when it learns.
+// Whether that can be done: both batches have a single row, nothing reads the first layer's sums any more when it learns, and there are two
+// layers or more, so that the barriers of `backward_single_row` lie between the gathering of the next row and `learn`, which reads it.
 template <class T>
 bool begins_next(const Batch<T>& batch, index_t next_rows);
 
