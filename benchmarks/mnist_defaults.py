@@ -1,11 +1,12 @@
 """MNIST by the default settings: how long until the Theano tutorials' error, and what bfloat16 changes.
 
-    python benchmarks/mnist_defaults.py --data FOLDER [--seeds 3] [--precisions auto bfloat16]
+    python benchmarks/mnist_defaults.py --data FOLDER [--seeds 3] [--precisions auto bfloat16] [--schedule linear]
 
-`PretrainedClassifier` with three hidden layers of 1,000 units and everything else as it comes, on the first 50,000
-training rows; validation and test rows are measured after each epoch of fine-tuning. A line of
-``benchmarks/results/mnist_defaults.jsonl`` has the last epoch's errors (nothing is chosen by them), and the seconds of
-training, without those of measuring, until the test error was first no more than `--target`.
+`PretrainedClassifier` with three hidden layers of 1,000 units and everything else as it comes (but for the schedule of
+fine-tuning's rate, where one is given), on the first 50,000 training rows; validation and test rows are measured after
+each epoch of fine-tuning. A line of ``benchmarks/results/mnist_defaults.jsonl`` has the last epoch's errors (nothing is
+chosen by them), and the seconds of training, without those of measuring, until the test error was first no more than
+`--target`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import _experiment
-from layerwise import PretrainedClassifier
+from layerwise import FineTuning, PretrainedClassifier
 from layerwise.datasets import Dataset, load_mnist
 
 NAME = "mnist_defaults"
@@ -28,7 +29,10 @@ def plans(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """The settings to run: one for each precision."""
     for precision in options.precisions:
         name = "float32" if precision == "auto" else precision
-        yield {"name": name, "hidden": options.hidden, "precision": precision, "target": options.target}
+        plan = {"name": name, "hidden": options.hidden, "precision": precision, "target": options.target}
+        if options.schedule is not None:
+            plan |= {"name": f"{name}, schedule {options.schedule}", "schedule": options.schedule}
+        yield plan
 
 
 def work(data: Dataset, plan: Mapping[str, Any], seed: int, options: argparse.Namespace) -> dict[str, Any]:
@@ -37,6 +41,7 @@ def work(data: Dataset, plan: Mapping[str, Any], seed: int, options: argparse.Na
     model = PretrainedClassifier(
         tuple(plan["hidden"]),
         precision=plan["precision"],
+        finetuning=FineTuning(schedule=plan["schedule"]) if "schedule" in plan else "auto",
         callbacks=watch,
         n_jobs=options.threads,
         random_state=seed,
@@ -63,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _experiment.add_run_options(parser)
     parser.add_argument("--hidden", type=int, nargs="+", default=[1000, 1000, 1000])
     parser.add_argument("--precisions", nargs="+", choices=("auto", "bfloat16"), default=["auto", "bfloat16"])
+    parser.add_argument("--schedule", help="of fine-tuning's rate, by its name; default: the default")
     parser.add_argument("--target", type=float, default=1.4, help="test error in percent")
     options = parser.parse_args(arguments)
     data = load_mnist(options.data)

@@ -213,9 +213,11 @@ def test_the_defaults_time_to_an_error_counts_training_alone(monkeypatch: pytest
     monkeypatch.setattr(defaults, "load_mnist", lambda _: Dataset(X[:120], y[:120], X[120:160], y[120:160]))
     monkeypatch.setattr(defaults, "TRAIN", slice(0, 80))
     monkeypatch.setattr(defaults, "VALIDATION", slice(80, 120))
-    for target in (100, -1):
-        defaults.main(["--seeds", "0", "--precisions", "auto", "--hidden", "9", "7", "--target", str(target)])
-    reached, never = _timing.records(defaults.NAME)
+    for more in (["--target", "100"], ["--target", "-1"], ["--schedule", "linear"]):
+        defaults.main(["--seeds", "0", "--precisions", "auto", "--hidden", "9", "7", *more])
+    reached, never, falling = _timing.records(defaults.NAME)
+    assert falling["settings"]["name"] == "float32, schedule linear"
+    assert falling["test_errors"] != never["test_errors"]
     assert never["seconds_to_target"] is None
     assert reached["test_errors"] == never["test_errors"]
     assert reached["test_errors"][-1] == reached["test_error"]
