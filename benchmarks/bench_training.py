@@ -28,7 +28,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import _timing
-from peers import CONTENDERS, Contender
+from peers import CONTENDERS, ONE_THREAD, Contender
 from workloads import WORKLOADS, Workload, data_of, weights_of
 
 CHECKED_STEPS = 8
@@ -162,7 +162,7 @@ def start(workload: Workload, names: list[str], chosen: dict[str, int], threads:
         if name in chosen:
             tried = [chosen[name]]
         elif name.startswith("layerwise"):
-            tried = [0 if threads > 1 else 1]
+            tried = [1 if threads == 1 or name == ONE_THREAD else 0]
         else:
             tried = sorted({1, threads})
         trials = []

@@ -193,6 +193,13 @@ class LayerwiseTied(Layerwise):
         return "" if self.workload.name == "dae" else "is timed on `dae` alone"
 
 
+class LayerwiseOneThread(Layerwise):
+    """The same with ``n_jobs=1``, as it is started (`ONE_THREAD`)."""
+
+    def refusal(self) -> str:
+        return "" if self.workload.name == "tabular" else "is timed on `tabular` alone"
+
+
 class LayerwiseBfloat16(Layerwise):
     """The same with ``precision="bfloat16"``."""
 
@@ -274,9 +281,11 @@ class ScikitLearn(Contender):
 
 
 #: Name of a contender: file, class, the package it needs.
+ONE_THREAD = "layerwise 1 thread"
 CONTENDERS = {
     "layerwise": ("peers", "Layerwise", "layerwise"),
     "layerwise tied": ("peers", "LayerwiseTied", "layerwise"),
+    ONE_THREAD: ("peers", "LayerwiseOneThread", "layerwise"),
     "layerwise bf16": ("peers", "LayerwiseBfloat16", "layerwise"),
     "layerwise network": ("peers", "LayerwiseNetwork", "layerwise"),
     "numpy": ("peers_numpy", "NumPy", "numpy"),

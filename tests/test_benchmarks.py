@@ -17,7 +17,8 @@ _timing, peers, workloads = (importlib.import_module(name) for name in ("_timing
 growth, tables = (importlib.import_module(name) for name in ("growth", "tables"))
 sys.path.pop(0)
 
-HERE = ["layerwise", "layerwise network", "numpy", "numpy reference", "scikit-learn"]  # what the test extra has
+# What the test extra has.
+HERE = ["layerwise", peers.ONE_THREAD, "layerwise network", "numpy", "numpy reference", "scikit-learn"]
 SMALL = {
     "dae": (20, 33, 20),
     "wide": (20, 33, 17, 10),

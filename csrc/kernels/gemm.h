@@ -16,6 +16,11 @@ constexpr int kTileRows = sizeof(T) == sizeof(float) ? 14 : 8;
 template <class T>
 constexpr int kTileRows = 6;
 #endif
+// Fewer, which are less code, fill the pipeline with one vector a row, and suffice by column, where 32 rows are tiles of 11 and 10.
+template <class T>
+constexpr int kSlimRows = kTileRows<T> < 8 ? kTileRows<T> : 8;
+template <class T>
+constexpr int kColumnRows = kTileRows<T> < 11 ? kTileRows<T> : 11;
 
 // How a tile's sums grow: by the product of two numbers, or (kernels/bfloat16.cpp) of two pairs. kRow: numbers of a panel's row, along the
 // depth of `a`.
@@ -26,11 +31,20 @@ struct ByNumbers {
   static V left(const T* a) { return set_as<V>(*a); }
   static V add(V left, V right, V sum) { return fma(left, right, sum); }
 };
-// Whether the narrow vectors are worth their code: for the outputs of networks for tables, in float32.
-template <class T, class M>
-constexpr bool kHasNarrow = sizeof(T) == sizeof(float) && sizeof(Narrow<T>) < sizeof(Vec<T>) && M::kRow == kPanel;
 template <class T, class M>
 constexpr index_t kLanesOf = sizeof(typename M::Vector) / sizeof(T);
+
+// For panels of few columns, as the outputs of most networks for tables are: narrow vectors, in float32, where they are worth their code.
+template <class T>
+struct FewColumnsOf {
+  using type = ByNumbers<T>;
+};
+template <>
+struct FewColumnsOf<float> {
+  using type = ByNumbers<float, Narrow<float>>;
+};
+template <class T>
+using FewColumns = typename FewColumnsOf<T>::type;
 
 // A tile's part of what is fetched ahead: so many cache lines for each panel of the depth.
 template <class T>
@@ -106,18 +120,18 @@ void gemm_any(const T* a, index_t a_step, const T* b, index_t rows, index_t cols
               const Ahead<T>& ahead) {
   // One or two rows are too few chains to fill the pipeline with two vectors a row, so they take four.
   constexpr int kWide = kPanel / kLanes<T> < 4 ? static_cast<int>(kPanel / kLanes<T>) : 4;
-  if constexpr (kHasNarrow<T, M>) {
-    if (cols <= kLanes<T> / 2) {
-      return gemm_strips<T, ByNumbers<T, Narrow<T>>, kByColumn, 1, kTileRows<T>>(a, a_step, b, rows, cols, depth, init, init_step, c,
-                                                                                 ahead);
+  constexpr int kMaxRows = kByColumn ? kColumnRows<T> : kTileRows<T>;
+  if constexpr (kLanesOf<T, FewColumns<T>> < kLanes<T> && M::kRow == kPanel) {
+    if (cols <= kLanesOf<T, FewColumns<T>>) {
+      return gemm_strips<T, FewColumns<T>, kByColumn, 1, kSlimRows<T>>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
     }
   }
   if (cols <= kLanes<T>) {
-    gemm_strips<T, M, kByColumn, 1, kTileRows<T>>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
+    gemm_strips<T, M, kByColumn, 1, kSlimRows<T>>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
   } else if (rows <= 2 && cols > 2 * kLanes<T>) {
     gemm_strips<T, M, kByColumn, kWide, 2>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
   } else {
-    gemm_strips<T, M, kByColumn, 2, kTileRows<T>>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
+    gemm_strips<T, M, kByColumn, 2, kMaxRows>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
   }
 }
 

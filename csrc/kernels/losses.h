@@ -121,19 +121,21 @@ double softmax_cross_entropy_of_row(const T* z, index_t z_step, const T* t, inde
 constexpr index_t kLossRows = 16;   // rows at a time, so that one vector has the logarithms of several
 constexpr index_t kFewColumns = 8;  // of so few, a vector has one column of several rows, instead of a row and much padding
 
-// `softmax_cross_entropy` of at most kLossRows rows with at most kFewColumns columns: the same arithmetic for each row.
+// `softmax_cross_entropy` of at most kLossRows rows with at most kFewColumns columns: the same arithmetic for each row. Rows that are not
+// there count as zeros, so that all vectors are whole.
 template <class T>
 void softmax_cross_entropy_of_few(const T* z, const T* t, T* delta, index_t rows, index_t cols, const T* row_scale, double* row_loss,
                                   bool masked) {
-  T x[kFewColumns][kLossRows], target[kFewColumns][kLossRows], e[kFewColumns][kLossRows];
-  T top[kLossRows], sum[kLossRows], log_sum[kLossRows], target_sum[kLossRows];
+  T x[kFewColumns][kLossRows] = {}, target[kFewColumns][kLossRows] = {}, e[kFewColumns][kLossRows];
+  T top[kLossRows], sum[kLossRows], log_sum[kLossRows], target_sum[kLossRows], scale[kLossRows] = {};
   for (index_t r = 0; r < rows; ++r) {
     for (index_t j = 0; j < cols; ++j) {
       x[j][r] = z[r * kPanel + j];
       target[j][r] = t[r * kPanel + j];
     }
+    if (delta != nullptr) scale[r] = row_scale[r];
   }
-  each(top, rows, [&](auto at) {
+  each(top, kLossRows, [&](auto at) {
     Vec<T> largest = set(-T(__builtin_inf()));
     for (index_t j = 0; j < cols; ++j) {
       const Vec<T> number = at(x[j]);
@@ -142,22 +144,21 @@ void softmax_cross_entropy_of_few(const T* z, const T* t, T* delta, index_t rows
     return largest;
   });
   for (index_t j = 0; j < cols; ++j) {
-    each(e[j], rows, [&](auto at) { return exp_of_difference<T>(at(x[j]), at(top)); });
+    each(e[j], kLossRows, [&](auto at) { return exp_of_difference<T>(at(x[j]), at(top)); });
   }
   const index_t used = columns_used(cols);
-  for (index_t r = 0; r < rows; ++r) {
+  for (index_t r = 0; r < kLossRows; ++r) {
     sum[r] = static_cast<T>(sum_of_columns(&e[0][r], kLossRows, cols, used));
     target_sum[r] = static_cast<T>(sum_of_columns(&target[0][r], kLossRows, cols, used));
   }
-  each(log_sum, rows, [&](auto at) { return log<T>(at(sum)); });
+  each(log_sum, kLossRows, [&](auto at) { return log<T>(at(sum)); });
   // The cells' losses take the place of the logits, and the deltas that of the exponentials.
   for (index_t j = 0; j < cols; ++j) {
-    each(x[j], rows, [&](auto at) {
+    each(x[j], kLossRows, [&](auto at) {
       const Vec<T> wanted = at(target[j]);
       return wanted != T(0) ? wanted * (at(log_sum) - (at(x[j]) - at(top))) : Vec<T>{};
     });
-    if (delta == nullptr) continue;
-    each(e[j], rows, [&](auto at) { return fma(at(e[j]), at(target_sum) / at(sum), -at(target[j])) * at(row_scale); });
+    each(e[j], kLossRows, [&](auto at) { return fma(at(e[j]), at(target_sum) / at(sum), -at(target[j])) * at(scale); });
   }
   for (index_t r = 0; r < rows; ++r) {
     const bool counts = !masked || target_sum[r] == target_sum[r];
@@ -175,17 +176,19 @@ void softmax_cross_entropy(const T* z, index_t z_step, const T* t, index_t t_ste
   for (index_t first = 0; first < rows; first += kLossRows) {
     const index_t n = rows - first < kLossRows ? rows - first : kLossRows;
     RowExponentials<T> row[kLossRows];
-    T sums[kLossRows], log_sums[kLossRows];
+    T sums[kLossRows] = {}, log_sums[kLossRows];
     const auto at = [&](auto* x, index_t r) { return x == nullptr ? nullptr : x + (first + r) * kPanel; };
-    if (cols <= kFewColumns) {
-      softmax_cross_entropy_of_few(at(z, 0), at(t, 0), at(delta, 0), n, cols, row_scale + first, row_loss + first, masked);
-      continue;
+    if constexpr (sizeof(T) == sizeof(float)) {  // in float64 not worth its code
+      if (cols <= kFewColumns) {
+        softmax_cross_entropy_of_few(at(z, 0), at(t, 0), at(delta, 0), n, cols, row_scale + first, row_loss + first, masked);
+        continue;
+      }
     }
     for (index_t r = 0; r < n; ++r) {
       row[r] = row_exponentials<T>(at(z, r), z_step, at(t, r), t_step, at(delta, r), delta_step, cols);
       sums[r] = row[r].sum;
     }
-    each(log_sums, n, [&](auto from) { return log<T>(from(sums)); });
+    each(log_sums, kLossRows, [&](auto from) { return log<T>(from(sums)); });
     for (index_t r = 0; r < n; ++r) {
       if (masked && row[r].target_sum != row[r].target_sum) {
         if (delta != nullptr) clear_row(at(delta, r), delta_step, cols);

@@ -40,7 +40,7 @@ inline V update_vector(T* w, T* m, T* v, index_t i, V g, const UpdateScalars<T>&
 constexpr index_t kUpdateAhead = kPanel * kPanel;  // numbers: how far ahead `update_all` fetches
 
 template <class T, class O>
-void update_all(T* w, T* m, T* v, const T* g, index_t n, const UpdateScalars<T>& given) {
+__attribute__((noinline)) void update_all(T* w, T* m, T* v, const T* g, index_t n, const UpdateScalars<T>& given) {
   const UpdateScalars<T> s = given;  // a copy: the compiler need not fear that a store changes it
   index_t i = 0;
   for (; i + kLanes<T> <= n; i += kLanes<T>) {
@@ -67,48 +67,58 @@ void update_all(T* w, T* m, T* v, const T* g, index_t n, const UpdateScalars<T>&
 }
 
 // The steps of single rows have few operations to hide behind, so that plain SGD leaves out its decay where that is 0, which changes no
-// bit. Calls run(Constant<whether it decays>).
+// bit (in float32, where it is worth its code). Calls run(Constant<whether it decays>).
 template <bool kValue>
 struct Constant {
   static constexpr bool value = kValue;
 };
 template <class T, class O, class Run>
 inline void with_decay(const UpdateScalars<T>& s, Run run) {
-  if constexpr (!O::kFirst && !O::kSecond) {
+  if constexpr (!O::kFirst && !O::kSecond && sizeof(T) == sizeof(float)) {
     if (s.l2 == 0) return run(Constant<false>{});
   }
   run(Constant<true>{});
 }
 
+template <class T>
+constexpr index_t kOuterVectors = sizeof(T) == sizeof(float) ? 4 : 2;  // of a panel's row, at most, at a time
+
+// Plain SGD has loops of its own for one product and for two, and leaves weights out; others wait for memory all the same.
 template <class T, class O, bool kDecays, bool kTwo>
 inline void update_outer_of(T* w, T* m, T* v, index_t rows, const OuterProduct<T> (&products)[2], const NextRow<T>& next,
                             const UpdateScalars<T>& s) {
+  constexpr index_t kVectors = kPanelVectors<T> < kOuterVectors<T> ? kPanelVectors<T> : kOuterVectors<T>;
   alignas(64) static constexpr T zeros[kPanel] = {};
-  const bool reads_next = next.x != nullptr;
-  const T *x = products[0].x, *second_x = products[1].x, *next_x = reads_next ? next.x : zeros;
-  Vec<T> delta[kPanelVectors<T>], second[kPanelVectors<T>] = {}, sum[kPanelVectors<T>] = {};
-  for (index_t c = 0; c < kPanelVectors<T>; ++c) {
-    delta[c] = load(products[0].delta + c * kLanes<T>);
-    if (kTwo) second[c] = load(products[1].delta + c * kLanes<T>);
-    if (reads_next) sum[c] = load(next.init + c * kLanes<T>);
-  }
-  for (index_t i0 = 0; i0 < rows; i0 += kPanel) {
-    const index_t n = rows - i0 < kPanel ? rows - i0 : kPanel;
-    // All but the weights that neither learn from this row nor are read by the next one.
-    const std::uint32_t bits = kDecays || kTwo ? first_bits(n) : nonzero_of(x, n) | nonzero_of(next_x, n);
-    each_bit(bits, n, [&](index_t i) {
-      const Vec<T> left = set(x[i]), second_left = kTwo ? set(second_x[i]) : Vec<T>{}, next_left = set(next_x[i]);
-      for (index_t c = 0; c < kPanelVectors<T>; ++c) {
-        Vec<T> g = fma(left, delta[c], Vec<T>{});
-        if (kTwo) g = fma(second_left, second[c], g);
-        sum[c] = fma(next_left, update_vector<T, O, kDecays>(w, m, v, (i0 + i) * kPanel + c * kLanes<T>, g, s), sum[c]);
+  const bool two = kDecays ? products[1].x != nullptr : kTwo, reads_next = next.x != nullptr;
+  for (index_t j = 0; j < kPanel; j += kVectors * kLanes<T>) {
+    const T *x = products[0].x, *second_x = two ? products[1].x : zeros, *next_x = reads_next ? next.x : zeros;
+    Vec<T> delta[kVectors], second[kVectors] = {}, sum[kVectors] = {};
+    for (index_t c = 0; c < kVectors; ++c) {
+      delta[c] = load(products[0].delta + j + c * kLanes<T>);
+      if (two) second[c] = load(products[1].delta + j + c * kLanes<T>);
+      if (reads_next) sum[c] = load(next.init + j + c * kLanes<T>);
+    }
+    for (index_t i0 = 0; i0 < rows; i0 += kPanel) {
+      const index_t n = rows - i0 < kPanel ? rows - i0 : kPanel;
+      const auto learn_row = [&](index_t i) {
+        const Vec<T> left = set(x[i]), second_left = set(second_x[i]), next_left = set(next_x[i]);
+        for (index_t c = 0; c < kVectors; ++c) {
+          Vec<T> g = fma(left, delta[c], Vec<T>{});
+          if (two) g = fma(second_left, second[c], g);
+          sum[c] = fma(next_left, update_vector<T, O, kDecays>(w, m, v, (i0 + i) * kPanel + j + c * kLanes<T>, g, s), sum[c]);
+        }
+      };
+      if constexpr (kDecays || kTwo) {
+        for (index_t i = 0; i < n; ++i) learn_row(i);
+      } else {  // all but the weights that neither learn from this row nor are read by the next one
+        each_bit(nonzero_of(x, n) | nonzero_of(next_x, n), n, learn_row);
       }
-    });
-    x += products[0].x_step;
-    if (kTwo) second_x += products[1].x_step;
-    if (reads_next) next_x += next.x_step;
+      x += products[0].x_step;
+      if (two) second_x += products[1].x_step;
+      if (reads_next) next_x += next.x_step;
+    }
+    for (index_t c = 0; reads_next && c < kVectors; ++c) store(next.out + j + c * kLanes<T>, sum[c]);
   }
-  for (index_t c = 0; reads_next && c < kPanelVectors<T>; ++c) store(next.out + c * kLanes<T>, sum[c]);
 }
 
 template <class T, class O>
@@ -116,10 +126,10 @@ void update_outer(T* w, T* m, T* v, index_t rows, const OuterProduct<T> (&produc
                   const UpdateScalars<T>& given) {
   const UpdateScalars<T> s = given;
   with_decay<T, O>(s, [&](auto decays) {
-    if (products[1].x == nullptr) {
+    if (decays.value || products[1].x == nullptr) {
       update_outer_of<T, O, decays.value, false>(w, m, v, rows, products, next, s);
-    } else {
-      update_outer_of<T, O, decays.value, true>(w, m, v, rows, products, next, s);
+    } else if constexpr (!decays.value) {
+      update_outer_of<T, O, false, true>(w, m, v, rows, products, next, s);
     }
   });
 }
@@ -155,7 +165,6 @@ struct Waiting {
 };
 
 constexpr int kFusedRows = 11;      // with two vectors a row: 22 sums, and ten registers for the products and the step
-constexpr int kNarrowRows = 16;     // with one vector a row
 constexpr index_t kFusedPause = 4;  // depths between two steps, at the least: shorter loops cost more than they hide
 constexpr index_t kFusedAhead = 3 * kPanel * kPanel / 2;  // numbers: how far ahead the step's arrays are fetched
 
@@ -200,8 +209,11 @@ void fused_tile(const GradientSource<T> (&sources)[2], const Waiting<T>& waiting
     done = until;
     for (; i < end; ++i) step_waiting<T, M, O, kVectors>(waiting, i, s);
   }
-  add_products_of<T, M, kRows, kVectors>(sum, sources[0].a, sources[0].b, done, depth);
-  add_products_of<T, M, kRows, kVectors>(sum, sources[1].a, sources[1].b, 0, sources[1].depth);
+#pragma GCC unroll 1
+  for (const GradientSource<T>& source : sources) {  // what is left of the first, and the second
+    add_products_of<T, M, kRows, kVectors>(sum, source.a, source.b, done, source.depth);
+    done = 0;
+  }
   for (int r = 0; r < kRows; ++r) {
     for (int c = 0; c < kVectors; ++c) store_as(gradient + r * kPanel + c * kLanesOf<T, M>, sum[r][c]);
   }
@@ -242,13 +254,6 @@ void fused_strip(const GradientSource<T> (&sources)[2], index_t blocks, T* w, T*
 template <class T, class M, class O>
 void fused_inside(const GradientSource<T> (&sources)[2], index_t blocks, index_t cols, T* w, T* m, T* v, const UpdateScalars<T>& given) {
   const UpdateScalars<T> s = given;
-  // For pairs this would be a fifth of their code, for the few panels that are narrow: the padding's gradient is 0.
-  if constexpr (M::kRow == kPanel) {
-    // `shape` knows whole vectors alone.
-    if (cols <= kLanes<T> / 2 && !s.shape.any)
-      return fused_strip<T, ByNumbers<T, Narrow<T>>, O, kNarrowRows, 1>(sources, blocks, w, m, v, s);
-    if (cols <= kLanes<T>) return fused_strip<T, M, O, kNarrowRows, 1>(sources, blocks, w, m, v, s);
-  }
   for (index_t j = 0; j < cols; j += 2 * kLanes<T>) {
     GradientSource<T> strip[2] = {sources[0], sources[1]};
     for (GradientSource<T>& source : strip) source.b += j;
@@ -258,8 +263,28 @@ void fused_inside(const GradientSource<T> (&sources)[2], index_t blocks, index_t
 
 #endif
 
+// The columns of a block that count; rows of the gradient are kPanel apart.
+template <class T, class O, class V>
+inline void step_columns(T* w, T* m, T* v, const T* gradient, index_t cols, const UpdateScalars<T>& s) {
+  for (index_t r = 0; r < kPanel; ++r) {
+    for (index_t c = 0; c < cols; c += sizeof(V) / sizeof(T)) {
+      update_vector<T, O, true, V>(w, m, v, r * kPanel + c, load_as<V>(gradient + r * kPanel + c), s);
+    }
+  }
+}
 template <class T, class O>
-void fused_after(const GradientSource<T> (&sources)[2], index_t blocks, index_t cols, T* w, T* m, T* v, const UpdateScalars<T>& s) {
+void step_block(T* w, T* m, T* v, const T* gradient, index_t cols, const UpdateScalars<T>& s) {
+  using Few = FewColumns<T>;
+  if (cols > kPanel / 2) return update_all<T, O>(w, m, v, gradient, kPanel * kPanel, s);
+  if (cols > kLanesOf<T, Few>) return step_columns<T, O, Vec<T>>(w, m, v, gradient, cols, s);
+  step_columns<T, O, typename Few::Vector>(w, m, v, gradient, cols, s);
+}
+
+// The step as an argument: the same code for all optimisers.
+template <class T>
+__attribute__((noinline)) void fused_after(const GradientSource<T> (&sources)[2], index_t blocks, index_t cols, T* w, T* m, T* v,
+                                           const UpdateScalars<T>& s,
+                                           void (*step)(T*, T*, T*, const T*, index_t, const UpdateScalars<T>&)) {
   constexpr index_t kBlock = kPanel * kPanel;
   alignas(64) static constexpr T zeros[kPanel] = {};
   alignas(64) T gradient[kBlock] = {};
@@ -268,16 +293,19 @@ void fused_after(const GradientSource<T> (&sources)[2], index_t blocks, index_t 
     gemm_t(sources[0].a + block * sources[0].a_step, 0, sources[0].b, kPanel, cols, sources[0].depth, zeros, 0, gradient);
     gemm_t(sources[1].a + block * sources[1].a_step, 0, sources[1].b, kPanel, cols, sources[1].depth, gradient, kPanel, gradient);
     if (s.shape.any) shape<T>(gradient, w + block * kBlock, kPanel, kPanel, s.shape, gradient);
-    update_all<T, O>(w + block * kBlock, advanced(m, block * kBlock), advanced(v, block * kBlock), gradient, kBlock, s);
+    step(w + block * kBlock, advanced(m, block * kBlock), advanced(v, block * kBlock), gradient, cols, s);
   }
 }
 
 template <class T, class M, class O>
 void fused_update(const GradientSource<T> (&sources)[2], index_t blocks, index_t cols, T* w, T* m, T* v, const UpdateScalars<T>& s) {
 #if defined(__AVX512F__)
-  if constexpr (sizeof(T) == sizeof(float)) return fused_inside<T, M, O>(sources, blocks, cols, w, m, v, s);
+  if constexpr (sizeof(T) == sizeof(float)) {
+    // Not of few columns: a tile of one vector a row hides nothing. (Of pairs they are padding like the others.)
+    if (cols > kLanes<T> || M::kRow < kPanel) return fused_inside<T, M, O>(sources, blocks, cols, w, m, v, s);
+  }
 #endif
-  fused_after<T, O>(sources, blocks, cols, w, m, v, s);
+  fused_after<T>(sources, blocks, cols, w, m, v, s, step_block<T, O>);
 }
 
 // Calls each(step, kind) for every optimiser.
