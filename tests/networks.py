@@ -35,6 +35,8 @@ NETWORKS = {
     "shared prelu": (12, [(35, "prelu", -0.5, "shared"), (2, "softmax")]),
     "hidden softmax": (12, [(35, "softmax"), (4, "gelu_tanh"), (33, "softmax")]),
     "three layers": (10, [(33, "tanh"), (20, "sigmoid"), (4, "softmax")]),
+    # Panels of 8 and of 12 units over whole blocks of inputs.
+    "few outputs": (65, [(40, "tanh"), (12, "softmax")]),
     "mixed": (45, [(20, "tanh"), (45, "identity", 0.0, "fixed", 0)]),
     "elu, leaky, silu": (20, [(16, "elu", 0.75), (8, "leaky_relu", 0.25), (9, "silu"), (6, "gelu")]),
 }
