@@ -8,6 +8,7 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,13 +32,18 @@ SMALL = {
 }
 
 
-def contender(name: str, workload: workloads.Workload) -> peers.Contender:
-    file, kind, _ = peers.CONTENDERS[name]
+def script(name: str) -> Any:
+    """A module of benchmarks/, whose imports find one another there."""
     sys.path.insert(0, str(_timing.HERE))
     try:
-        make = getattr(importlib.import_module(file), kind)
+        return importlib.import_module(name)
     finally:
         sys.path.pop(0)
+
+
+def contender(name: str, workload: workloads.Workload) -> peers.Contender:
+    file, kind, _ = peers.CONTENDERS[name]
+    make = getattr(script(file), kind)
     return make(workload, workloads.data_of(workload), workloads.weights_of(workload), 1)
 
 
@@ -134,11 +140,7 @@ def test_tables_are_made_from_the_lines(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 def test_fits_that_take_turns_are_compared_with_the_epochs_around(monkeypatch: pytest.MonkeyPatch) -> None:
-    sys.path.insert(0, str(_timing.HERE))
-    try:
-        family = importlib.import_module("bench_family")
-    finally:
-        sys.path.pop(0)
+    family = script("bench_family")
     monkeypatch.setattr(family, "ROWS", {"dae": 200, "wide": 256})
     seen = []
     fits = [
@@ -200,20 +202,22 @@ def test_the_papers_tables_can_be_made_and_taken_up_again(monkeypatch: pytest.Mo
     assert machines.split("|")[3].strip() == "1"
 
 
-def test_the_defaults_time_to_an_error_counts_training_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def on_few_digits(name: str, monkeypatch: pytest.MonkeyPatch, results: Path) -> Any:
+    """A script for MNIST, with 80 rows to train on, and results in a folder of their own."""
     from layerwise.datasets import Dataset, load_digits
 
     X, y = load_digits()
-    sys.path.insert(0, str(_timing.HERE))
-    try:
-        defaults = importlib.import_module("mnist_defaults")
-    finally:
-        sys.path.pop(0)
-    monkeypatch.setattr(_timing, "RESULTS", tmp_path)
+    module = script(name)
+    monkeypatch.setattr(_timing, "RESULTS", results)
+    monkeypatch.setattr(module, "load_mnist", lambda _: Dataset(X[:120], y[:120], X[120:160], y[120:160]))
+    monkeypatch.setattr(module, "TRAIN", slice(0, 80))
+    monkeypatch.setattr(module, "VALIDATION", slice(80, 120))
+    return module
+
+
+def test_the_defaults_time_to_an_error_counts_training_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    defaults = on_few_digits("mnist_defaults", monkeypatch, tmp_path)
     monkeypatch.setattr(sys, "argv", ["x.py"])
-    monkeypatch.setattr(defaults, "load_mnist", lambda _: Dataset(X[:120], y[:120], X[120:160], y[120:160]))
-    monkeypatch.setattr(defaults, "TRAIN", slice(0, 80))
-    monkeypatch.setattr(defaults, "VALIDATION", slice(80, 120))
     for more in (["--target", "100"], ["--target", "-1"], ["--schedule", "linear"]):
         defaults.main(["--seeds", "0", "--precisions", "auto", "--hidden", "9", "7", *more])
     reached, never, falling = _timing.records(defaults.NAME)
@@ -227,18 +231,7 @@ def test_the_defaults_time_to_an_error_counts_training_alone(monkeypatch: pytest
 
 
 def test_the_best_epoch_is_that_of_least_validation_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from layerwise.datasets import Dataset, load_digits
-
-    X, y = load_digits()
-    sys.path.insert(0, str(_timing.HERE))
-    try:
-        sda = importlib.import_module("mnist_sda")
-    finally:
-        sys.path.pop(0)
-    monkeypatch.setattr(_timing, "RESULTS", tmp_path)
-    monkeypatch.setattr(sda, "load_mnist", lambda _: Dataset(X[:120], y[:120], X[120:160], y[120:160]))
-    monkeypatch.setattr(sda, "TRAIN", slice(0, 80))
-    monkeypatch.setattr(sda, "VALIDATION", slice(80, 120))
+    sda = on_few_digits("mnist_sda", monkeypatch, tmp_path)
     # So fast a rate that later epochs are worse.
     words = ["x.py", "--seeds", "0", "--only-random", "--hidden", "9", "7", "--finetuning-epochs", "9", "--rate", "1"]
     for best in ([], ["--best-epoch"]):
