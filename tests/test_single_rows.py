@@ -76,6 +76,21 @@ def test_same_bits_whether_or_not_the_next_row_is_begun(name, dtype, optimizer):
 
 @both_dtypes
 @every_network
+@pytest.mark.parametrize("optimizer", THOROUGH)
+def test_decay(name, dtype, optimizer):
+    # A stored gradient has alpha's term in it, which rounds otherwise.
+    one, stored = (
+        np.frombuffer(end(name, dtype, optimizer, ((0, 3),), alpha=0.5, **more)[0], dtype)
+        for more in ({}, {"penalties": STORED})
+    )
+    without = np.frombuffer(end(name, dtype, optimizer, ((0, 3),))[0], dtype)
+    tolerance = 100 * np.finfo(dtype).eps
+    np.testing.assert_allclose(one, stored, rtol=0, atol=tolerance * np.abs(stored).max())
+    assert np.abs(one - without).max() > 10 * tolerance * np.abs(stored).max()
+
+
+@both_dtypes
+@every_network
 def test_bounded_norms(name, dtype):
     for settings in ({}, {"alpha": 0.1}):
         bound = _core.Penalties(max_norm=0.5)
