@@ -70,6 +70,24 @@ def test_contenders_do_the_same_work(name: str) -> None:
         assert taking_part["numpy"].check(1) != pytest.approx(losses["numpy"], rel=1e-4)
 
 
+def test_ours_chooses_its_threads_but_for_one_contender(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = script("bench_training")
+
+    class Process:
+        refusal = ""
+
+        def __init__(self, name: str, workload: workloads.Workload, threads: int) -> None:
+            self.threads = threads
+
+        def warm(self, steps: int) -> None: ...
+        def check(self) -> None: ...
+
+    monkeypatch.setattr(bench, "Process", Process)
+    chosen: dict[str, int] = {}
+    bench.start(workloads.WORKLOADS["tabular"], ["layerwise", peers.ONE_THREAD, "layerwise bf16"], chosen, 2)
+    assert chosen == {"layerwise": 0, peers.ONE_THREAD: 1, "layerwise bf16": 0}
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # PyTorch's compiler has some of its own
 @pytest.mark.parametrize("name", ["dae", "online", "tabular", "predict"])
