@@ -58,7 +58,9 @@ template <class T, class M, bool kByColumn, int kRows, int kVectors>
 void gemm_tile(const T* a, index_t a_step, const T* b, index_t depth, const T* init, index_t init_step, T* c, Fetch<T> fetch) {
   using V = typename M::Vector;
   V sum[kRows][kVectors];
+  LAYERWISE_UNROLL
   for (int r = 0; r < kRows; ++r) {
+    LAYERWISE_UNROLL
     for (int v = 0; v < kVectors; ++v) sum[r][v] = load_as<V>(init + r * init_step + v * kLanesOf<T, M>);
   }
   for (index_t k0 = 0; k0 < depth; k0 += M::kRow, a += kByColumn ? M::kRow * kPanel : a_step) {
@@ -71,14 +73,19 @@ void gemm_tile(const T* a, index_t a_step, const T* b, index_t depth, const T* i
 #pragma GCC unroll 2
     for (index_t k = 0; k < n; ++k, b += kPanel) {
       V right[kVectors];
+      LAYERWISE_UNROLL
       for (int v = 0; v < kVectors; ++v) right[v] = load_as<V>(b + v * kLanesOf<T, M>);
+      LAYERWISE_UNROLL
       for (int r = 0; r < kRows; ++r) {
         const V left = M::left(a + (kByColumn ? k * kPanel + r : r * M::kRow + k));
+        LAYERWISE_UNROLL
         for (int v = 0; v < kVectors; ++v) sum[r][v] = M::add(left, right[v], sum[r][v]);
       }
     }
   }
+  LAYERWISE_UNROLL
   for (int r = 0; r < kRows; ++r) {
+    LAYERWISE_UNROLL
     for (int v = 0; v < kVectors; ++v) store_as(c + r * kPanel + v * kLanesOf<T, M>, sum[r][v]);
   }
 }
@@ -189,11 +196,16 @@ void transpose(const T* w, index_t w_step, index_t rows, index_t n, T* out) {
 
 template <class T>
 void column_sums(const T* x, index_t rows, T* sums) {
-  for (index_t j = 0; j < kPanel; j += kLanes<T>) {
-    Vec<T> sum = load(sums + j);
-    for (index_t r = 0; r < rows; ++r) sum += load(x + r * kPanel + j);
-    store(sums + j, sum);
+  constexpr int kVectors = kPanel / kLanes<T>;  // side by side, so that one chain need not wait for another's end
+  Vec<T> sum[kVectors];
+  LAYERWISE_UNROLL
+  for (int v = 0; v < kVectors; ++v) sum[v] = load(sums + v * kLanes<T>);
+  for (index_t r = 0; r < rows; ++r, x += kPanel) {
+    LAYERWISE_UNROLL
+    for (int v = 0; v < kVectors; ++v) sum[v] += load(x + v * kLanes<T>);
   }
+  LAYERWISE_UNROLL
+  for (int v = 0; v < kVectors; ++v) store(sums + v * kLanes<T>, sum[v]);
 }
 
 template <class T>

@@ -41,7 +41,9 @@ inline void each_bit(std::uint32_t bits, index_t n, Each each) {
 template <class T, int kPanels>
 void gemv_of(const T* x, index_t x_step, const T* w, index_t w_step, index_t rows, const T* init, T* out, index_t out_step) {
   Vec<T> sum[kPanels][kPanelVectors<T>];
+  LAYERWISE_UNROLL
   for (int p = 0; p < kPanels; ++p) {
+    LAYERWISE_UNROLL
     for (index_t v = 0; v < kPanelVectors<T>; ++v) sum[p][v] = load(init + p * kPanel + v * kLanes<T>);
   }
   for (index_t i0 = 0; i0 < rows; i0 += kPanel, x += x_step, w += kPanel * kPanel) {
@@ -49,12 +51,16 @@ void gemv_of(const T* x, index_t x_step, const T* w, index_t w_step, index_t row
     each_bit(nonzero_of(x, n), n, [&](index_t i) {
       const Vec<T> left = set(x[i]);
       const T* row = w + i * kPanel;
+      LAYERWISE_UNROLL
       for (int p = 0; p < kPanels; ++p) {
+        LAYERWISE_UNROLL
         for (index_t v = 0; v < kPanelVectors<T>; ++v) sum[p][v] = fma(left, load(row + p * w_step + v * kLanes<T>), sum[p][v]);
       }
     });
   }
+  LAYERWISE_UNROLL
   for (int p = 0; p < kPanels; ++p) {
+    LAYERWISE_UNROLL
     for (index_t v = 0; v < kPanelVectors<T>; ++v) store(out + p * out_step + v * kLanes<T>, sum[p][v]);
   }
 }
@@ -114,11 +120,13 @@ inline void gemv_t_of(const T* w, index_t w_step, index_t n_panels, index_t rows
                       EachVector each_vector) {
   Vec<T> right[kPanels > 0 ? kPanels : kGroupMost][kPanelVectors<T>];
   for (index_t p = 0; p < n_panels; ++p) {
+    LAYERWISE_UNROLL
     for (index_t v = 0; v < kPanelVectors<T>; ++v) right[p][v] = load(delta + p * delta_step + v * kLanes<T>);
   }
   for (index_t i = 0; i < rows; ++i) {
     Vec<T> chain[kPanelVectors<T>] = {};
     for (index_t p = 0; p < (kPanels > 0 ? kPanels : n_panels); ++p) {
+      LAYERWISE_UNROLL
       for (index_t v = 0; v < kPanelVectors<T>; ++v) {
         const index_t place = p * w_step + i * kPanel + v * kLanes<T>;
         chain[v] = fma(load(w + place), right[p][v], chain[v]);

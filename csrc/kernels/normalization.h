@@ -15,8 +15,10 @@ template <class T, class Add>
 inline Vec<T> sum_of_rows(index_t rows, Add add) {
   Vec<T> chain[kRowChains] = {};
   index_t r = 0;
-  for (; r + kRowChains <= rows; r += kRowChains)
+  for (; r + kRowChains <= rows; r += kRowChains) {
+    LAYERWISE_UNROLL
     for (index_t k = 0; k < kRowChains; ++k) chain[k] = add(chain[k], r + k);
+  }
   for (index_t k = 0; r + k < rows; ++k) chain[k] = add(chain[k], r + k);
   return (chain[0] + chain[1]) + (chain[2] + chain[3]);
 }

@@ -93,6 +93,7 @@ inline void update_outer_of(T* w, T* m, T* v, index_t rows, const OuterProduct<T
   for (index_t j = 0; j < kPanel; j += kVectors * kLanes<T>) {
     const T *x = products[0].x, *second_x = two ? products[1].x : zeros, *next_x = reads_next ? next.x : zeros;
     Vec<T> delta[kVectors], second[kVectors] = {}, sum[kVectors] = {};
+    LAYERWISE_UNROLL
     for (index_t c = 0; c < kVectors; ++c) {
       delta[c] = load(products[0].delta + j + c * kLanes<T>);
       if (two) second[c] = load(products[1].delta + j + c * kLanes<T>);
@@ -102,6 +103,7 @@ inline void update_outer_of(T* w, T* m, T* v, index_t rows, const OuterProduct<T
       const index_t n = rows - i0 < kPanel ? rows - i0 : kPanel;
       const auto learn_row = [&](index_t i) {
         const Vec<T> left = set(x[i]), second_left = set(second_x[i]), next_left = set(next_x[i]);
+        LAYERWISE_UNROLL
         for (index_t c = 0; c < kVectors; ++c) {
           Vec<T> g = fma(left, delta[c], Vec<T>{});
           if (two) g = fma(second_left, second[c], g);
@@ -117,7 +119,9 @@ inline void update_outer_of(T* w, T* m, T* v, index_t rows, const OuterProduct<T
       if (two) second_x += products[1].x_step;
       if (reads_next) next_x += next.x_step;
     }
-    for (index_t c = 0; reads_next && c < kVectors; ++c) store(next.out + j + c * kLanes<T>, sum[c]);
+    if (!reads_next) continue;
+    LAYERWISE_UNROLL
+    for (index_t c = 0; c < kVectors; ++c) store(next.out + j + c * kLanes<T>, sum[c]);
   }
 }
 
@@ -164,8 +168,9 @@ struct Waiting {
   bool fetches;     // what comes kFusedAhead later is this thread's too: another's must not be taken from it
 };
 
-constexpr int kFusedRows = 11;      // with two vectors a row: 22 sums, and ten registers for the products and the step
-constexpr index_t kFusedPause = 4;  // depths between two steps, at the least: shorter loops cost more than they hide
+constexpr int kFusedRows = 11;        // with two vectors a row: 22 sums, and ten registers for the products and the step
+constexpr index_t kFusedPause = 4;    // depths for each vector that is stepped, at the least: shorter loops cost more than they hide
+constexpr index_t kFusedVectors = 2;  // stepped together, at the least
 constexpr index_t kFusedAhead = 3 * kPanel * kPanel / 2;  // numbers: how far ahead the step's arrays are fetched
 
 // Steps vector `i` of a tile whose rows have so many vectors.
@@ -188,9 +193,12 @@ inline void add_products_of(typename M::Vector (&sum)[kRows][kVectors], const T*
 #pragma GCC unroll 2
   for (index_t k = begin; k < end; ++k) {
     V right[kVectors];
+    LAYERWISE_UNROLL
     for (int c = 0; c < kVectors; ++c) right[c] = load_as<V>(b + k * kPanel + c * kLanesOf<T, M>);
+    LAYERWISE_UNROLL
     for (int r = 0; r < kRows; ++r) {
       const V left = M::left(a + k * kPanel + r);
+      LAYERWISE_UNROLL
       for (int c = 0; c < kVectors; ++c) sum[r][c] = M::add(left, right[c], sum[r][c]);
     }
   }
@@ -199,22 +207,29 @@ inline void add_products_of(typename M::Vector (&sum)[kRows][kVectors], const T*
 // gradient = the sum over both sources, while the waiting tile is brought one step forward.
 template <class T, class M, class O, int kRows, int kVectors>
 void fused_tile(const GradientSource<T> (&sources)[2], const Waiting<T>& waiting, const UpdateScalars<T>& s, T* gradient) {
-  typename M::Vector sum[kRows][kVectors] = {};
+  typename M::Vector sum[kRows][kVectors];
+  LAYERWISE_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    LAYERWISE_UNROLL
+    for (int c = 0; c < kVectors; ++c) sum[r][c] = typename M::Vector{};
+  }
   const index_t depth = sources[0].depth, all = waiting.vectors;
-  const index_t at_once = (kFusedPause * all + depth - 1) / depth;
+  const index_t at_least = (kFusedPause * all + depth - 1) / depth, at_once = at_least < kFusedVectors ? kFusedVectors : at_least;
+  const index_t turns = (all + at_once - 1) / at_once, pause = turns > 0 ? depth / turns : 0;
   index_t done = 0;
   for (index_t i = 0; i < all;) {
-    const index_t end = i + at_once < all ? i + at_once : all, until = depth * end / all;
-    add_products_of<T, M, kRows, kVectors>(sum, sources[0].a, sources[0].b, done, until);
-    done = until;
-    for (; i < end; ++i) step_waiting<T, M, O, kVectors>(waiting, i, s);
+    add_products_of<T, M, kRows, kVectors>(sum, sources[0].a, sources[0].b, done, done + pause);
+    done += pause;
+    for (const index_t end = i + at_once < all ? i + at_once : all; i < end; ++i) step_waiting<T, M, O, kVectors>(waiting, i, s);
   }
 #pragma GCC unroll 1
   for (const GradientSource<T>& source : sources) {  // what is left of the first, and the second
     add_products_of<T, M, kRows, kVectors>(sum, source.a, source.b, done, source.depth);
     done = 0;
   }
+  LAYERWISE_UNROLL
   for (int r = 0; r < kRows; ++r) {
+    LAYERWISE_UNROLL
     for (int c = 0; c < kVectors; ++c) store_as(gradient + r * kPanel + c * kLanesOf<T, M>, sum[r][c]);
   }
 }
