@@ -7,20 +7,13 @@
 namespace layerwise {
 namespace {
 
-// Rows of the register tile: with two vectors a row, 16 registers hold 6 x 2 accumulators, 32 hold 14 x 2. (double: 8, which are fewer
-// loops to compile and keep the pipeline as full.)
+// Rows of the register tile, of two vectors each. Eight fill the pipeline, and more are more loops to compile and no faster; 16 registers
+// hold six.
 #if defined(__AVX512F__) || defined(__aarch64__)
-template <class T>
-constexpr int kTileRows = sizeof(T) == sizeof(float) ? 14 : 8;
+constexpr int kTileRows = 8;
 #else
-template <class T>
 constexpr int kTileRows = 6;
 #endif
-// Fewer, which are less code, fill the pipeline with one vector a row, and suffice by column, where 32 rows are tiles of 11 and 10.
-template <class T>
-constexpr int kSlimRows = kTileRows<T> < 8 ? kTileRows<T> : 8;
-template <class T>
-constexpr int kColumnRows = kTileRows<T> < 11 ? kTileRows<T> : 11;
 
 // How a tile's sums grow: by the product of two numbers, or (kernels/bfloat16.cpp) of two pairs. kRow: numbers of a panel's row, along the
 // depth of `a`.
@@ -127,18 +120,17 @@ void gemm_any(const T* a, index_t a_step, const T* b, index_t rows, index_t cols
               const Ahead<T>& ahead) {
   // One or two rows are too few chains to fill the pipeline with two vectors a row, so they take four.
   constexpr int kWide = kPanel / kLanes<T> < 4 ? static_cast<int>(kPanel / kLanes<T>) : 4;
-  constexpr int kMaxRows = kByColumn ? kColumnRows<T> : kTileRows<T>;
   if constexpr (kLanesOf<T, FewColumns<T>> < kLanes<T> && M::kRow == kPanel) {
     if (cols <= kLanesOf<T, FewColumns<T>>) {
-      return gemm_strips<T, FewColumns<T>, kByColumn, 1, kSlimRows<T>>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
+      return gemm_strips<T, FewColumns<T>, kByColumn, 1, kTileRows>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
     }
   }
   if (cols <= kLanes<T>) {
-    gemm_strips<T, M, kByColumn, 1, kSlimRows<T>>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
+    gemm_strips<T, M, kByColumn, 1, kTileRows>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
   } else if (rows <= 2 && cols > 2 * kLanes<T>) {
     gemm_strips<T, M, kByColumn, kWide, 2>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
   } else {
-    gemm_strips<T, M, kByColumn, 2, kMaxRows>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
+    gemm_strips<T, M, kByColumn, 2, kTileRows>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
   }
 }
 
@@ -153,7 +145,34 @@ void gemm_t(const T* a, index_t a_step, const T* b, index_t rows, index_t cols, 
   gemm_any<T, ByNumbers<T>, true>(a, a_step, b, rows, cols, depth, init, init_step, c, {nullptr, 0});
 }
 
-// Small squares by 16-byte shuffles, which every instruction set has; the rows of `in` are `step` apart.
+// Small squares by shuffles; the rows of `in` are `step` apart.
+#if defined(__AVX2__)
+template <class T>
+constexpr index_t kSquare = sizeof(T) == sizeof(float) ? 8 : 2;
+inline void transpose_square(const float* in, float* out, index_t step = kPanel) {
+  typedef float Oct __attribute__((vector_size(32), aligned(4), may_alias));
+  typedef std::int32_t Pick __attribute__((vector_size(32)));
+  // Four columns of row k, and beside them those of row k + 4.
+  const auto pair = [=](index_t column, index_t k) {
+    const float* p = in + column + k * step;
+    return (Oct)_mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + 4 * step), 1);
+  };
+  const Pick low = {0, 8, 1, 9, 4, 12, 5, 13}, high = {2, 10, 3, 11, 6, 14, 7, 15};
+  const Pick left = {0, 1, 8, 9, 4, 5, 12, 13}, right = {2, 3, 10, 11, 6, 7, 14, 15};
+  LAYERWISE_UNROLL
+  for (index_t column = 0; column < 8; column += 4, out += 4 * kPanel) {
+    const Oct r0 = pair(column, 0), r1 = pair(column, 1), r2 = pair(column, 2), r3 = pair(column, 3);
+    const Oct a = __builtin_shuffle(r0, r1, low), b = __builtin_shuffle(r0, r1, high);
+    const Oct c = __builtin_shuffle(r2, r3, low), d = __builtin_shuffle(r2, r3, high);
+    *reinterpret_cast<Oct*>(out) = __builtin_shuffle(a, c, left);
+    *reinterpret_cast<Oct*>(out + kPanel) = __builtin_shuffle(a, c, right);
+    *reinterpret_cast<Oct*>(out + 2 * kPanel) = __builtin_shuffle(b, d, left);
+    *reinterpret_cast<Oct*>(out + 3 * kPanel) = __builtin_shuffle(b, d, right);
+  }
+}
+#else
+template <class T>
+constexpr index_t kSquare = 16 / static_cast<index_t>(sizeof(T));
 inline void transpose_square(const float* in, float* out, index_t step = kPanel) {
   typedef float Quad __attribute__((vector_size(16), aligned(4), may_alias));
   typedef std::int32_t Pick __attribute__((vector_size(16)));
@@ -167,6 +186,7 @@ inline void transpose_square(const float* in, float* out, index_t step = kPanel)
   *reinterpret_cast<Quad*>(out + 2 * kPanel) = __builtin_shuffle(b, d, left);
   *reinterpret_cast<Quad*>(out + 3 * kPanel) = __builtin_shuffle(b, d, right);
 }
+#endif
 inline void transpose_square(const double* in, double* out) {
   typedef double Pair __attribute__((vector_size(16), aligned(8), may_alias));
   typedef std::int64_t Pick __attribute__((vector_size(16)));
@@ -178,12 +198,11 @@ inline void transpose_square(const double* in, double* out) {
 
 template <class T>
 void transpose(const T* w, index_t w_step, index_t rows, index_t n, T* out) {
-  constexpr index_t kSide = 16 / static_cast<index_t>(sizeof(T));
   for (index_t p = 0; p < n; p += kPanel, w += w_step, out += kPanel * kPanel) {
     const index_t cols = n - p < kPanel ? n - p : kPanel;
     if (rows == kPanel && cols == kPanel) {
-      for (index_t i = 0; i < kPanel; i += kSide) {
-        for (index_t j = 0; j < kPanel; j += kSide) transpose_square(w + i * kPanel + j, out + j * kPanel + i);
+      for (index_t i = 0; i < kPanel; i += kSquare<T>) {
+        for (index_t j = 0; j < kPanel; j += kSquare<T>) transpose_square(w + i * kPanel + j, out + j * kPanel + i);
       }
     } else {
       for (index_t j = 0; j < cols; ++j) {
@@ -210,7 +229,7 @@ void column_sums(const T* x, index_t rows, T* sums) {
 
 template <class T>
 constexpr void fill_products(Kernels<T>& k) {
-  k.tile_rows = kTileRows<T>;
+  k.tile_rows = kTileRows;
   k.gemm = gemm<T>;
   k.gemm_t = gemm_t<T>;
   k.transpose = transpose<T>;

@@ -162,22 +162,21 @@ void gemv_t_update(T* w, T* m, T* v, index_t w_step, index_t n_panels, index_t r
 // A tile of the gradient that is known and whose weights still wait for their step.
 template <class T>
 struct Waiting {
-  const T* gradient;  // its rows are kPanel apart, as those of w, m and v
+  const T* gradient = nullptr;  // its rows are kPanel apart, as those of w, m and v; null: nothing waits
   T *w, *m, *v;
-  index_t vectors;  // 0: nothing waits
-  bool fetches;     // what comes kFusedAhead later is this thread's too: another's must not be taken from it
+  bool fetches;  // what comes kFusedAhead later is this thread's too: another's must not be taken from it
 };
 
-constexpr int kFusedRows = 11;        // with two vectors a row: 22 sums, and ten registers for the products and the step
-constexpr index_t kFusedPause = 4;    // depths for each vector that is stepped, at the least: shorter loops cost more than they hide
-constexpr index_t kFusedVectors = 2;  // stepped together, at the least
+constexpr index_t kFusedVectors = 2;                      // of a tile's row
+constexpr index_t kFusedPause = 4;                        // depths for each vector that is stepped, at the least: shorter loops cost more
+constexpr index_t kFusedSteps = 2;                        // than they hide; and vectors that are stepped together, at the least
 constexpr index_t kFusedAhead = 3 * kPanel * kPanel / 2;  // numbers: how far ahead the step's arrays are fetched
 
-// Steps vector `i` of a tile whose rows have so many vectors.
-template <class T, class M, class O, int kVectors>
+// Steps vector `i` of a tile.
+template <class T, class M, class O>
 inline void step_waiting(const Waiting<T>& tile, index_t i, const UpdateScalars<T>& s) {
   using V = typename M::Vector;
-  const index_t place = (i / kVectors) * kPanel + (i % kVectors) * kLanesOf<T, M>;
+  const index_t place = (i / kFusedVectors) * kPanel + (i % kFusedVectors) * kLanesOf<T, M>;
   if (tile.fetches) {
     __builtin_prefetch(tile.w + place + kFusedAhead, 1);
     if constexpr (O::kFirst) __builtin_prefetch(tile.m + place + kFusedAhead, 1);
@@ -187,92 +186,81 @@ inline void step_waiting(const Waiting<T>& tile, index_t i, const UpdateScalars<
 }
 
 // sum += a b over depth begin .. end - 1: a and b are one panel each, a's features are the tile's rows.
-template <class T, class M, int kRows, int kVectors>
-inline void add_products_of(typename M::Vector (&sum)[kRows][kVectors], const T* a, const T* b, index_t begin, index_t end) {
+template <class T, class M>
+inline void add_products_of(typename M::Vector (&sum)[kTileRows][kFusedVectors], const T* a, const T* b, index_t begin, index_t end) {
   using V = typename M::Vector;
 #pragma GCC unroll 2
   for (index_t k = begin; k < end; ++k) {
-    V right[kVectors];
+    V right[kFusedVectors];
     LAYERWISE_UNROLL
-    for (int c = 0; c < kVectors; ++c) right[c] = load_as<V>(b + k * kPanel + c * kLanesOf<T, M>);
+    for (index_t c = 0; c < kFusedVectors; ++c) right[c] = load_as<V>(b + k * kPanel + c * kLanesOf<T, M>);
     LAYERWISE_UNROLL
-    for (int r = 0; r < kRows; ++r) {
+    for (int r = 0; r < kTileRows; ++r) {
       const V left = M::left(a + k * kPanel + r);
       LAYERWISE_UNROLL
-      for (int c = 0; c < kVectors; ++c) sum[r][c] = M::add(left, right[c], sum[r][c]);
+      for (index_t c = 0; c < kFusedVectors; ++c) sum[r][c] = M::add(left, right[c], sum[r][c]);
     }
   }
 }
 
 // gradient = the sum over both sources, while the waiting tile is brought one step forward.
-template <class T, class M, class O, int kRows, int kVectors>
+template <class T, class M, class O>
 void fused_tile(const GradientSource<T> (&sources)[2], const Waiting<T>& waiting, const UpdateScalars<T>& s, T* gradient) {
-  typename M::Vector sum[kRows][kVectors];
+  typename M::Vector sum[kTileRows][kFusedVectors];
   LAYERWISE_UNROLL
-  for (int r = 0; r < kRows; ++r) {
+  for (int r = 0; r < kTileRows; ++r) {
     LAYERWISE_UNROLL
-    for (int c = 0; c < kVectors; ++c) sum[r][c] = typename M::Vector{};
+    for (index_t c = 0; c < kFusedVectors; ++c) sum[r][c] = typename M::Vector{};
   }
-  const index_t depth = sources[0].depth, all = waiting.vectors;
-  const index_t at_least = (kFusedPause * all + depth - 1) / depth, at_once = at_least < kFusedVectors ? kFusedVectors : at_least;
+  const index_t depth = sources[0].depth, all = waiting.gradient == nullptr ? 0 : kTileRows * kFusedVectors;
+  const index_t at_least = (kFusedPause * all + depth - 1) / depth, at_once = at_least < kFusedSteps ? kFusedSteps : at_least;
   const index_t turns = (all + at_once - 1) / at_once, pause = turns > 0 ? depth / turns : 0;
   index_t done = 0;
   for (index_t i = 0; i < all;) {
-    add_products_of<T, M, kRows, kVectors>(sum, sources[0].a, sources[0].b, done, done + pause);
+    add_products_of<T, M>(sum, sources[0].a, sources[0].b, done, done + pause);
     done += pause;
-    for (const index_t end = i + at_once < all ? i + at_once : all; i < end; ++i) step_waiting<T, M, O, kVectors>(waiting, i, s);
+    for (const index_t end = i + at_once < all ? i + at_once : all; i < end; ++i) step_waiting<T, M, O>(waiting, i, s);
   }
 #pragma GCC unroll 1
   for (const GradientSource<T>& source : sources) {  // what is left of the first, and the second
-    add_products_of<T, M, kRows, kVectors>(sum, source.a, source.b, done, source.depth);
+    add_products_of<T, M>(sum, source.a, source.b, done, source.depth);
     done = 0;
   }
   LAYERWISE_UNROLL
-  for (int r = 0; r < kRows; ++r) {
+  for (int r = 0; r < kTileRows; ++r) {
     LAYERWISE_UNROLL
-    for (int c = 0; c < kVectors; ++c) store_as(gradient + r * kPanel + c * kLanesOf<T, M>, sum[r][c]);
+    for (index_t c = 0; c < kFusedVectors; ++c) store_as(gradient + r * kPanel + c * kLanesOf<T, M>, sum[r][c]);
   }
 }
 
-// A strip of columns, `kVectors` vectors wide: 32 rows are tiles of 11, 11 and 10, or two of 16.
-template <class T, class M, class O, int kMaxRows, int kVectors>
+// A strip of columns, as wide as a tile.
+template <class T, class M, class O>
 void fused_strip(const GradientSource<T> (&sources)[2], index_t blocks, T* w, T* m, T* v, const UpdateScalars<T>& s) {
-  alignas(64) T gradients[2][kMaxRows * kPanel];
+  static_assert(kPanel % kTileRows == 0);
+  alignas(64) T gradients[2][kTileRows * kPanel];
   Waiting<T> waiting{};
-  int turn = 0;
-  for (index_t block = 0; block < blocks; ++block) {
-    for (index_t row = 0; row < kPanel; row += kMaxRows) {
-      const auto part_of = [&](const GradientSource<T>& source) {
-        return GradientSource<T>{source.a + block * source.a_step + row, source.a_step, source.b, source.depth};
-      };
-      const GradientSource<T> parts[2] = {part_of(sources[0]), part_of(sources[1])};
-      const index_t rows = row + kMaxRows <= kPanel ? kMaxRows : kPanel - row, place = (block * kPanel + row) * kPanel;
-      T* gradient = gradients[turn];
-      if (rows == kMaxRows) {
-        fused_tile<T, M, O, kMaxRows, kVectors>(parts, waiting, s, gradient);
-      } else if constexpr (kPanel % kMaxRows > 0) {
-        fused_tile<T, M, O, kPanel % kMaxRows, kVectors>(parts, waiting, s, gradient);
-      }
-      if (s.shape.any) shape<T>(gradient, w + place, rows, kVectors * kLanes<T>, s.shape, gradient);
-      waiting = {gradient,
-                 w + place,
-                 O::kFirst ? m + place : nullptr,
-                 O::kSecond ? v + place : nullptr,
-                 kVectors * rows,
-                 place + kFusedAhead < blocks * kPanel * kPanel};
-      turn = 1 - turn;
-    }
+  for (index_t row = 0; row < blocks * kPanel; row += kTileRows) {
+    const auto part_of = [&](const GradientSource<T>& source) {
+      return GradientSource<T>{source.a + row / kPanel * source.a_step + row % kPanel, source.a_step, source.b, source.depth};
+    };
+    const GradientSource<T> parts[2] = {part_of(sources[0]), part_of(sources[1])};
+    T* gradient = gradients[row / kTileRows % 2];
+    fused_tile<T, M, O>(parts, waiting, s, gradient);
+    const index_t place = row * kPanel;
+    if (s.shape.any) shape<T>(gradient, w + place, kTileRows, kFusedVectors * kLanes<T>, s.shape, gradient);
+    waiting = {gradient, w + place, O::kFirst ? m + place : nullptr, O::kSecond ? v + place : nullptr,
+               place + kFusedAhead < blocks * kPanel * kPanel};
   }
-  for (index_t i = 0; i < waiting.vectors; ++i) step_waiting<T, M, O, kVectors>(waiting, i, s);
+  for (index_t i = 0; waiting.gradient != nullptr && i < kTileRows * kFusedVectors; ++i) step_waiting<T, M, O>(waiting, i, s);
 }
 
 template <class T, class M, class O>
 void fused_inside(const GradientSource<T> (&sources)[2], index_t blocks, index_t cols, T* w, T* m, T* v, const UpdateScalars<T>& given) {
   const UpdateScalars<T> s = given;
-  for (index_t j = 0; j < cols; j += 2 * kLanes<T>) {
+  for (index_t j = 0; j < cols; j += kFusedVectors * kLanes<T>) {
     GradientSource<T> strip[2] = {sources[0], sources[1]};
     for (GradientSource<T>& source : strip) source.b += j;
-    fused_strip<T, M, O, kFusedRows, 2>(strip, blocks, w + j, O::kFirst ? m + j : nullptr, O::kSecond ? v + j : nullptr, s);
+    fused_strip<T, M, O>(strip, blocks, w + j, O::kFirst ? m + j : nullptr, O::kSecond ? v + j : nullptr, s);
   }
 }
 
