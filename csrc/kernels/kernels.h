@@ -39,9 +39,10 @@ struct GradientShape {
 // One optimiser step's scalars, worked out once per step in double and rounded once.
 template <class T>
 struct UpdateScalars {
-  T rate;      // learning rate of this step (of this layer)
-  T momentum;  // momentum, or beta_1
-  T decay;     // beta_2, or the decay of RMSProp's average
+  T rate;                       // learning rate of this step (of this layer)
+  T momentum;                   // momentum, or beta_1
+  T decay;                      // beta_2, or the decay of RMSProp's average
+  T momentum_rest, decay_rest;  // 1 - momentum, 1 - decay
   T epsilon;
   T first_correction;   // 1 / (1 - beta_1^t), or 1 without bias correction
   T second_correction;  // 1 / (1 - beta_2^t), or 1

@@ -12,10 +12,10 @@ template <class V, class T>
 inline V root(V v, const UpdateScalars<T>& s) {
   return s.epsilon_inside ? sqrt(v + s.epsilon) : sqrt(v) + s.epsilon;
 }
-// average <- decay * average + (1 - decay) * x
+// average <- decay * average + rest * x, rest being 1 - decay
 template <class V, class T>
-inline V averaged(V average, V x, T decay) {
-  return fma(set_as<V>(decay), average, (T(1) - decay) * x);
+inline V averaged(V average, V x, T decay, T rest) {
+  return fma(set_as<V>(decay), average, rest * x);
 }
 
 template <class T>
@@ -60,7 +60,7 @@ struct RmsProp {
   static constexpr bool kFirst = false, kSecond = true;
   template <class V>
   static void step(V& w, V&, V& v, V g, const UpdateScalars<T>& s) {
-    v = averaged(v, g * g, s.decay);
+    v = averaged(v, g * g, s.decay, s.decay_rest);
     w -= s.rate * g / root(v, s);
   }
 };
@@ -69,8 +69,8 @@ struct Adam {
   static constexpr bool kFirst = true, kSecond = true;
   template <class V>
   static void step(V& w, V& m, V& v, V g, const UpdateScalars<T>& s) {
-    m = averaged(m, g, s.momentum);
-    v = averaged(v, g * g, s.decay);
+    m = averaged(m, g, s.momentum, s.momentum_rest);
+    v = averaged(v, g * g, s.decay, s.decay_rest);
     w -= s.rate * (m * s.first_correction) / root(v * s.second_correction, s);
   }
 };

@@ -265,6 +265,8 @@ UpdateScalars<T> update_scalars(const OptimizerSpec& spec, index_t t, double rat
   s.rate = static_cast<T>(rate);
   s.momentum = static_cast<T>(momentum);
   s.decay = static_cast<T>(spec.decay);
+  s.momentum_rest = 1 - s.momentum;
+  s.decay_rest = 1 - s.decay;
   s.epsilon = static_cast<T>(spec.epsilon);
   s.first_correction = correction(momentum);
   s.second_correction = correction(spec.decay);

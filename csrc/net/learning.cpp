@@ -86,9 +86,6 @@ index_t fuse(const Batch<T>& batch, int l, index_t u, index_t end, Network<T>& n
   const LayerSpec& spec = network.layer(l);
   const Block b = block_of(network, l, u);
   const index_t blocks = std::min(end - u, spec.n_in / kPanel - b.row);
-  // A small network's moments are in a cache, too: there is no waiting to hide, and the block first and then its step is faster. (Of few
-  // outputs the fused kernel leaves out more of the padding.)
-  if (batch.by_rows && b.width > kPanel / 2) return 0;
   // Beside a tied decoder the padding of the codes may make a gradient, which `weight_gradient` takes away.
   if ((b.width < kPanel && network.tied_user(l) >= 0) || blocks <= 0) return 0;
   const Sources<T> sources = sources_of(batch, l, b);
