@@ -45,8 +45,9 @@ void pair_transposed(const float* w, index_t w_step, index_t rows, index_t n, fl
     // The columns at and after n are padding, which is 0 in every matrix of weights.
     for (index_t i = 0; i < rows; ++i) round(w + i * kPanel, kPanel, reinterpret_cast<std::uint16_t*>(rows_of_pairs + i * kPairs));
     for (index_t i = rows * kPairs; i < kPanel * kPairs; ++i) rows_of_pairs[i] = 0;
-    for (index_t i = 0; i < kPanel; i += kSquare<float>) {
-      for (index_t j = 0; j < kPairs; j += kSquare<float>) transpose_square(rows_of_pairs + i * kPairs + j, pairs + j * kPanel + i, kPairs);
+    for (index_t i = 0; i < kPanel; i += kSquareSide<float>) {
+      for (index_t j = 0; j < kPairs; j += kSquareSide<float>)
+        transpose_square(rows_of_pairs + i * kPairs + j, pairs + j * kPanel + i, kPairs);
     }
   }
 }

@@ -7,8 +7,8 @@
 namespace layerwise {
 namespace {
 
-// Rows of the register tile, of two vectors each. Eight fill the pipeline, and more are more loops to compile and no faster; 16 registers
-// hold six.
+// Rows of the register tile, of two vectors each. Eight fill the pipeline, and more are more loops to compile and no faster (on Zen 4); 16
+// registers hold six.
 #if defined(__AVX512F__) || defined(__aarch64__)
 constexpr int kTileRows = 8;
 #else
@@ -148,7 +148,7 @@ void gemm_t(const T* a, index_t a_step, const T* b, index_t rows, index_t cols, 
 // Small squares by shuffles; the rows of `in` are `step` apart.
 #if defined(__AVX2__)
 template <class T>
-constexpr index_t kSquare = sizeof(T) == sizeof(float) ? 8 : 2;
+constexpr index_t kSquareSide = sizeof(T) == sizeof(float) ? 8 : 2;
 inline void transpose_square(const float* in, float* out, index_t step = kPanel) {
   typedef float Oct __attribute__((vector_size(32), aligned(4), may_alias));
   typedef std::int32_t Pick __attribute__((vector_size(32)));
@@ -172,7 +172,7 @@ inline void transpose_square(const float* in, float* out, index_t step = kPanel)
 }
 #else
 template <class T>
-constexpr index_t kSquare = 16 / static_cast<index_t>(sizeof(T));
+constexpr index_t kSquareSide = 16 / static_cast<index_t>(sizeof(T));
 inline void transpose_square(const float* in, float* out, index_t step = kPanel) {
   typedef float Quad __attribute__((vector_size(16), aligned(4), may_alias));
   typedef std::int32_t Pick __attribute__((vector_size(16)));
@@ -201,8 +201,8 @@ void transpose(const T* w, index_t w_step, index_t rows, index_t n, T* out) {
   for (index_t p = 0; p < n; p += kPanel, w += w_step, out += kPanel * kPanel) {
     const index_t cols = n - p < kPanel ? n - p : kPanel;
     if (rows == kPanel && cols == kPanel) {
-      for (index_t i = 0; i < kPanel; i += kSquare<T>) {
-        for (index_t j = 0; j < kPanel; j += kSquare<T>) transpose_square(w + i * kPanel + j, out + j * kPanel + i);
+      for (index_t i = 0; i < kPanel; i += kSquareSide<T>) {
+        for (index_t j = 0; j < kPanel; j += kSquareSide<T>) transpose_square(w + i * kPanel + j, out + j * kPanel + i);
       }
     } else {
       for (index_t j = 0; j < cols; ++j) {
@@ -215,16 +215,15 @@ void transpose(const T* w, index_t w_step, index_t rows, index_t n, T* out) {
 
 template <class T>
 void column_sums(const T* x, index_t rows, T* sums) {
-  constexpr int kVectors = kPanel / kLanes<T>;  // side by side, so that one chain need not wait for another's end
-  Vec<T> sum[kVectors];
+  Vec<T> sum[kPanelVectors<T>];  // side by side, so that one chain need not wait for another's end
   LAYERWISE_UNROLL
-  for (int v = 0; v < kVectors; ++v) sum[v] = load(sums + v * kLanes<T>);
+  for (index_t v = 0; v < kPanelVectors<T>; ++v) sum[v] = load(sums + v * kLanes<T>);
   for (index_t r = 0; r < rows; ++r, x += kPanel) {
     LAYERWISE_UNROLL
-    for (int v = 0; v < kVectors; ++v) sum[v] += load(x + v * kLanes<T>);
+    for (index_t v = 0; v < kPanelVectors<T>; ++v) sum[v] += load(x + v * kLanes<T>);
   }
   LAYERWISE_UNROLL
-  for (int v = 0; v < kVectors; ++v) store(sums + v * kLanes<T>, sum[v]);
+  for (index_t v = 0; v < kPanelVectors<T>; ++v) store(sums + v * kLanes<T>, sum[v]);
 }
 
 template <class T>

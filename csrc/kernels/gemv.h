@@ -7,9 +7,6 @@
 namespace layerwise {
 namespace {
 
-template <class T>
-constexpr index_t kPanelVectors = kPanel / kLanes<T>;
-
 constexpr std::uint32_t first_bits(index_t n) { return n == kPanel ? ~std::uint32_t{0} : (std::uint32_t{1} << n) - 1; }
 
 constexpr int kGroupMost = 4;  // panels of one call of gemv_t

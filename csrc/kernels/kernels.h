@@ -42,7 +42,7 @@ struct UpdateScalars {
   T rate;                       // learning rate of this step (of this layer)
   T momentum;                   // momentum, or beta_1
   T decay;                      // beta_2, or the decay of RMSProp's average
-  T momentum_rest, decay_rest;  // 1 - momentum, 1 - decay
+  T momentum_rest, decay_rest;  // 1 - momentum, 1 - decay, of the rounded numbers
   T epsilon;
   T first_correction;   // 1 / (1 - beta_1^t), or 1 without bias correction
   T second_correction;  // 1 / (1 - beta_2^t), or 1

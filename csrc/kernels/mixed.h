@@ -10,7 +10,7 @@ namespace {
 template <class T, class Body>
 inline void each_of_group(const ColumnGroup& group, Body body) {
   for (index_t panel = group.begin / kPanel; panel * kPanel < group.end; ++panel) {
-    for (index_t k = 0; k < kRowVectors<T>; ++k) {
+    for (index_t k = 0; k < kPanelVectors<T>; ++k) {
       const index_t first = panel * kPanel + k * kLanes<T>;
       if (first + kLanes<T> <= group.begin || first >= group.end) continue;
       body(panel, k, columns_below<T>(first, group.end) & ~columns_below<T>(first, group.begin));

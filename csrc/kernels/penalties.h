@@ -121,19 +121,19 @@ void scale_columns(const T* by_unit, index_t rows, T* x) {
 // sums[c] = sums[c] + (row_scale[r] *) x[r][c] (or its square), one chain over r.
 template <class T, bool kScaled, bool kSquared>
 void column_sums_of(const T* x, const T* row_scale, index_t rows, T* sums) {
-  Vec<T> sum[kRowVectors<T>];  // side by side, so that one chain need not wait for another's end
+  Vec<T> sum[kPanelVectors<T>];  // side by side, so that one chain need not wait for another's end
   LAYERWISE_UNROLL
-  for (index_t k = 0; k < kRowVectors<T>; ++k) sum[k] = load(sums + k * kLanes<T>);
+  for (index_t k = 0; k < kPanelVectors<T>; ++k) sum[k] = load(sums + k * kLanes<T>);
   for (index_t r = 0; r < rows; ++r) {
     LAYERWISE_UNROLL
-    for (index_t k = 0; k < kRowVectors<T>; ++k) {
+    for (index_t k = 0; k < kPanelVectors<T>; ++k) {
       const Vec<T> value = load(x + r * kPanel + k * kLanes<T>);
       const Vec<T> factor = kSquared ? value : set(T(1));
       sum[k] = fma(kScaled ? factor * row_scale[r] : factor, value, sum[k]);
     }
   }
   LAYERWISE_UNROLL
-  for (index_t k = 0; k < kRowVectors<T>; ++k) store(sums + k * kLanes<T>, sum[k]);
+  for (index_t k = 0; k < kPanelVectors<T>; ++k) store(sums + k * kLanes<T>, sum[k]);
 }
 template <class T>
 void weighted_sums(const T* x, const T* row_scale, index_t rows, T* sums) {
@@ -154,7 +154,7 @@ double square_sum(const T* x, index_t rows) {
   RowSum<T> sum;
   for (index_t r = 0; r < rows; ++r) {
     LAYERWISE_UNROLL
-    for (index_t k = 0; k < kRowVectors<T>; ++k) {
+    for (index_t k = 0; k < kPanelVectors<T>; ++k) {
       const Vec<T> value = load(x + r * kPanel + k * kLanes<T>);
       sum.chain[k] = fma(value, value, sum.chain[k]);
     }

@@ -6,10 +6,8 @@
 namespace layerwise {
 namespace {
 
-// The vectors of a panel's row. A row's sum is 32 chains over the panels, one a column, and then a tree over the
+// A row's sum is 32 chains over the panels, one a column, and then a tree over the
 // columns in double: the same order for every vector width.
-template <class T>
-constexpr index_t kRowVectors = kPanel / kLanes<T>;
 
 // Of the tree, the columns that may add anything but 0: as many as a power of 2.
 inline index_t columns_used(index_t cols) {
@@ -29,7 +27,7 @@ inline double sum_of_columns(const T* x, index_t step, index_t cols, index_t use
 
 template <class T>
 struct RowSum {
-  Vec<T> chain[kRowVectors<T>] = {};
+  Vec<T> chain[kPanelVectors<T>] = {};
 
   // Of a row of so many columns, the chains of others being 0.
   double total(index_t cols) const {
@@ -56,10 +54,10 @@ inline void each_of_row(index_t cols, Body body, Rest rest) {
   index_t panel = 0;
   const IntVec<T> all = ~IntVec<T>{};
   for (; (panel + 1) * kPanel <= cols; ++panel)
-    for (index_t k = 0; k < kRowVectors<T>; ++k) body(panel, k, all);
+    for (index_t k = 0; k < kPanelVectors<T>; ++k) body(panel, k, all);
   const index_t left = cols - panel * kPanel;
   if (left == 0) return;
-  for (index_t k = 0; k < kRowVectors<T>; ++k) {
+  for (index_t k = 0; k < kPanelVectors<T>; ++k) {
     if (k * kLanes<T> < left)
       body(panel, k, columns_below<T>(k * kLanes<T>, left));
     else

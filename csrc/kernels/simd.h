@@ -34,6 +34,8 @@ using Vec = typename VectorOf<T>::type;
 template <class T>
 constexpr index_t kLanes = kVectorBytes / static_cast<index_t>(sizeof(T));
 template <class T>
+constexpr index_t kPanelVectors = kPanel / kLanes<T>;  // of a panel's row
+template <class T>
 constexpr index_t kLine = 64 / static_cast<index_t>(sizeof(T));  // numbers of a cache line
 
 // The signed integer as wide as T: what a comparison of vectors gives, and what a float's bits are.
@@ -50,8 +52,9 @@ struct IntegerOf<double> {
 template <class T>
 using IntVec = Vec<typename IntegerOf<T>::type>;
 
-// Before each loop over the rows or vectors of a tile whose sums stay in registers: unrolled this early, they are registers and nothing
-// else. Left to itself GCC keeps a copy of the tile on the stack, written and read again around the loop over the depth: 120 cycles a tile.
+// Before each loop over the rows or vectors of a tile, whose sums should stay in registers: unrolled this early, they are registers and
+// nothing else. Left to itself GCC keeps a copy of the tile on the stack, written and read again around the loop over the depth: 120 cycles
+// a tile.
 #define LAYERWISE_UNROLL _Pragma("GCC unroll 16")
 
 template <class T>

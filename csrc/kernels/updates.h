@@ -167,9 +167,9 @@ struct Waiting {
   bool fetches;  // what comes kFusedAhead later is this thread's too: another's must not be taken from it
 };
 
-constexpr index_t kFusedVectors = 2;                      // of a tile's row
-constexpr index_t kFusedPause = 4;                        // depths for each vector that is stepped, at the least: shorter loops cost more
-constexpr index_t kFusedSteps = 2;                        // than they hide; and vectors that are stepped together, at the least
+constexpr index_t kFusedVectors = 2;  // of a tile's row
+constexpr index_t kFusedSteps = 2;    // vectors that are stepped in a turn, at the least
+constexpr index_t kFusedPause = 4;    // depths between turns, at the least and about: shorter loops cost more than they hide
 constexpr index_t kFusedAhead = 3 * kPanel * kPanel / 2;  // numbers: how far ahead the step's arrays are fetched
 
 // Steps vector `i` of a tile.
@@ -233,7 +233,7 @@ void fused_tile(const GradientSource<T> (&sources)[2], const Waiting<T>& waiting
   }
 }
 
-// A strip of columns, as wide as a tile.
+// A strip of columns, as wide as a tile, of at least one block.
 template <class T, class M, class O>
 void fused_strip(const GradientSource<T> (&sources)[2], index_t blocks, T* w, T* m, T* v, const UpdateScalars<T>& s) {
   static_assert(kPanel % kTileRows == 0);
@@ -251,7 +251,7 @@ void fused_strip(const GradientSource<T> (&sources)[2], index_t blocks, T* w, T*
     waiting = {gradient, w + place, O::kFirst ? m + place : nullptr, O::kSecond ? v + place : nullptr,
                place + kFusedAhead < blocks * kPanel * kPanel};
   }
-  for (index_t i = 0; waiting.gradient != nullptr && i < kTileRows * kFusedVectors; ++i) step_waiting<T, M, O>(waiting, i, s);
+  for (index_t i = 0; i < kTileRows * kFusedVectors; ++i) step_waiting<T, M, O>(waiting, i, s);
 }
 
 template <class T, class M, class O>
@@ -294,7 +294,9 @@ __attribute__((noinline)) void fused_after(const GradientSource<T> (&sources)[2]
   const auto advanced = [](T* moment, index_t by) { return moment == nullptr ? nullptr : moment + by; };
   for (index_t block = 0; block < blocks; ++block) {
     gemm_t(sources[0].a + block * sources[0].a_step, 0, sources[0].b, kPanel, cols, sources[0].depth, zeros, 0, gradient);
-    gemm_t(sources[1].a + block * sources[1].a_step, 0, sources[1].b, kPanel, cols, sources[1].depth, gradient, kPanel, gradient);
+    if (sources[1].depth > 0) {
+      gemm_t(sources[1].a + block * sources[1].a_step, 0, sources[1].b, kPanel, cols, sources[1].depth, gradient, kPanel, gradient);
+    }
     if (s.shape.any) shape<T>(gradient, w + block * kBlock, kPanel, kPanel, s.shape, gradient);
     step(w + block * kBlock, advanced(m, block * kBlock), advanced(v, block * kBlock), gradient, cols, s);
   }
