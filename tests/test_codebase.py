@@ -116,6 +116,21 @@ def test_no_kernel_object_exports_more_than_its_table() -> None:
         assert symbols[0][0] not in "WVu"
 
 
+def test_tiles_have_no_copy_on_the_stack() -> None:
+    """Of GCC 12, whose loops were read: see docs/decisions/0002. Without it nothing but a stopwatch would tell."""
+    objects = sorted((ROOT / "build").glob("*/CMakeFiles/kernels_x86_64_v4.dir/csrc/kernels/kernels.cpp.o"))
+    if not objects or shutil.which("objdump") is None:
+        pytest.skip("no build tree beside the sources, or no objdump")
+    for path in objects:
+        if not re.search(r"GCC: \(.*\) 12\.", run(["readelf", "-p", ".comment", str(path)])):
+            pytest.skip("another compiler than GCC 12")
+        functions = run(["objdump", "-d", "--no-show-raw-insn", str(path)]).split("\n\n")
+        tiles = [code for code in functions if re.match(r"\w+ <\w*(9gemm_tile|11fused_strip)I", code)]
+        assert len(tiles) > 20
+        for code in tiles:
+            assert not re.search(r"zmm\d+.*\(%r[sb]p|\(%r[sb]p.*zmm", code), code.splitlines()[0]
+
+
 def run(command: list[str]) -> str:
     """Standard output of a command that must succeed; what it says otherwise is the failure's message."""
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
