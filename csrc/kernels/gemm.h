@@ -39,7 +39,8 @@ struct FewColumnsOf<float> {
 template <class T>
 using FewColumns = typename FewColumnsOf<T>::type;
 
-// A tile's part of what is fetched ahead: so many cache lines for each panel of the depth.
+// A tile's part of what is fetched ahead: so many cache lines for each panel of the depth. Handed on by reference: a copy is written in
+// words and read as a vector, for which the processor waits until the words and all stores before them have left its queue.
 template <class T>
 struct Fetch {
   const T* lines;
@@ -48,8 +49,10 @@ struct Fetch {
 
 // c = init + a b for kRows rows and kVectors vectors of columns. kByColumn: a(r, k) = a[k * 32 + r], else panels of rows.
 template <class T, class M, bool kByColumn, int kRows, int kVectors>
-void gemm_tile(const T* a, index_t a_step, const T* b, index_t depth, const T* init, index_t init_step, T* c, Fetch<T> fetch) {
+void gemm_tile(const T* a, index_t a_step, const T* b, index_t depth, const T* init, index_t init_step, T* c, const Fetch<T>& fetch) {
   using V = typename M::Vector;
+  const index_t lines = fetch.count, ahead_step = fetch.step;
+  const T* ahead = fetch.lines;
   V sum[kRows][kVectors];
   LAYERWISE_UNROLL
   for (int r = 0; r < kRows; ++r) {
@@ -58,8 +61,8 @@ void gemm_tile(const T* a, index_t a_step, const T* b, index_t depth, const T* i
   }
   for (index_t k0 = 0; k0 < depth; k0 += M::kRow, a += kByColumn ? M::kRow * kPanel : a_step) {
     const index_t n = depth - k0 < M::kRow ? depth - k0 : M::kRow;
-    for (index_t i = 0; i < fetch.count; ++i) __builtin_prefetch(fetch.lines + i * kLine<T>, 0, 2);
-    fetch.lines += fetch.step;
+    for (index_t i = 0; i < lines; ++i) __builtin_prefetch(ahead + i * kLine<T>, 0, 2);
+    ahead += ahead_step;
     if constexpr (!kByColumn) {
       for (index_t i = 0; i < kRows * M::kRow / kLine<T>; ++i) __builtin_prefetch(a + a_step + i * kLine<T>);
     }
@@ -86,7 +89,7 @@ void gemm_tile(const T* a, index_t a_step, const T* b, index_t depth, const T* i
 // Calls the tile with a number of rows known only at run time.
 template <class T, class M, bool kByColumn, int kVectors, int kRows>
 void gemm_rows(index_t rows, const T* a, index_t a_step, const T* b, index_t depth, const T* init, index_t init_step, T* c,
-               Fetch<T> fetch) {
+               const Fetch<T>& fetch) {
   if constexpr (kRows > 0) {
     if (rows == kRows) {
       gemm_tile<T, M, kByColumn, kRows, kVectors>(a, a_step, b, depth, init, init_step, c, fetch);
@@ -101,16 +104,18 @@ template <class T, class M, bool kByColumn, int kVectors, int kMaxRows>
 void gemm_strips(const T* a, index_t a_step, const T* b, index_t rows, index_t cols, index_t depth, const T* init, index_t init_step, T* c,
                  const Ahead<T>& ahead) {
   constexpr index_t kWidth = kVectors * kLanesOf<T, M>, kLines = kPanel * kPanel / kLine<T>;
-  const index_t tiles = (rows + kMaxRows - 1) / kMaxRows, all = tiles * ((cols + kWidth - 1) / kWidth);
-  index_t fetched = 0, tile = 0;
+  const index_t tiles = (rows + kMaxRows - 1) / kMaxRows, height = rows / tiles, higher = rows % tiles;
+  const index_t all = tiles * ((cols + kWidth - 1) / kWidth), lines = (kLines + all - 1) / all;
+  index_t left = ahead.block == nullptr ? 0 : kLines;
+  Fetch<T> fetch{ahead.block, 0, ahead.step};
   for (index_t j = 0; j < cols; j += kWidth) {
-    for (index_t t = 0; t < tiles; ++t) {
-      const index_t r = rows * t / tiles, end = rows * (t + 1) / tiles;
-      const index_t lines = ahead.block == nullptr ? 0 : kLines * ++tile / all;
-      gemm_rows<T, M, kByColumn, kVectors, kMaxRows>(end - r, a + (kByColumn ? r : r * M::kRow), a_step, b + j, depth,
-                                                     init + r * init_step + j, init_step, c + r * kPanel + j,
-                                                     {ahead.block + fetched * kLine<T>, lines - fetched, ahead.step});
-      fetched = lines;
+    for (index_t t = 0, r = 0, n; t < tiles; ++t, r += n) {
+      n = height + (t < higher ? 1 : 0);
+      fetch.lines += fetch.count * kLine<T>;
+      fetch.count = left < lines ? left : lines;
+      left -= fetch.count;
+      gemm_rows<T, M, kByColumn, kVectors, kMaxRows>(n, a + (kByColumn ? r : r * M::kRow), a_step, b + j, depth, init + r * init_step + j,
+                                                     init_step, c + r * kPanel + j, fetch);
     }
   }
 }
