@@ -24,17 +24,28 @@ __attribute__((noinline)) void shape(const T* g, const T* w, index_t rows, index
   }
 }
 
-// The vectors at i, brought one step forward: the weights as they are then. Without kDecays l2 must be 0.
+// A step's first half at the vectors at i: moves the moments. Without kDecays l2 must be 0.
 template <class T, class O, bool kDecays = true, class V = Vec<T>>
-inline V update_vector(T* w, T* m, T* v, index_t i, V g, const UpdateScalars<T>& s) {
-  V weight = load_as<V>(w + i), first{}, second{};
+inline Change<V> begin_step(const T* w, T* m, T* v, index_t i, V g, const UpdateScalars<T>& s) {
+  V first{}, second{};
   if constexpr (O::kFirst) first = load_as<V>(m + i);
   if constexpr (O::kSecond) second = load_as<V>(v + i);
-  O::step(weight, first, second, kDecays ? fma(set_as<V>(s.l2), weight, g) : g, s);
-  store_as(w + i, weight);
+  const Change<V> change = O::change(first, second, kDecays ? fma(set_as<V>(s.l2), load_as<V>(w + i), g) : g, s);
   if constexpr (O::kFirst) store_as(m + i, first);
   if constexpr (O::kSecond) store_as(v + i, second);
+  return change;
+}
+// The second half: the weights as they are then.
+template <class T, class O, class V>
+inline V end_step(T* w, index_t i, const Change<V>& change, const UpdateScalars<T>& s) {
+  const V weight = changed<T, O>(load_as<V>(w + i), change, s);
+  store_as(w + i, weight);
   return weight;
+}
+// Both at once.
+template <class T, class O, bool kDecays = true, class V = Vec<T>>
+inline V update_vector(T* w, T* m, T* v, index_t i, V g, const UpdateScalars<T>& s) {
+  return end_step<T, O>(w, i, begin_step<T, O, kDecays>(w, m, v, i, g, s), s);
 }
 
 constexpr index_t kUpdateAhead = kPanel * kPanel;  // numbers: how far ahead `update_all` fetches
@@ -167,22 +178,42 @@ struct Waiting {
   bool fetches;  // what comes kFusedAhead later is this thread's too: another's must not be taken from it
 };
 
-constexpr index_t kFusedVectors = 2;  // of a tile's row
-constexpr index_t kFusedSteps = 2;    // vectors that are stepped in a turn, at the least
-constexpr index_t kFusedPause = 4;    // depths between turns, at the least and about: shorter loops cost more than they hide
+constexpr index_t kFusedVectors = 2;                      // of a tile's row
 constexpr index_t kFusedAhead = 3 * kPanel * kPanel / 2;  // numbers: how far ahead the step's arrays are fetched
 
-// Steps vector `i` of a tile.
+// The two halves of the step of a waiting tile's row.
 template <class T, class M, class O>
-inline void step_waiting(const Waiting<T>& tile, index_t i, const UpdateScalars<T>& s) {
-  using V = typename M::Vector;
-  const index_t place = (i / kFusedVectors) * kPanel + (i % kFusedVectors) * kLanesOf<T, M>;
-  if (tile.fetches) {
-    __builtin_prefetch(tile.w + place + kFusedAhead, 1);
-    if constexpr (O::kFirst) __builtin_prefetch(tile.m + place + kFusedAhead, 1);
-    if constexpr (O::kSecond) __builtin_prefetch(tile.v + place + kFusedAhead, 1);
+inline void begin_row(const Waiting<T>& tile, index_t row, const UpdateScalars<T>& s,
+                      Change<typename M::Vector> (&changes)[kFusedVectors]) {
+  LAYERWISE_UNROLL
+  for (index_t c = 0; c < kFusedVectors; ++c) {
+    const index_t place = row * kPanel + c * kLanesOf<T, M>;
+    if (tile.fetches) {
+      __builtin_prefetch(tile.w + place + kFusedAhead, 1);
+      if constexpr (O::kFirst) __builtin_prefetch(tile.m + place + kFusedAhead, 1);
+      if constexpr (O::kSecond) __builtin_prefetch(tile.v + place + kFusedAhead, 1);
+    }
+    changes[c] = begin_step<T, O>(tile.w, tile.m, tile.v, place, load_as<typename M::Vector>(tile.gradient + place), s);
   }
-  update_vector<T, O, true, V>(tile.w, tile.m, tile.v, place, load_as<V>(tile.gradient + place), s);
+}
+template <class T, class M, class O>
+inline void end_row(const Waiting<T>& tile, index_t row, const UpdateScalars<T>& s,
+                    const Change<typename M::Vector> (&changes)[kFusedVectors]) {
+  LAYERWISE_UNROLL
+  for (index_t c = 0; c < kFusedVectors; ++c) end_step<T, O>(tile.w, row * kPanel + c * kLanesOf<T, M>, changes[c], s);
+}
+
+// Steps a waiting tile, calling work() before each of its rows: what a row's second half waits for was begun a turn earlier.
+template <class T, class M, class O, class Work>
+inline void step_rows(const Waiting<T>& tile, const UpdateScalars<T>& s, Work work) {
+  Change<typename M::Vector> changes[kFusedVectors] = {};
+#pragma GCC unroll 1
+  for (index_t row = 0; row < kTileRows; ++row) {
+    work();
+    if (row > 0) end_row<T, M, O>(tile, row - 1, s, changes);
+    begin_row<T, M, O>(tile, row, s, changes);
+  }
+  end_row<T, M, O>(tile, kTileRows - 1, s, changes);
 }
 
 // sum += a b over depth begin .. end - 1: a and b are one panel each, a's features are the tile's rows.
@@ -212,14 +243,13 @@ void fused_tile(const GradientSource<T> (&sources)[2], const Waiting<T>& waiting
     LAYERWISE_UNROLL
     for (index_t c = 0; c < kFusedVectors; ++c) sum[r][c] = typename M::Vector{};
   }
-  const index_t depth = sources[0].depth, all = waiting.gradient == nullptr ? 0 : kTileRows * kFusedVectors;
-  const index_t at_least = (kFusedPause * all + depth - 1) / depth, at_once = at_least < kFusedSteps ? kFusedSteps : at_least;
-  const index_t turns = (all + at_once - 1) / at_once, pause = turns > 0 ? depth / turns : 0;
   index_t done = 0;
-  for (index_t i = 0; i < all;) {
-    add_products_of<T, M>(sum, sources[0].a, sources[0].b, done, done + pause);
-    done += pause;
-    for (const index_t end = i + at_once < all ? i + at_once : all; i < end; ++i) step_waiting<T, M, O>(waiting, i, s);
+  if (waiting.gradient != nullptr) {
+    const index_t turn = sources[0].depth / kTileRows;
+    step_rows<T, M, O>(waiting, s, [&] {
+      add_products_of<T, M>(sum, sources[0].a, sources[0].b, done, done + turn);
+      done += turn;
+    });
   }
 #pragma GCC unroll 1
   for (const GradientSource<T>& source : sources) {  // what is left of the first, and the second
@@ -251,7 +281,7 @@ void fused_strip(const GradientSource<T> (&sources)[2], index_t blocks, T* w, T*
     waiting = {gradient, w + place, O::kFirst ? m + place : nullptr, O::kSecond ? v + place : nullptr,
                place + kFusedAhead < blocks * kPanel * kPanel};
   }
-  for (index_t i = 0; i < kTileRows * kFusedVectors; ++i) step_waiting<T, M, O>(waiting, i, s);
+  step_rows<T, M, O>(waiting, s, [] {});
 }
 
 template <class T, class M, class O>
