@@ -167,7 +167,7 @@ void gemv_t_update(T* w, T* m, T* v, index_t w_step, index_t n_panels, index_t r
 
 // The weight gradient together with the step that uses it: the gradient never leaves the first-level cache. With 32 vector registers the
 // step of one tile runs inside the product of the next, whose multiply-adds hide its square roots and divisions; with 16 there is no room
-// for both, and each block's step follows its product (so it does in float64) (docs/decisions/0002). Same bits.
+// for both, and each block's step follows its product (docs/decisions/0002). Same bits.
 #if defined(__AVX512F__)
 
 // A tile of the gradient that is known and whose weights still wait for their step.
@@ -335,10 +335,8 @@ __attribute__((noinline)) void fused_after(const GradientSource<T> (&sources)[2]
 template <class T, class M, class O>
 void fused_update(const GradientSource<T> (&sources)[2], index_t blocks, index_t cols, T* w, T* m, T* v, const UpdateScalars<T>& s) {
 #if defined(__AVX512F__)
-  if constexpr (sizeof(T) == sizeof(float)) {
-    // Not of few columns: a tile of one vector a row hides nothing. (Of pairs they are padding like the others.)
-    if (cols > kLanes<T> || M::kRow < kPanel) return fused_inside<T, M, O>(sources, blocks, cols, w, m, v, s);
-  }
+  // Not of few columns: a tile of one vector a row hides nothing. (Of pairs they are padding like the others.)
+  if (cols > kLanes<T> || M::kRow < kPanel) return fused_inside<T, M, O>(sources, blocks, cols, w, m, v, s);
 #endif
   fused_after<T>(sources, blocks, cols, w, m, v, s, step_block<T, O>);
 }
