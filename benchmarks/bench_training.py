@@ -174,13 +174,15 @@ def start(workload: Workload, names: list[str], chosen: dict[str, int], threads:
                 break
             process.check()
             process.warm(workload.steps)
-            trials.append((min(process.epoch() for _ in range(2)) if len(tried) > 1 else 0.0, process))
-        trials.sort(key=lambda trial: trial[0])
-        for _, process in trials[1:]:
+            trials.append(process)
+        if len(trials) > 1:  # in turn, since the machine may change its pace between them
+            rounds = [[process.epoch() for process in trials] for _ in range(3)]
+            trials.sort(key=dict(zip(trials, map(min, zip(*rounds, strict=True)), strict=True)).__getitem__)
+        for process in trials[1:]:
             process.close()
         if trials:
-            processes[name] = trials[0][1]
-            chosen[name] = trials[0][1].threads
+            processes[name] = trials[0]
+            chosen[name] = trials[0].threads
     return processes
 
 
