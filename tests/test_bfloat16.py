@@ -86,13 +86,13 @@ def test_operands_are_rounded_and_sums_are_not(shape):
     assert_close(gradient[W.size :], delta.sum(axis=0), 1e-5)
 
 
-def trained(name, threads, pieces=((0, 6),), rows=150, batch_size=33, **more):
+def trained(name, threads, pieces=((0, 6),), rows=150, batch_size=33, optimizer="adam", **more):
     layers = make_layers(name, np.float32)
     loss = losses_of(layers)[-1]
     X, Y = make_data(layers, rows, loss)
     random = Randomness(3, layers, "masking", 0.2, (0.25,) * (len(layers) - 1) + (0.0,))
     network = make_network(layers)
-    plan = make_plan(network, loss, "adam", batch_size, threads=threads, bfloat16=True, **random.settings(), **more)
+    plan = make_plan(network, loss, optimizer, batch_size, threads=threads, bfloat16=True, **random.settings(), **more)
     for first, n in pieces:
         plan.run(X, Y, first, n, np.full(n, 0.01), None, np.linspace(0.5, 2, rows).astype(np.float32))
     return [array.tobytes() for array in (network.parameters(), *plan.moments())]
@@ -106,6 +106,17 @@ def test_the_same_bits_for_threads_pieces_and_both_ways_to_update(name):
     # With these terms and a bound that no gradient reaches, the gradient is stored first, and then the optimiser runs.
     inside, after = (_core.Penalties(l1=0.01, clip_norm=bound) for bound in (0.0, 1e30))
     assert trained(name, 2, alpha=0.1, penalties=inside) == trained(name, 2, alpha=0.1, penalties=after)
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("optimizer", _core.OPTIMIZERS)
+def test_every_optimiser_gives_the_same_bits_inside_the_product_and_after_it(optimizer):
+    kind = _core.Optimizer(optimizer, weight_decay=0.1 if optimizer == "adamw" else 0.0)
+    after = _core.Penalties(clip_norm=1e30)
+    for name in ("whole panels", "unrolled"):
+        for batch_size in (5, 30, 70):
+            more = {"batch_size": batch_size, "optimizer": kind, "alpha": 0.1}
+            assert trained(name, 2, **more) == trained(name, 2, penalties=after, **more)
 
 
 @needs_bfloat16

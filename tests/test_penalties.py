@@ -235,6 +235,24 @@ def test_the_same_bits_whether_the_gradient_is_stored_or_not(name, dtype):
         assert end(batch_size, **terms) == end(batch_size, **terms, clip_value=1e30)
 
 
+@both_dtypes
+@pytest.mark.parametrize("optimizer", _core.OPTIMIZERS)
+@pytest.mark.parametrize("name", ["whole panels", "tied twice", "unrolled", "few outputs"])
+def test_every_optimiser_gives_the_same_bits_inside_the_product_and_after_it(name, optimizer, dtype):
+    loss = losses_of(make_layers(name))[-1]
+    X, Y = (array.astype(dtype) for array in make_data(make_layers(name), 70, loss))
+    kind = _core.Optimizer(optimizer, weight_decay=0.1 if optimizer == "adamw" else 0.0)
+
+    def end(batch_size, clip_norm):
+        network = make_network(make_layers(name, dtype))
+        plan = make_plan(network, loss, kind, batch_size, alpha=0.1, penalties=_core.Penalties(clip_norm=clip_norm))
+        plan.run(X, Y, 0, 6, np.full(6, 0.01))
+        return [array.tobytes() for array in (network.parameters(), *plan.moments())]
+
+    for batch_size in (5, 15, 33):  # fewer rows than a tile has, a turn and a half, and several
+        assert end(batch_size, 0) == end(batch_size, 1e30)
+
+
 @pytest.mark.parametrize("name", ["ragged", "whole panels", "tied", "shared prelu"])
 def test_clip_norm_misses_no_gradient_that_is_too_long(name):
     layers = make_layers(name)

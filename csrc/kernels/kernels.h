@@ -140,6 +140,7 @@ struct Kernels {
   // Row-major panels everywhere: b and c have row step 32, init has row step init_step (0: one row for all; 32: c itself).
   // gemm:   a(r, k) = a[(k / 32) * a_step + r * 32 + k % 32]   (a's features are the depth: forward, input gradient)
   // gemm_t: a(r, k) = a[k * 32 + r], rows <= 32                (a's rows are the depth: weight gradient; a_step unused)
+  // Both want at least one row and one column.
   void (*gemm)(const T* a, index_t a_step, const T* b, index_t rows, index_t cols, index_t depth, const T* init, index_t init_step, T* c,
                const Ahead<T>& ahead);
   void (*gemm_t)(const T* a, index_t a_step, const T* b, index_t rows, index_t cols, index_t depth, const T* init, index_t init_step, T* c);

@@ -81,7 +81,7 @@ struct Adam {
     return {s.rate * (m * s.first_correction), root(v * s.second_correction, s)};
   }
 };
-// Loshchilov and Hutter 2019: the decay is no part of the gradient, but of the weight that is changed.
+// Loshchilov and Hutter 2019: the decay is no part of the gradient; the weight decays before it is changed.
 template <class T>
 struct AdamW : Adam<T> {};
 template <class T, class O>

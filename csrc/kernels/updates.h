@@ -165,9 +165,9 @@ void gemv_t_update(T* w, T* m, T* v, index_t w_step, index_t n_panels, index_t r
   });
 }
 
-// The weight gradient together with the step that uses it: the gradient never leaves the first-level cache. With 32 vector registers the
-// step of one tile runs inside the product of the next, whose multiply-adds hide its square roots and divisions; with 16 there is no room
-// for both, and each block's step follows its product (docs/decisions/0002). Same bits.
+// The weight gradient together with the step that uses it: the gradient never leaves the first-level cache. With AVX-512 the
+// step of one tile runs inside the product of the next, whose multiply-adds hide its square roots and divisions; with 16 registers there is
+// no room for both, and each block's step follows its product (docs/decisions/0002). Same bits.
 #if defined(__AVX512F__)
 
 // A tile of the gradient that is known and whose weights still wait for their step.
@@ -203,17 +203,16 @@ inline void end_row(const Waiting<T>& tile, index_t row, const UpdateScalars<T>&
   for (index_t c = 0; c < kFusedVectors; ++c) end_step<T, O>(tile.w, row * kPanel + c * kLanesOf<T, M>, changes[c], s);
 }
 
-// Steps a waiting tile, calling work() before each of its rows: what a row's second half waits for was begun a turn earlier.
+// Steps a waiting tile row by row, with work() between the halves of each, so that no row's root or division is waited for.
 template <class T, class M, class O, class Work>
 inline void step_rows(const Waiting<T>& tile, const UpdateScalars<T>& s, Work work) {
-  Change<typename M::Vector> changes[kFusedVectors] = {};
 #pragma GCC unroll 1
   for (index_t row = 0; row < kTileRows; ++row) {
-    work();
-    if (row > 0) end_row<T, M, O>(tile, row - 1, s, changes);
+    Change<typename M::Vector> changes[kFusedVectors];
     begin_row<T, M, O>(tile, row, s, changes);
+    work();
+    end_row<T, M, O>(tile, row, s, changes);
   }
-  end_row<T, M, O>(tile, kTileRows - 1, s, changes);
 }
 
 // sum += a b over depth begin .. end - 1: a and b are one panel each, a's features are the tile's rows.
