@@ -17,6 +17,7 @@ from typing import Any
 
 import _experiment
 import _timing
+from bench_neighbours import MACHINE
 from layerwise.paired import Difference
 from peers import CONTENDERS
 
@@ -140,9 +141,8 @@ def neighbours() -> str:
     rows = [["", "measured", "bar"]]
     for line in fits:
         for way, ratio in line["ratios"].items():
-            rows.append(
-                [f"{line['count']} fits of `{line['fits']}` in {way}, beside one on one core", f"{ratio:.2f}×", "1.15×"]
-            )
+            what, bar = f"{line['count']} fits of `{line['fits']}` in {way}", "" if way == MACHINE else "1.15×"
+            rows.append([f"{what}, beside one on one core", f"{ratio:.2f}×", bar])
     for line in busy:
         for where, ratio in line["ratios"].items():
             what = f"`{line['busy']}` with threads of its own choice, beside one thread, last core {where}"

@@ -140,7 +140,7 @@ def test_tables_are_made_from_the_lines(monkeypatch: pytest.MonkeyPatch, tmp_pat
     line = {**same, "axis": "rows", "exponent": 0.9}
     line["points"] = [{"value": 1000 * n, "gflop": n, "median": n / 50, "gflops": 50} for n in (1, 2)]
     calls = {**same, "calls": "numpy", "costs": {"theirs": 1e-4, "ours": 2e-3}}
-    fits = {**same, "fits": "dae", "count": 2, "ratios": {"processes": 1.1, "threads": 1.2}}
+    fits = {**same, "fits": "dae", "count": 2, "ratios": {"processes": 1.1, tables.MACHINE: 1.07}}
     busy = {**same, "busy": "dae", "ratios": {"free": 0.6, "busy": 1.02}}
     option = {"median": 0.51, "times_plain": 1.021, "ratios": [1.03, 0.99]}
     options = {"plain": {"median": 0.5, "times_plain": 1.0, "ratios": [1.0, 1.0]}, "l1": option}
@@ -151,6 +151,8 @@ def test_tables_are_made_from_the_lines(monkeypatch: pytest.MonkeyPatch, tmp_pat
     made = tables.growth()
     assert "| rows | 1,000 | 1 | 20.0 ms | 50 | 0.90 |" in made
     assert (tmp_path / "growth.svg").exists() == ("growth.svg" in made)
+    assert "processes, beside one on one core | 1.10× | 1.15× |" in tables.neighbours()
+    assert "one thread each, beside one on one core | 1.07× |  |" in tables.neighbours()
     assert "0.100 ms | 0.3 ms" in tables.neighbours()
     assert "busy | 1.02× | 1.05×" in tables.neighbours()
     assert "| wide | l1 | 510 ms | 1.02× | 0.99–1.03 |" in tables.family()

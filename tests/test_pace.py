@@ -29,11 +29,16 @@ class Stretch:
 Simulate = Callable[..., list[Stretch]]
 
 
+def compiled(folder: Path, source: Path, *more: str | Path) -> Path:
+    program = folder / source.stem
+    command = ["c++", "-std=c++17", "-O1", f"-I{ROOT / 'csrc'}", source, *more, "-o", program]
+    subprocess.run(list(map(str, command)), check=True)
+    return program
+
+
 @pytest.fixture(scope="module")
 def simulate(tmp_path_factory: pytest.TempPathFactory) -> Simulate:
-    program = tmp_path_factory.mktemp("pace") / "simulate"
-    source = ROOT / "tests" / "pace" / "simulate.cpp"
-    subprocess.run(["c++", "-std=c++17", "-O1", f"-I{ROOT / 'csrc'}", str(source), "-o", str(program)], check=True)
+    program = compiled(tmp_path_factory.mktemp("pace"), ROOT / "tests" / "pace" / "simulate.cpp")
 
     def run(
         *world: tuple[float, ...],
@@ -45,10 +50,12 @@ def simulate(tmp_path_factory: pytest.TempPathFactory) -> Simulate:
         start: float = 0.0,
         wake: float = 0.0,
     ) -> list[Stretch]:
-        """`world`: (until, a step's seconds with all threads, half of them, ..., one)."""
+        """`world`: (until, a step's seconds with all threads, half of them, ..., one, and which parts of these a thread
+        waits for a core)."""
+        levels = threads.bit_length()
         lines = [
             f"{threads} {epoch} {last} {seconds} {noise} {start} {wake}",
-            *(" ".join(map(str, times)) for times in world),
+            *(" ".join(map(str, (*times, *[0] * (1 + 2 * levels - len(times))))) for times in world),
         ]
         done = subprocess.run([str(program)], input="\n".join(lines), capture_output=True, text=True, check=True)
         rows = (line.split() for line in done.stdout.splitlines())
@@ -203,12 +210,95 @@ def test_noise_on_every_step_does_not_mislead_it(simulate: Simulate, world: str)
 
 
 def test_whoever_asked_for_threads_gets_them(tmp_path: Path) -> None:
-    program = tmp_path / "asked"
     source = tmp_path / "asked.cpp"
     source.write_text(
         '#include "net/pace.h"\n'
-        "int main() { layerwise::Pace pace(3, false); for (int i = 0; i < 9; ++i) pace.took(pace.stretch(7, 5), 1);"
+        "int main() { layerwise::Pace pace(3, false);"
+        " for (int i = 0; i < 9; ++i) pace.took(pace.stretch(7, 5), 1, 0.5);"
         " return pace.threads() == 3 && pace.stretch(7, 5) == 7 ? 0 : 1; }\n"
     )
-    subprocess.run(["c++", "-std=c++17", f"-I{ROOT / 'csrc'}", str(source), "-o", str(program)], check=True)
+    program = compiled(tmp_path, source)
     assert subprocess.run([str(program)], check=False).returncode == 0
+
+
+# How two fits share two cores: a step's seconds with two threads and with one, and steps an epoch.
+SHARED = {"small": (13e-6, 16e-6, 400), "like a fit of a table": (18e-6, 16e-6, 400), "large": (4e-3, 7.6e-3, 20)}
+
+
+@pytest.mark.parametrize("later", [0.0, 0.013, 0.2])
+@pytest.mark.parametrize("kind", SHARED)
+def test_two_fits_soon_have_a_core_each(tmp_path: Path, kind: str, later: float) -> None:
+    team, alone, epoch = SHARED[kind]
+    program = compiled(tmp_path, ROOT / "tests" / "pace" / "together.cpp")
+
+    def fits(seconds: float) -> list[tuple[float, float]]:
+        command = [str(program), *map(str, (team, alone, epoch, seconds, later))]
+        lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+        return [(float(line.split()[0]), float(line.split()[1])) for line in lines]
+
+    short, long = fits(1.0 + later), fits(8.0)
+    for steps, _ in short:
+        assert steps * alone > 0.87 * (1.0 + later if steps == short[0][0] else 1.0)
+    for (steps, with_two), (before, with_two_before) in zip(long, short, strict=True):
+        assert (steps - before) * alone > 0.95 * (7 - later)
+        assert with_two - with_two_before < 0.06 * 7
+    assert max(with_two for _, with_two in fits(0.15)) < 0.03  # before it is tried again
+
+
+def test_a_team_that_waits_for_cores_is_halved_at_once(simulate: Simulate) -> None:
+    """Though two threads that share their cores with others are still faster than one that shares its own."""
+    free, taken = (0.5e-3, 0.95e-3), (1.0e-3, 1.3e-3, 0.4, 0.3)
+    stretches = simulate((5, *free), (15, *taken), (1e9, *free), seconds=25)
+    assert share(stretches, TEAM, 0.5, 5) > 0.9
+    assert share(stretches, 1, 5.2, 15) > 0.9
+    assert share(stretches, TEAM, 19, 25) > 0.9
+
+
+@pytest.mark.parametrize("period", [0.004, 0.008])
+def test_a_larger_team_is_tried_seldom_where_cores_are_shared_by_turns(simulate: Simulate, period: float) -> None:
+    """As a trial falls into a turn of its own half of the time, the team often looks better than it is."""
+    phases = [
+        (0.5 * period * n, *((12e-6, 16e-6) if n % 2 else (36e-6, 16e-6, 0.6, 0.0))) for n in range(1, int(20 / period))
+    ]
+    stretches = simulate(*phases, seconds=9)
+    assert share(stretches, 1, 1, 9) > 0.95
+    assert loss(stretches, 16.16e-6, 1, 9) < 0.02
+
+
+def test_a_short_crowd_after_a_long_one_does_not_halve_for_long(simulate: Simulate) -> None:
+    free, taken = (0.5e-3, 0.95e-3), (0.7e-3, 0.95e-3, 0.5, 0.0)
+    stretches = simulate((15, *taken), (40, *free), (40.1, *taken), (1e9, *free), seconds=43)
+    assert share(stretches, TEAM, 20, 40) > 0.95
+    assert share(stretches, TEAM, 41, 43) > 0.9
+
+
+@pytest.mark.parametrize("waited", [0.1, 0.2])
+def test_a_team_that_waits_little_stays(simulate: Simulate, waited: float) -> None:
+    stretches = simulate((1e9, 0.6e-3, 0.95e-3, waited, 0.0), seconds=10)
+    assert share(stretches, TEAM, 0.5, 10) > 0.95
+
+
+def test_a_thread_that_waits_once_does_not_halve_its_team(simulate: Simulate) -> None:
+    """Not even where an epoch is so short that it has waited for most of it."""
+    free, taken = (0.5e-3, 0.95e-3), (1.5e-3, 0.95e-3, 0.6, 0.0)
+    phases = [(0.2 * n + part, *world) for n in range(50) for part, world in ((0.197, free), (0.2, taken))]
+    stretches = simulate(*phases, seconds=10, epoch=4)
+    assert share(stretches, TEAM, 0.5, 10) > 0.95
+
+
+@pytest.mark.parametrize("epoch", [300, 100_000])
+def test_of_many_threads_as_many_are_chosen_as_there_are_cores_free(simulate: Simulate, epoch: int) -> None:
+    steps = LARGE["large net"][0]
+    stretches = simulate((1e9, *steps, 0.5, 0.4, 0.0, 0.0, 0.0), threads=16, epoch=epoch)
+    assert share(stretches, 4, 3, 20) > 0.95
+
+
+def test_how_long_threads_wait_for_a_core_is_measured(tmp_path: Path) -> None:
+    sources = ROOT / "tests" / "pace" / "waiting.cpp", ROOT / "csrc" / "base" / "parallel.cpp"
+    program = compiled(tmp_path, *sources, "-fopenmp")
+    working, sleeping, alone = map(
+        float, subprocess.run([str(program)], capture_output=True, check=True).stdout.split()
+    )
+    assert working > 0.05
+    assert sleeping < 0.05
+    assert alone <= 0.2

@@ -3,6 +3,8 @@
 #include <omp.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -97,6 +99,19 @@ void leave_core(int leaders) {
   if (CPU_COUNT(&others) > 0 && sched_setaffinity(0, sizeof others, &others) == 0) sched_setaffinity(0, sizeof allowed, &allowed);
 }
 
+double seconds_of(clockid_t clock) {
+  timespec time;
+  clock_gettime(clock, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
+
+// How often the calling thread's core was given to another thread though it had work.
+long times_taken() {
+  rusage use;
+  getrusage(RUSAGE_THREAD, &use);
+  return use.ru_nivcsw;
+}
+
 }  // namespace
 
 void Barrier::wait() {
@@ -132,6 +147,16 @@ int threads_for(double work, int asked, double least) {
 }
 
 namespace detail {
+
+CoreWait::CoreWait() : began_(seconds_of(CLOCK_MONOTONIC)), worked_(seconds_of(CLOCK_THREAD_CPUTIME_ID)), taken_(times_taken()) {}
+
+// A core that is taken away comes back after some milliseconds. What is missing beyond that was no other thread's: the thread slept, for
+// the disk perhaps (X may be a memory map), or the machine's host had the core.
+double CoreWait::seconds() const {
+  constexpr double kTurn = 0.01;
+  const double idle = seconds_of(CLOCK_MONOTONIC) - began_ - (seconds_of(CLOCK_THREAD_CPUTIME_ID) - worked_);
+  return std::clamp(idle, 0.0, kTurn * static_cast<double>(times_taken() - taken_));
+}
 
 void run_team(int threads, Subnormals subnormals, void (*body)(Team&, void*), void* context) {
   if (threads <= 1 || forked || omp_in_parallel()) {

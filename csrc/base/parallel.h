@@ -54,7 +54,18 @@ enum class Subnormals { flushed, kept };
 
 namespace detail {
 void run_team(int threads, Subnormals subnormals, void (*body)(Team&, void*), void* context);
-}
+
+// The seconds since it was made in which the thread wanted a core that another thread had.
+class CoreWait {
+ public:
+  CoreWait();
+  double seconds() const;
+
+ private:
+  double began_, worked_;
+  long taken_;
+};
+}  // namespace detail
 
 // Runs body(team) on `threads` threads. The body must not throw: it allocates nothing and checks nothing.
 // Subnormal numbers count as zero inside, unless they are kept, and the caller's floating-point mode is restored.
@@ -62,6 +73,21 @@ template <class Body>
 void parallel(int threads, Body&& body, Subnormals subnormals = Subnormals::flushed) {
   const auto call = [](Team& team, void* context) { (*static_cast<std::remove_reference_t<Body>*>(context))(team); };
   detail::run_team(threads, subnormals, call, &body);
+}
+
+// The same, with subnormal numbers flushed; returns how many seconds the thread that waited longest for a core waited.
+template <class Body>
+double parallel_watched(int threads, Body&& body) {
+  std::atomic<double> longest{0};
+  parallel(threads, [&](Team& team) {
+    const detail::CoreWait wait;
+    body(team);
+    const double seconds = wait.seconds();
+    double known = longest.load();
+    while (seconds > known && !longest.compare_exchange_weak(known, seconds)) {
+    }
+  });
+  return longest;
 }
 
 }  // namespace layerwise

@@ -11,6 +11,11 @@
 // A core that is there for some milliseconds and gone for some (a quota, a neighbour) looks well in a trial and is slow between trials:
 // how much longer the choice took than it was measured counts against it in the next comparisons, less and less; but not in the first 0.1
 // s, when the threads of what the caller did before may still wait on the cores.
+//
+// A team whose threads wait for cores that others' threads have is too large: half of it does as much, and leaves the others alone. A trial
+// is too short to see that. So a team of which a thread waited for a quarter of 0.02 s is halved without a trial, and a larger one is tried
+// more and more seldom the more often that had to be, and not at all while one thread alone waits. Two fits that begin at the same time on
+// two cores so have a core each after some hundredths of a second.
 #pragma once
 
 #include <algorithm>
@@ -40,18 +45,23 @@ class Pace {
     return static_cast<index_t>(std::clamp(length / (seconds_[now()] * batch_), 1.0, static_cast<double>(left)));
   }
 
-  // What the last stretch took. It is counted by rows, since the last batch of an epoch may have few.
-  void took(double rows, double seconds) {
+  // What the last stretch took, and how long a thread waited for a core in it. It is counted by rows, since the last batch of an epoch may
+  // have few.
+  void took(double rows, double seconds, double waited) {
     if (!choose_ || rows <= 0) return;
     const double row = seconds / rows;
+    look(seconds, waited);
     if (measuring()) return measured(row, rows, seconds);
     // The mean of late, in which an old stretch counts half of the next, and none more than so much: one in which the process was
     // stopped, for a minute perhaps, decides nothing for long.
     const double counted = std::min(row, kMost * seconds_[level_]);
     late_ = late_ > 0 ? 0.5 * (late_ + counted) : counted;
     since_trial_ += seconds;
+    if (crowded_) return level_ < last_ ? halve(level_) : void();
     const bool slower = late_ > kSlower * seconds_[level_] && since_trial_ >= std::max(kFirstInterval, shortest_);
-    if (since_trial_ >= interval_ || slower) measure(level_);
+    if (since_trial_ < interval_ && !slower) return;
+    if (level_ <= halved_) seldom_ = std::max(0.5 * seldom_, kFirstInterval);  // such a team has its cores again
+    measure(level_);
   }
 
  private:
@@ -59,7 +69,8 @@ class Pace {
   static constexpr double kShare = 0.02;
   static constexpr double kBetter = 0.97;  // what is worth a change: with the trials' 2 % no choice stands that is 5 % slower
   static constexpr double kSlower = 1.3, kMost = 3;
-  static constexpr double kRemembered = 0.8;  // of an excess, at the next trial
+  static constexpr double kRemembered = 0.8;                // of an excess, at the next trial
+  static constexpr double kWindow = 0.02, kCrowded = 0.25;  // so long is looked at, and that part of it may be spent on waiting for a core
   static constexpr int kParts = 3, kNone = -1;
 
   bool measuring() const { return measured_ != kNone; }
@@ -68,11 +79,37 @@ class Pace {
 
   double usual(int level) const { return seconds_[level] * (1 + excess_[level]); }
 
+  void look(double seconds, double waited) {
+    looked_ += seconds;
+    waited_ += waited;
+    if (looked_ < kWindow) return;
+    crowded_ = waited_ > kCrowded * looked_;
+    looked_ = waited_ = 0;
+  }
+
+  void look_anew() {
+    looked_ = waited_ = 0;
+    crowded_ = false;
+  }
+
+  // Half of that team without a trial, and the whole again after a while.
+  void halve(int level) {
+    tried_ = halved_ = level;
+    level_ = level + 1;
+    measured_ = kNone;
+    if (seconds_[level_] == 0) seconds_[level_] = 2 * seconds_[tried_];
+    seldom_ = std::min(2 * seldom_, kLongestInterval);
+    interval_ = std::max(seldom_, shortest_);
+    late_ = since_trial_ = 0;
+    look_anew();
+  }
+
   void measure(int level) {
     measured_ = level;
     part_ = 0;
     spent_ = 0;
     rows_ = 0;
+    look_anew();
   }
 
   void measured(double row, double rows, double seconds) {
@@ -81,6 +118,7 @@ class Pace {
     seconds_[measured_] = parts_[part_ / 2];
     rows_ += rows;
     if (part_ > 0) spent_ += seconds;
+    if (crowded_ && measured_ < last_) return halve(measured_);  // a trial of long steps
     const bool first = interval_ == 0;  // which is decided only once, and by threads that may just have been started
     if (part_++ < kParts && (first || spent_ < trial())) return;
     if (measured_ == level_) return measure(tried_);
@@ -103,6 +141,7 @@ class Pace {
     measured_ = kNone;
     begun_ = late_ > 0;
     late_ = since_trial_ = 0;
+    look_anew();
     if (better && interval_ == 0 && seconds_[tried_] == 0) return measure(tried_);  // the first descent does not wait
     // A choice just made is doubted soon.
     shortest_ = lost / kShare;
@@ -121,6 +160,10 @@ class Pace {
   bool begun_ = false;                    // the first interval is over
   double late_ = 0;                       // a row's time of late
   double since_trial_ = 0, interval_ = 0, shortest_ = 0;
+  double looked_ = 0, waited_ = 0;  // of a window: its seconds, and those that a thread waited for a core
+  bool crowded_ = false;            // the last window was spent on waiting
+  double seldom_ = kFirstInterval;  // after the next halving, twice that is the interval
+  int halved_ = kNone;              // the level of the last one
 };
 
 }  // namespace layerwise

@@ -224,7 +224,7 @@ RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, co
     const index_t stretch_end = done + pace_.stretch(steps - done, batch_size);
     const index_t rows_before = stats.rows;
     const double began = now();
-    parallel(pace_.threads(), [&](Team& team) {
+    const double waited = parallel_watched(pace_.threads(), [&](Team& team) {
       Batch<T> batch = batch_of(data);
       bool gathered = false;
       for (index_t s = done; s < stretch_end && !stop; ++s) {
@@ -260,7 +260,7 @@ RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, co
         team.barrier();
       }
     });
-    pace_.took(static_cast<double>(stats.rows - rows_before), now() - began);
+    pace_.took(static_cast<double>(stats.rows - rows_before), now() - began, waited);
     done = stretch_end;
   }
   if (!stats.finite) room_.clear();
