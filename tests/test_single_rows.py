@@ -122,12 +122,14 @@ def test_a_row_of_zeros_is_what_it_is_among_others(name, dtype):
 
 
 @both_dtypes
-def test_padding_stays_zero(dtype):
+@pytest.mark.parametrize("batch_size", [1, 4, ROWS])  # rows among others have kernels of their own
+def test_padding_stays_zero(dtype, batch_size):
     # A code's padding is sigmoid(0) = 0.5: what it would teach the weights there, a wider code would read.
     layers = make_layers("tied", dtype)
     X, _ = sparse_data(layers, "sigmoid_cross_entropy")
     network = make_network(layers)
-    make_plan(network, "sigmoid_cross_entropy", batch_size=1).run(X, None, 0, ROWS, np.full(ROWS, 0.1))
+    steps = -(-ROWS // batch_size)
+    make_plan(network, "sigmoid_cross_entropy", batch_size=batch_size).run(X, None, 0, steps, np.full(steps, 0.1))
     before = network.apply(X)
     weights = network.weights(0)
     network.set_weights(0, weights)  # makes the padding anew

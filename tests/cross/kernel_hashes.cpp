@@ -34,6 +34,62 @@ void show(const std::string& name, const V& values) {
 }
 
 template <class T>
+UpdateScalars<T> scalars(int optimizer, T l2) {
+  UpdateScalars<T> s{};
+  s.rate = T(0.01);
+  s.momentum = T(0.9);
+  s.decay = T(0.99);
+  s.momentum_rest = 1 - s.momentum;
+  s.decay_rest = 1 - s.decay;
+  s.epsilon = T(1e-8);
+  s.first_correction = T(1.5);
+  s.second_correction = T(2.5);
+  s.l2 = l2;
+  s.weight_decay = T(0.02);
+  s.epsilon_inside = optimizer % 2 == 1;
+  return s;
+}
+
+// The optimisers' kernels that make their gradient themselves: of panels with many columns and few, in a shape and as it is.
+template <class T>
+void learning(const Kernels<T>& k, const std::string& name, int o, const std::vector<T>& a, const std::vector<T>& bias) {
+  constexpr index_t kBlocks = 2, kRows = 23, kStep = kRows * kPanel, kNumbers = kBlocks * kPanel * kPanel;
+  const auto run = [&](const std::string& kernel, T l2, auto step) {
+    const UpdateScalars<T> s = scalars(o, l2);
+    auto w = numbers<T>(kNumbers), m = numbers<T>(kNumbers), v = numbers<T>(kNumbers, 0.1, 0.5);
+    step(w.data(), m.data(), v.data(), s);
+    for (const std::vector<T>* part : {&w, &m, &v}) show(name + " " + kernel, *part);
+  };
+  const GradientSource<T> sources[2] = {{a.data(), kStep, a.data() + 2 * kStep, kRows}, {a.data() + kStep, kStep, a.data(), 5}};
+  for (const index_t cols : {kPanel, index_t{20}, index_t{16}, index_t{3}}) {
+    for (const bool shaped : {false, true}) {
+      run("fused " + std::to_string(cols), T(0.001), [&](T* w, T* m, T* v, UpdateScalars<T> s) {
+        if (shaped) s.shape = {true, T(0.3), T(0.1), T(0.9), T(2)};
+        k.fused_update[o](sources, kBlocks, cols, w, m, v, s);
+        for (T* x : {w, m, v}) {  // columns without a gradient may be left out
+          for (index_t r = 0; r < kBlocks * kPanel; ++r)
+            std::memset(x + r * kPanel + cols, 0, sizeof(T) * static_cast<std::size_t>(kPanel - cols));
+        }
+      });
+    }
+  }
+  for (const T l2 : {T(0), T(0.001)}) {
+    std::vector<T> next(kPanel), out(kBlocks * kPanel);
+    for (const bool two : {false, true}) {
+      run("outer", l2, [&](T* w, T* m, T* v, const UpdateScalars<T>& s) {
+        const OuterProduct<T> products[2] = {{a.data(), kStep, bias.data()}, {two ? a.data() + 7 : nullptr, kStep, bias.data()}};
+        k.update_outer[o](w, m, v, 50, products, {a.data() + 3, kStep, bias.data(), next.data()}, s);
+      });
+      show(name + " next row", next);
+    }
+    run("gemv_t_update", l2, [&](T* w, T* m, T* v, const UpdateScalars<T>& s) {
+      k.gemv_t_update[o](w, m, v, kPanel * kPanel, kBlocks, kPanel, a.data(), kStep, a.data() + 5, kStep, out.data(), s);
+    });
+    show(name + " gemv_t_update's product", out);
+  }
+}
+
+template <class T>
 void all(const Kernels<T>& k, const std::string& type) {
   constexpr index_t kRows = 23, kDepth = 77, kStep = kRows * kPanel, kCount = 3 * kStep;
   state = 1;
@@ -57,6 +113,16 @@ void all(const Kernels<T>& k, const std::string& type) {
   show(type + " gemv_t", out);
   k.transpose(w.data(), kDepth * kPanel, kPanel, 80, out.data());
   show(type + " transpose", out);
+  for (const index_t panels : {index_t{1}, index_t{3}}) {
+    std::vector<T> row(static_cast<std::size_t>(panels * kPanel));
+    k.gemv(a.data(), kStep, w.data(), kDepth * kPanel, panels, kDepth, a.data(), row.data(), kPanel);
+    show(type + " gemv " + std::to_string(panels), row);
+  }
+  auto added = numbers<T>(kStep);
+  k.add_rows(a.data(), w.data(), 80, kRows, 70, added.data());
+  show(type + " add_rows", added);
+  k.multiply(a.data(), w.data(), added.data(), kStep - 3);
+  show(type + " multiply", added);
   std::vector<T> sums(kPanel);
   k.column_sums(a.data(), kRows, sums.data());
   show(type + " column_sums", sums);
@@ -79,6 +145,7 @@ void all(const Kernels<T>& k, const std::string& type) {
 
   const auto targets = numbers<T>(kCount, 0.125, 0.5), scale = numbers<T>(kRows, 0.1, 1);
   for (int l = 0; l < kLosses; ++l) {
+    if (k.loss[l] == nullptr) continue;
     std::vector<T> delta(kCount);
     std::vector<double> losses(kRows);
     k.loss[l](a.data(), kStep, targets.data(), kStep, delta.data(), kStep, kRows, 70, scale.data(), losses.data(), false, nullptr, 0);
@@ -89,18 +156,30 @@ void all(const Kernels<T>& k, const std::string& type) {
     show(type + " weighted loss " + std::to_string(l), losses);
   }
   for (int o = 0; o < kOptimizers; ++o) {
-    const UpdateScalars<T> s{T(0.01), T(0.9), T(0.99), T(1e-8), T(1.5), T(2.5), T(0.001), T(0.02), o % 2 == 1, {}};
+    const UpdateScalars<T> s = scalars(o, T(0.001));
     auto weights = numbers<T>(101), m = numbers<T>(101), v = numbers<T>(101, 0.1, 0.5);
     k.update[o](weights.data(), m.data(), v.data(), a.data(), 101, s);
     show(type + " update " + std::to_string(o), weights);
     show(type + " moments " + std::to_string(o), m);
     show(type + " squares " + std::to_string(o), v);
   }
+  for (int o = 0; o < kOptimizers; ++o) learning(k, type + " " + std::to_string(o), o, a, bias);
+  const ColumnGroup groups[] = {{GroupKind::number, 0, 31}, {GroupKind::category, 31, 7}, {GroupKind::flag, 38, 32}};
+  std::vector<T> mixed_delta(kCount);
+  auto mixed = numbers<T>(kCount);
+  std::vector<double> mixed_losses(kRows);
+  k.mixed_loss(mixed.data(), kStep, targets.data(), kStep, mixed_delta.data(), kStep, kRows, 70, scale.data(), mixed_losses.data(), true,
+               nullptr, 0, groups, 3);
+  k.mixed(mixed.data(), kStep, kRows, groups, 3);
+  show(type + " mixed", mixed);
+  show(type + " mixed delta", mixed_delta);
+  show(type + " mixed loss", mixed_losses);
   const RandomPlace place{0x123456789abcdefu, 0x1ffffffffu, 7, 3};
   const auto data = numbers<T>(5 * 70), levels = numbers<T>(3 * kPanel, 0.1, 0.5);
   std::vector<std::uint64_t> thresholds(3 * kPanel);
   for (std::size_t c = 0; c < thresholds.size(); ++c) thresholds[c] = static_cast<std::uint64_t>(c) << 25;
   for (int n = 0; n < kNoises; ++n) {
+    if (k.noise[n] == nullptr) continue;
     for (const bool by_column : {false, true}) {
       for (const index_t count : {index_t{-1}, index_t{20}}) {
         auto x = numbers<T>(3 * kPanel);
