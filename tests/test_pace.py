@@ -241,17 +241,49 @@ def test_two_fits_soon_have_a_core_each(tmp_path: Path, kind: str, later: float)
         assert steps * alone > 0.87 * (1.0 + later if steps == short[0][0] else 1.0)
     for (steps, with_two), (before, with_two_before) in zip(long, short, strict=True):
         assert (steps - before) * alone > 0.95 * (7 - later)
-        assert with_two - with_two_before < 0.06 * 7
-    assert max(with_two for _, with_two in fits(0.15)) < 0.03  # before it is tried again
+        assert with_two - with_two_before < 0.2 * 7
+    assert max(with_two for _, with_two in fits(0.15)) < 0.1
 
 
 def test_a_team_that_waits_for_cores_is_halved_at_once(simulate: Simulate) -> None:
-    """Though two threads that share their cores with others are still faster than one that shares its own."""
-    free, taken = (0.5e-3, 0.95e-3), (1.0e-3, 1.3e-3, 0.4, 0.3)
+    """Though it is a little faster than half of it, which shares its core with others, too."""
+    free, taken = (0.5e-3, 0.95e-3), (1.2e-3, 1.3e-3, 0.4, 0.3)
     stretches = simulate((5, *free), (15, *taken), (1e9, *free), seconds=25)
     assert share(stretches, TEAM, 0.5, 5) > 0.9
     assert share(stretches, 1, 5.2, 15) > 0.9
     assert share(stretches, TEAM, 19, 25) > 0.9
+
+
+@pytest.mark.parametrize("step", [0.7e-3, 7e-3, 0.7])
+def test_a_team_that_waits_but_is_clearly_faster_than_half_of_it_stays(simulate: Simulate, step: float) -> None:
+    stretches = simulate((1e9, step, 1.6 * step, 0.4, 0.0), seconds=max(10, 100 * step))
+    assert share(stretches, TEAM, 0.5 + 3 * step, stretches[-1].end) > 0.9
+
+
+@pytest.mark.parametrize("step", [0.4e-3, 0.39, 1.0])
+def test_trials_of_a_team_that_waits_are_as_rare_as_others(simulate: Simulate, step: float) -> None:
+    stretches = simulate((1e9, 1.5 * step, step, 0.5, 0.0), seconds=max(10, 200 * step))
+    assert loss(stretches, 1.01 * step, 0.5 + 3 * step, stretches[-1].end) < 0.05
+
+
+@pytest.mark.parametrize("times", [(90e-3, 60e-3, 45e-3, 30e-3, 16e-3), (0.9e-3, 0.6e-3, 0.45e-3, 0.3e-3, 0.16e-3)])
+def test_smaller_teams_are_tried_while_the_larger_ones_wait(simulate: Simulate, times: tuple[float, ...]) -> None:
+    stretches = simulate((1e9, *times, 0.5), threads=16, seconds=30)
+    assert share(stretches, 1, 3, 30) > 0.9
+
+
+@pytest.mark.parametrize(("until", "forgotten"), [(0.1, 1.0), (0.3, 2.5)])
+def test_a_crowd_at_the_start_is_forgotten(simulate: Simulate, until: float, forgotten: float) -> None:
+    """The threads of a product before, perhaps, that still spin on the cores."""
+    steps = [step / 100 for step in LARGE["large net"][0]]
+    crowd = (160e-6, 150e-6, 140e-6, 139e-6, 138e-6, 0.9, 0.8, 0.7, 0.5, 0.0)
+    stretches = simulate((until, *crowd), (1e9, *steps), threads=16, seconds=5)
+    assert share(stretches, 16, forgotten, 5) > 0.9
+
+
+def test_a_trial_of_long_steps_ends_when_they_wait(simulate: Simulate) -> None:
+    stretches = simulate((1e9, 25e-3, 10e-3, 0.6, 0.0), seconds=0.3)
+    assert sum(s.steps for s in stretches if s.threads == TEAM) == 1
 
 
 @pytest.mark.parametrize("period", [0.004, 0.008])
@@ -278,27 +310,28 @@ def test_a_team_that_waits_little_stays(simulate: Simulate, waited: float) -> No
     assert share(stretches, TEAM, 0.5, 10) > 0.95
 
 
-def test_a_thread_that_waits_once_does_not_halve_its_team(simulate: Simulate) -> None:
+def test_a_thread_that_waits_now_and_then_does_not_halve_its_team(simulate: Simulate) -> None:
     """Not even where an epoch is so short that it has waited for most of it."""
-    free, taken = (0.5e-3, 0.95e-3), (1.5e-3, 0.95e-3, 0.6, 0.0)
-    phases = [(0.2 * n + part, *world) for n in range(50) for part, world in ((0.197, free), (0.2, taken))]
+    free, taken = (0.5e-3, 0.95e-3), (1.5e-3, 0.95e-3, 0.67, 0.0)
+    phases = [(0.2 * n + part, *world) for n in range(50) for part, world in ((0.188, free), (0.2, taken))]
     stretches = simulate(*phases, seconds=10, epoch=4)
     assert share(stretches, TEAM, 0.5, 10) > 0.95
 
 
 @pytest.mark.parametrize("epoch", [300, 100_000])
 def test_of_many_threads_as_many_are_chosen_as_there_are_cores_free(simulate: Simulate, epoch: int) -> None:
-    steps = LARGE["large net"][0]
-    stretches = simulate((1e9, *steps, 0.5, 0.4, 0.0, 0.0, 0.0), threads=16, epoch=epoch)
-    assert share(stretches, 4, 3, 20) > 0.95
+    """Twelve cores of sixteen are other programs' every other 4 ms."""
+    free, taken = LARGE["large net"][0], (8e-3, 6e-3, 3.6e-3, 7.0e-3, 13.8e-3, 0.85, 0.65)
+    phases = [(0.004 * n, *(free if n % 2 else taken)) for n in range(1, 5000)]
+    stretches = simulate(*phases, threads=16, epoch=epoch)
+    assert share(stretches, 4, 3, 20) > 0.9
 
 
 def test_how_long_threads_wait_for_a_core_is_measured(tmp_path: Path) -> None:
     sources = ROOT / "tests" / "pace" / "waiting.cpp", ROOT / "csrc" / "base" / "parallel.cpp"
     program = compiled(tmp_path, *sources, "-fopenmp")
-    working, sleeping, alone = map(
-        float, subprocess.run([str(program)], capture_output=True, check=True).stdout.split()
-    )
+    printed = subprocess.run([str(program)], capture_output=True, check=True).stdout
+    working, sleeping, beside = map(float, printed.split())
     assert working > 0.05
-    assert sleeping < 0.05
-    assert alone <= 0.2
+    assert sleeping < 0.1
+    assert beside > 0.05

@@ -148,13 +148,15 @@ int threads_for(double work, int asked, double least) {
 
 namespace detail {
 
-CoreWait::CoreWait() : began_(seconds_of(CLOCK_MONOTONIC)), worked_(seconds_of(CLOCK_THREAD_CPUTIME_ID)), taken_(times_taken()) {}
+// Reading the thread's clock brings the system's account up to date, and it may then give the core away, so that this comes last here
+// and first there.
+CoreWait::CoreWait() : taken_(times_taken()), began_(seconds_of(CLOCK_MONOTONIC)), worked_(seconds_of(CLOCK_THREAD_CPUTIME_ID)) {}
 
 // A core that is taken away comes back after some milliseconds. What is missing beyond that was no other thread's: the thread slept, for
 // the disk perhaps (X may be a memory map), or the machine's host had the core.
 double CoreWait::seconds() const {
   constexpr double kTurn = 0.01;
-  const double idle = seconds_of(CLOCK_MONOTONIC) - began_ - (seconds_of(CLOCK_THREAD_CPUTIME_ID) - worked_);
+  const double worked = seconds_of(CLOCK_THREAD_CPUTIME_ID) - worked_, idle = seconds_of(CLOCK_MONOTONIC) - began_ - worked;
   return std::clamp(idle, 0.0, kTurn * static_cast<double>(times_taken() - taken_));
 }
 

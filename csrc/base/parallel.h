@@ -55,15 +55,15 @@ enum class Subnormals { flushed, kept };
 namespace detail {
 void run_team(int threads, Subnormals subnormals, void (*body)(Team&, void*), void* context);
 
-// The seconds since it was made in which the thread wanted a core that another thread had.
+// The seconds since it was made in which the thread had work and another thread had its core.
 class CoreWait {
  public:
   CoreWait();
   double seconds() const;
 
  private:
-  double began_, worked_;
   long taken_;
+  double began_, worked_;
 };
 }  // namespace detail
 
@@ -75,10 +75,14 @@ void parallel(int threads, Body&& body, Subnormals subnormals = Subnormals::flus
   detail::run_team(threads, subnormals, call, &body);
 }
 
-// The same, with subnormal numbers flushed; returns how many seconds the thread that waited longest for a core waited.
+// The same, with subnormal numbers flushed; returns, where `watches`, how many seconds the thread that waited longest for a core waited.
 template <class Body>
-double parallel_watched(int threads, Body&& body) {
+double parallel_watched(int threads, bool watches, Body&& body) {
   std::atomic<double> longest{0};
+  if (!watches) {
+    parallel(threads, body);
+    return 0;
+  }
   parallel(threads, [&](Team& team) {
     const detail::CoreWait wait;
     body(team);

@@ -12,10 +12,10 @@
 // how much longer the choice took than it was measured counts against it in the next comparisons, less and less; but not in the first 0.1
 // s, when the threads of what the caller did before may still wait on the cores.
 //
-// A team whose threads wait for cores that others' threads have is too large: half of it does as much, and leaves the others alone. A trial
-// is too short to see that. So a team of which a thread waited for a quarter of 0.02 s is halved without a trial, and a larger one is tried
-// more and more seldom the more often that had to be, and not at all while one thread alone waits. Two fits that begin at the same time on
-// two cores so have a core each after some hundredths of a second.
+// Where threads wait for cores that other programs' threads have, half of a team often does as much and leaves the others alone, which a
+// trial is too short to see. So a team of which a thread waited for a quarter of 0.02 s (of two such windows in a row, once no trial has
+// found a better one) is halved without a trial, unless it is still clearly faster than half of it was. The whole one is tried again
+// later and later. Two fits that begin at the same time on two cores so soon have a core each.
 #pragma once
 
 #include <algorithm>
@@ -34,6 +34,7 @@ class Pace {
     if (choose_) measure(0);
   }
 
+  bool chooses() const { return choose_; }
   int threads() const { return most_ >> now(); }
 
   // Steps of so many rows to run before the next look at the clock, at most `left`.
@@ -49,28 +50,32 @@ class Pace {
   // have few.
   void took(double rows, double seconds, double waited) {
     if (!choose_ || rows <= 0) return;
-    const double row = seconds / rows;
-    look(seconds, waited);
-    if (measuring()) return measured(row, rows, seconds);
-    // The mean of late, in which an old stretch counts half of the next, and none more than so much: one in which the process was
-    // stopped, for a minute perhaps, decides nothing for long.
-    const double counted = std::min(row, kMost * seconds_[level_]);
-    late_ = late_ > 0 ? 0.5 * (late_ + counted) : counted;
+    const bool seen = look(rows, seconds, waited);
+    if (measuring()) return measured(seconds / rows, rows, seconds);
     since_trial_ += seconds;
-    if (crowded_) return level_ < last_ ? halve(level_) : void();
+    if (seen) {
+      // The mean of late, in which an old window counts half of the next, and none more than so much: one in which the process was stopped,
+      // for a minute perhaps, decides nothing for long.
+      const double counted = std::min(row_, kMost * seconds_[level_]);
+      late_ = late_ > 0 ? 0.5 * (late_ + counted) : counted;
+      if (crowded_ >= (settled_ ? 2 : 1) && level_ < last_ && row_ > kClearly * half()) return halve();
+    }
     const bool slower = late_ > kSlower * seconds_[level_] && since_trial_ >= std::max(kFirstInterval, shortest_);
     if (since_trial_ < interval_ && !slower) return;
-    if (level_ <= halved_) seldom_ = std::max(0.5 * seldom_, kFirstInterval);  // such a team has its cores again
+    settled_ = true;
+    if (level_ <= halved_) seldom_ = std::max(0.5 * seldom_, kHalvedInterval);  // such a team has its cores again
     measure(level_);
   }
 
  private:
   static constexpr double kStretch = 0.05, kShortestTrial = 0.002, kLongestTrial = 0.04, kFirstInterval = 0.1, kLongestInterval = 3.2;
+  static constexpr double kHalvedInterval = 0.2;  // at first
   static constexpr double kShare = 0.02;
   static constexpr double kBetter = 0.97;  // what is worth a change: with the trials' 2 % no choice stands that is 5 % slower
   static constexpr double kSlower = 1.3, kMost = 3;
   static constexpr double kRemembered = 0.8;                // of an excess, at the next trial
-  static constexpr double kWindow = 0.02, kCrowded = 0.25;  // so long is looked at, and that part of it may be spent on waiting for a core
+  static constexpr double kWindow = 0.02, kCrowded = 0.25;  // so long is looked at, and that part of it may be spent on waiting
+  static constexpr double kClearly = 0.7;                   // of the time of half of the team
   static constexpr int kParts = 3, kNone = -1;
 
   bool measuring() const { return measured_ != kNone; }
@@ -79,27 +84,32 @@ class Pace {
 
   double usual(int level) const { return seconds_[level] * (1 + excess_[level]); }
 
-  void look(double seconds, double waited) {
+  // Whether a window is complete, of which `row_` and `crowded_` then tell.
+  bool look(double rows, double seconds, double waited) {
     looked_ += seconds;
+    looked_rows_ += rows;
     waited_ += waited;
-    if (looked_ < kWindow) return;
-    crowded_ = waited_ > kCrowded * looked_;
-    looked_ = waited_ = 0;
+    if (looked_ < kWindow) return false;
+    row_ = looked_ / looked_rows_;
+    crowded_ = waited_ > kCrowded * looked_ ? crowded_ + 1 : 0;
+    looked_ = looked_rows_ = waited_ = 0;
+    return true;
   }
-
   void look_anew() {
-    looked_ = waited_ = 0;
-    crowded_ = false;
+    looked_ = looked_rows_ = waited_ = 0;
+    crowded_ = 0;
   }
 
-  // Half of that team without a trial, and the whole again after a while.
-  void halve(int level) {
-    tried_ = halved_ = level;
-    level_ = level + 1;
-    measured_ = kNone;
-    if (seconds_[level_] == 0) seconds_[level_] = 2 * seconds_[tried_];
-    seldom_ = std::min(2 * seldom_, kLongestInterval);
+  // A row's time of half of the team, as far as it is known.
+  double half() const { return seconds_[level_ + 1] > 0 ? seconds_[level_ + 1] : 2 * seconds_[level_]; }
+
+  // The whole team is tried again after a while.
+  void halve() {
+    settled_ = false;
+    seconds_[level_ + 1] = half();
+    tried_ = halved_ = level_++;
     interval_ = std::max(seldom_, shortest_);
+    seldom_ = std::min(2 * seldom_, kLongestInterval);
     late_ = since_trial_ = 0;
     look_anew();
   }
@@ -118,9 +128,8 @@ class Pace {
     seconds_[measured_] = parts_[part_ / 2];
     rows_ += rows;
     if (part_ > 0) spent_ += seconds;
-    if (crowded_ && measured_ < last_) return halve(measured_);  // a trial of long steps
     const bool first = interval_ == 0;  // which is decided only once, and by threads that may just have been started
-    if (part_++ < kParts && (first || spent_ < trial())) return;
+    if (part_++ < kParts && crowded_ == 0 && (first || spent_ < trial())) return;  // enough is known of long steps that wait
     if (measured_ == level_) return measure(tried_);
     decide();
   }
@@ -134,6 +143,7 @@ class Pace {
     // What the next trial will lose, if things stay as they are.
     const double lost = std::abs(seconds_[tried_] - seconds_[level_]) * (better ? batch_ : rows_);
     if (better) level_ = tried_;
+    if (better) settled_ = false;
     // On in the same direction while that pays, else the other neighbour, if there is one.
     const auto exists = [&](int level) { return level >= 0 && level <= last_; };
     tried_ = level_ + (better ? direction : -direction);
@@ -160,10 +170,12 @@ class Pace {
   bool begun_ = false;                    // the first interval is over
   double late_ = 0;                       // a row's time of late
   double since_trial_ = 0, interval_ = 0, shortest_ = 0;
-  double looked_ = 0, waited_ = 0;  // of a window: its seconds, and those that a thread waited for a core
-  bool crowded_ = false;            // the last window was spent on waiting
-  double seldom_ = kFirstInterval;  // after the next halving, twice that is the interval
-  int halved_ = kNone;              // the level of the last one
+  double looked_ = 0, looked_rows_ = 0, waited_ = 0;  // of a window: seconds, rows, and the seconds that a thread waited for a core
+  double row_ = 0;                                    // of the last window: a row's time
+  int crowded_ = 0;                                   // and how many of the last ones in a row were spent on waiting
+  bool settled_ = false;                              // the team has stood a trial
+  double seldom_ = kHalvedInterval;                   // after a halving
+  int halved_ = kNone;                                // the level of the last one
 };
 
 }  // namespace layerwise

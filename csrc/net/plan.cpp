@@ -224,7 +224,7 @@ RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, co
     const index_t stretch_end = done + pace_.stretch(steps - done, batch_size);
     const index_t rows_before = stats.rows;
     const double began = now();
-    const double waited = parallel_watched(pace_.threads(), [&](Team& team) {
+    const double waited = parallel_watched(pace_.threads(), pace_.chooses(), [&](Team& team) {
       Batch<T> batch = batch_of(data);
       bool gathered = false;
       for (index_t s = done; s < stretch_end && !stop; ++s) {

@@ -269,7 +269,7 @@ RunStats RbmPlan<T>::run(const Data<T>& data, index_t first_step, index_t steps,
     const index_t stretch_end = done + pace_.stretch(steps - done, batch_size);
     const index_t rows_before = stats.rows;
     const double began = Patience::now();
-    const double waited = parallel_watched(pace_.threads(), [&](Team& team) {
+    const double waited = parallel_watched(pace_.threads(), pace_.chooses(), [&](Team& team) {
       for (index_t s = done; s < stretch_end && !stop; ++s) {
         const index_t number = first_step + s, place = data.ids != nullptr ? s : number % steps_per_epoch, begin = place * batch_size;
         if (place == 0 || s == done) {
