@@ -154,7 +154,7 @@ void gemm_t(const T* a, index_t a_step, const T* b, index_t rows, index_t cols, 
 #if defined(__AVX2__)
 template <class T>
 constexpr index_t kSquareSide = sizeof(T) == sizeof(float) ? 8 : 2;
-inline void transpose_square(const float* in, float* out, index_t step = kPanel) {
+inline void transpose_square(const float* in, float* out, index_t step) {
   typedef float Oct __attribute__((vector_size(32), aligned(4), may_alias));
   typedef std::int32_t Pick __attribute__((vector_size(32)));
   // Four columns of row k, and beside them those of row k + 4.
@@ -178,7 +178,7 @@ inline void transpose_square(const float* in, float* out, index_t step = kPanel)
 #else
 template <class T>
 constexpr index_t kSquareSide = 16 / static_cast<index_t>(sizeof(T));
-inline void transpose_square(const float* in, float* out, index_t step = kPanel) {
+inline void transpose_square(const float* in, float* out, index_t step) {
   typedef float Quad __attribute__((vector_size(16), aligned(4), may_alias));
   typedef std::int32_t Pick __attribute__((vector_size(16)));
   const auto at = [](const float* p) { return *reinterpret_cast<const Quad*>(p); };
@@ -192,30 +192,50 @@ inline void transpose_square(const float* in, float* out, index_t step = kPanel)
   *reinterpret_cast<Quad*>(out + 3 * kPanel) = __builtin_shuffle(b, d, right);
 }
 #endif
-inline void transpose_square(const double* in, double* out) {
+inline void transpose_square(const double* in, double* out, index_t step) {
   typedef double Pair __attribute__((vector_size(16), aligned(8), may_alias));
   typedef std::int64_t Pick __attribute__((vector_size(16)));
   const auto at = [](const double* p) { return *reinterpret_cast<const Pair*>(p); };
-  const Pair r0 = at(in), r1 = at(in + kPanel);
+  const Pair r0 = at(in), r1 = at(in + step);
   *reinterpret_cast<Pair*>(out) = __builtin_shuffle(r0, r1, Pick{0, 2});
   *reinterpret_cast<Pair*>(out + kPanel) = __builtin_shuffle(r0, r1, Pick{1, 3});
 }
 
+// The squares of `rows` x `cols` numbers, both multiples of their side. `ahead`: where the next block begins, or null.
 template <class T>
-void transpose(const T* w, index_t w_step, index_t rows, index_t n, T* out) {
+inline void transpose_squares(const T* w, index_t step, index_t rows, index_t cols, const T* ahead, T* out) {
+  constexpr index_t kSide = kSquareSide<T>;
+  for (index_t i = 0; i < rows; i += kSide) {
+    for (index_t r = i; ahead != nullptr && r < i + kSide; ++r) {
+      for (index_t j = 0; j < kPanel; j += kLine<T>) __builtin_prefetch(ahead + r * step + j);
+    }
+    for (index_t j = 0; j < cols; j += kSide) transpose_square(w + i * step + j, out + j * kPanel + i, step);
+  }
+}
+// Of a row-major matrix the next block is fetched: its rows are more streams than the processor itself follows.
+template <class T, bool kOfPanels>
+inline void transpose_blocks(const T* w, index_t w_step, index_t row_step, index_t rows, index_t n, T* out) {
+  constexpr index_t kSide = kSquareSide<T>;
+  const index_t step = kOfPanels ? kPanel : row_step;
   for (index_t p = 0; p < n; p += kPanel, w += w_step, out += kPanel * kPanel) {
     const index_t cols = n - p < kPanel ? n - p : kPanel;
+    const T* ahead = kOfPanels ? nullptr : w + w_step;
     if (rows == kPanel && cols == kPanel) {
-      for (index_t i = 0; i < kPanel; i += kSquareSide<T>) {
-        for (index_t j = 0; j < kPanel; j += kSquareSide<T>) transpose_square(w + i * kPanel + j, out + j * kPanel + i);
-      }
-    } else {
-      for (index_t j = 0; j < cols; ++j) {
-        for (index_t i = 0; i < rows; ++i) out[j * kPanel + i] = w[i * kPanel + j];
-        for (index_t i = rows; i < kPanel; ++i) out[j * kPanel + i] = 0;
-      }
+      transpose_squares(w, step, kPanel, kPanel, ahead, out);
+      continue;
+    }
+    const index_t whole_rows = rows - rows % kSide, whole_cols = cols - cols % kSide;
+    transpose_squares(w, step, whole_rows, whole_cols, ahead, out);
+    for (index_t j = 0; j < cols; ++j) {  // what is left beside and below the squares, and 0 after the rows
+      for (index_t i = j < whole_cols ? whole_rows : 0; i < rows; ++i) out[j * kPanel + i] = w[i * step + j];
+      for (index_t i = rows; i < kPanel; ++i) out[j * kPanel + i] = 0;
     }
   }
+}
+template <class T>
+void transpose(const T* w, index_t w_step, index_t row_step, index_t rows, index_t n, T* out) {
+  if (row_step == kPanel) return transpose_blocks<T, true>(w, w_step, row_step, rows, n, out);
+  transpose_blocks<T, false>(w, w_step, row_step, rows, n, out);
 }
 
 template <class T>

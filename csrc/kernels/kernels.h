@@ -153,8 +153,9 @@ struct Kernels {
   void (*gemv_t)(const T* w, index_t w_step, index_t n_panels, index_t rows, const T* delta, index_t delta_step, T* out);
   // c[j] += sum_k x[k] * b[k * b_step + j], the chain of gemm, for a row-major b, whose rows are read from end to end.
   void (*add_rows)(const T* x, const T* b, index_t b_step, index_t depth, index_t cols, T* c);
-  // out[j * 32 + i] = w[(j / 32) * w_step + i * 32 + j % 32] for i < rows <= 32 (0 for i >= rows), j < n.
-  void (*transpose)(const T* w, index_t w_step, index_t rows, index_t n, T* out);
+  // out[j * 32 + i] = w[(j / 32) * w_step + i * row_step + j % 32] for i < rows <= 32 (0 for i >= rows), j < n: of panels (row_step 32)
+  // or of a row-major matrix (w_step 32).
+  void (*transpose)(const T* w, index_t w_step, index_t row_step, index_t rows, index_t n, T* out);
   // sums[c] += x[r * 32 + c], one chain over r.
   void (*column_sums)(const T* x, index_t rows, T* sums);
 

@@ -41,12 +41,7 @@ void pack(const Matrix<T>& m, index_t row, index_t rows, index_t panel, T* out) 
     }
     return;
   }
-  alignas(64) T square[kPanel * kPanel];
-  for (index_t r = 0; r < rows; r += kPanel) {
-    const index_t n = std::min(kPanel, rows - r);
-    for (index_t c = 0; c < width; ++c) std::copy_n(m.data + (first + c) * m.rows + row + r, n, square + c * kPanel);
-    kernels<T>().transpose(square, 0, width, n, out + r * kPanel);
-  }
+  kernels<T>().transpose(m.data + first * m.rows + row, kPanel, m.rows, width, rows, out);
 }
 template <class T>
 void unpack(const T* from, index_t rows, index_t cols, index_t row, index_t panel, T* out) {
@@ -155,7 +150,9 @@ void matmul(const Matrix<T>& a, const Matrix<T>& b, const T* bias, int asked, T*
     for (index_t row = 0; row < a.rows; ++row) std::copy_n(init.data(), cols, out + row * cols);
     return;
   }
-  const int threads = threads_for(static_cast<double>(a.rows) * static_cast<double>(depth) * static_cast<double>(cols), asked);
+  // A single row waits for memory, of which a second core has more.
+  const double work = static_cast<double>(a.rows) * static_cast<double>(depth) * static_cast<double>(cols);
+  const int threads = threads_for(work, asked, a.rows == 1 ? kLeastWorkByRows : kLeastWork);
   if (a.rows == 1 && !b.transposed) return multiply_row(a.data, b, init.data(), threads, out);
   // Of `a` a block of rows, which all threads read; of `b` and of the result what a thread is working on.
   const index_t scratch = (kDepthBlock + block) * kPanel;

@@ -96,7 +96,7 @@ void multiply_panel(const Kernels<T>& k, [[maybe_unused]] const BFloat16Kernels*
       half->gemm(a.at(k0 / kPanel, row), a.step, scratch, rows, width, (n + 1) / 2, init, init_step, c, ahead);
     } else {
       if (transposed) {
-        k.transpose(block, w_rows * kPanel, width, n, scratch);
+        k.transpose(block, w_rows * kPanel, kPanel, width, n, scratch);
         block = scratch;
       }
       k.gemm(a.at(k0 / kPanel, row), a.step, block, rows, width, n, init, init_step, c, ahead);

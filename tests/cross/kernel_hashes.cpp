@@ -111,8 +111,12 @@ void all(const Kernels<T>& k, const std::string& type) {
   std::vector<T> out(3 * kDepth * kPanel);
   k.gemv_t(w.data(), kDepth * kPanel, 3, 29, a.data(), kStep, out.data());
   show(type + " gemv_t", out);
-  k.transpose(w.data(), kDepth * kPanel, kPanel, 80, out.data());
-  show(type + " transpose", out);
+  for (const index_t rows : {kPanel, index_t{19}, index_t{3}}) {
+    k.transpose(w.data(), kDepth * kPanel, kPanel, rows, 80, out.data());
+    show(type + " transpose " + std::to_string(rows), out);
+    k.transpose(w.data(), kPanel, 85, rows, 77, out.data());
+    show(type + " transpose row-major " + std::to_string(rows), out);
+  }
   for (const index_t panels : {index_t{1}, index_t{3}}) {
     std::vector<T> row(static_cast<std::size_t>(panels * kPanel));
     k.gemv(a.data(), kStep, w.data(), kDepth * kPanel, panels, kDepth, a.data(), row.data(), kPanel);
