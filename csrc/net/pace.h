@@ -15,7 +15,7 @@
 // Where threads wait for cores that other programs' threads have, half of a team often does as much and leaves the others alone, which a
 // trial is too short to see. So a team of which a thread waited for a quarter of 0.02 s (of two such windows in a row, once no trial has
 // found a better one) is halved without a trial, unless it is still clearly faster than half of it was. The whole one is tried again
-// later and later. Two fits that begin at the same time on two cores so soon have a core each.
+// after 0.4 s, and later and later if that was a mistake. Two fits that begin at the same time on two cores so soon have a core each.
 #pragma once
 
 #include <algorithm>
@@ -69,7 +69,7 @@ class Pace {
 
  private:
   static constexpr double kStretch = 0.05, kShortestTrial = 0.002, kLongestTrial = 0.04, kFirstInterval = 0.1, kLongestInterval = 3.2;
-  static constexpr double kHalvedInterval = 0.2;  // at first
+  static constexpr double kHalvedInterval = 0.4;  // at first
   static constexpr double kShare = 0.02;
   static constexpr double kBetter = 0.97;  // what is worth a change: with the trials' 2 % no choice stands that is 5 % slower
   static constexpr double kSlower = 1.3, kMost = 3;
@@ -105,11 +105,11 @@ class Pace {
 
   // The whole team is tried again after a while.
   void halve() {
-    settled_ = false;
+    if (chosen_) seldom_ = std::min(2 * seldom_, kLongestInterval);
+    chosen_ = settled_ = false;
     seconds_[level_ + 1] = half();
     tried_ = halved_ = level_++;
     interval_ = std::max(seldom_, shortest_);
-    seldom_ = std::min(2 * seldom_, kLongestInterval);
     late_ = since_trial_ = 0;
     look_anew();
   }
@@ -144,6 +144,7 @@ class Pace {
     const double lost = std::abs(seconds_[tried_] - seconds_[level_]) * (better ? batch_ : rows_);
     if (better) level_ = tried_;
     if (better) settled_ = false;
+    chosen_ = better && direction < 0;
     // On in the same direction while that pays, else the other neighbour, if there is one.
     const auto exists = [&](int level) { return level >= 0 && level <= last_; };
     tried_ = level_ + (better ? direction : -direction);
@@ -173,7 +174,7 @@ class Pace {
   double looked_ = 0, looked_rows_ = 0, waited_ = 0;  // of a window: seconds, rows, and the seconds that a thread waited for a core
   double row_ = 0;                                    // of the last window: a row's time
   int crowded_ = 0;                                   // and how many of the last ones in a row were spent on waiting
-  bool settled_ = false;                              // the team has stood a trial
+  bool settled_ = false, chosen_ = false;             // the team has stood a trial; the last trial has chosen it for being larger
   double seldom_ = kHalvedInterval;                   // after a halving
   int halved_ = kNone;                                // the level of the last one
 };
