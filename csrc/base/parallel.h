@@ -78,11 +78,11 @@ void parallel(int threads, Body&& body, Subnormals subnormals = Subnormals::flus
 // The same, with subnormal numbers flushed; returns, where `watches`, how many seconds the thread that waited longest for a core waited.
 template <class Body>
 double parallel_watched(int threads, bool watches, Body&& body) {
-  std::atomic<double> longest{0};
   if (!watches) {
     parallel(threads, body);
     return 0;
   }
+  std::atomic<double> longest{0};
   parallel(threads, [&](Team& team) {
     const detail::CoreWait wait;
     body(team);

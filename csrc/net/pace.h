@@ -69,7 +69,7 @@ class Pace {
 
  private:
   static constexpr double kStretch = 0.05, kShortestTrial = 0.002, kLongestTrial = 0.04, kFirstInterval = 0.1, kLongestInterval = 3.2;
-  static constexpr double kHalvedInterval = 0.4;  // at first
+  static constexpr double kHalvedInterval = 0.4;  // at first: until a halved team is tried again
   static constexpr double kShare = 0.02;
   static constexpr double kBetter = 0.97;  // what is worth a change: with the trials' 2 % no choice stands that is 5 % slower
   static constexpr double kSlower = 1.3, kMost = 3;
