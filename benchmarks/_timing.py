@@ -25,8 +25,6 @@ import numpy as np
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
-#: A probe in which the second core adds less than this was taken while the machine was busy or halved.
-HALVED = 1.6
 PEAK_SECONDS = 0.015  # of a probe of the processor's peak, for each number of threads
 DISTANCE_SECONDS = 0.005  # of a probe of how far the cores are apart
 #: A sample with less than this part of the best peak of the run beside it was disturbed,
@@ -174,12 +172,6 @@ def interleaved(
     return times, probes
 
 
-def halved(probe: Mapping[str, float]) -> bool:
-    """Whether the second core gave next to nothing in that round."""
-    one, many = probe.values()
-    return many < HALVED * one
-
-
 def summary(times: list[float]) -> dict[str, Any]:
     """Median, minimum and the spread between quartiles, as a fraction of the median."""
     middle = statistics.median(times)
@@ -210,6 +202,30 @@ def records(benchmark: str) -> list[dict[str, Any]]:
     """All lines of ``results/<benchmark>.jsonl``, oldest first."""
     file = RESULTS / f"{benchmark}.jsonl"
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def probed_round(
+    samples: Mapping[Any, Callable[[], float]], threads: int, pause: float = 0.0
+) -> tuple[dict[Any, float], list[float], list[float]]:
+    """One sample of each in turn, and the peak and the cores' distance before the first and after each.
+
+    `pause`: seconds before each probe, for threads of a library that wait on the cores after its work: they would be
+    taken for a disturbed machine, and slow down who comes next.
+    """
+
+    def probe() -> None:
+        time.sleep(pause)
+        peaks.append(peak(threads))
+        distances.append(distance(threads))
+
+    times: dict[Any, float] = {}
+    peaks: list[float] = []
+    distances: list[float] = []
+    probe()
+    for name, sample in samples.items():
+        times[name] = sample()
+        probe()
+    return times, peaks, distances
 
 
 def undisturbed(peaks: list[list[float]], distances: list[list[float]]) -> list[list[bool]]:

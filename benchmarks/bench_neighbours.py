@@ -4,7 +4,9 @@
 
 *Fits.* As many fits as there are cores, at the same time, each free to choose its threads: in processes of their own
 and in threads of one process. The last should be ready in 1.15 times what one fit takes alone on one core. What the
-machine itself gives is measured beside them: as many processes whose fits ask for one thread each.
+machine itself gives is measured beside them: as many processes whose fits ask for one thread each. What is together
+is compared with what is alone in the rounds in which the machine was at its best beside both (in all, if there is none
+such).
 
 *Busy.* A fit that may choose its threads against the same fit on one thread, with every core free and with another
 process on the last core: the median epoch after the first half second should never take more than 1.05 times as long.
@@ -39,7 +41,7 @@ from workloads import WORKLOADS, data_of
 FITS_BAR, BUSY_BAR, CALLS_BAR = 1.15, 1.05, 0.3e-3
 SETTLED = 0.5  # seconds of a fit after which its epochs count in `busy`
 FIT_ROWS = {"tabular": 12_800, "dae": 2_000}
-EPOCHS = {"tabular": 100, "dae": 4}
+EPOCHS = {"tabular": 320, "dae": 12}  # two seconds or so
 MACHINE = "processes of one thread each"  # what two cores give that share nothing of ours
 
 
@@ -208,20 +210,32 @@ def calls(theirs: Callable[[], object], calls_each: int = 50) -> dict[str, Calla
 
 
 def measure_fits(name: str, options: argparse.Namespace, cores: int) -> dict[str, Any]:
-    times, probes = _timing.interleaved(fits(name, cores), options.repeats, cores, probe_size=1024)
-    good = [i for i, probe in enumerate(probes) if cores == 1 or not _timing.halved(probe)] or range(len(probes))
-    kept = {way: [every[i] for i in good] for way, every in times.items()}
-    ratios = {way: _timing.paired_ratio(kept[way], kept["alone"]) for way in kept if way != "alone"}
+    samples = fits(name, cores)
+    rounds = [_timing.probed_round(samples, cores) for _ in range(options.repeats)]
+    times = {way: [of_round[way] for of_round, _, _ in rounds] for way in samples}
+    peaks, distances = [of_round for _, of_round, _ in rounds], [apart for _, _, apart in rounds]
+    good, ways = _timing.undisturbed(peaks, distances), list(samples)
+    kept = {way: _timing.kept(good, place, ways.index("alone")) for place, way in enumerate(ways)}
+    ratios = {
+        way: _timing.paired_ratio([times[way][i] for i in kept[way]], [times["alone"][i] for i in kept[way]])
+        for way in ways
+        if way != "alone"
+    }
     for way, ratio in ratios.items():
         verdict = "" if way == MACHINE else f", {'within' if ratio <= FITS_BAR else 'ABOVE'} {FITS_BAR}"
-        print(f"{name}: {cores} fits in {way} take {ratio:.2f} times one alone on one core{verdict}")
+        print(
+            f"{name}: {cores} fits in {way} take {ratio:.2f} times one alone on one core"
+            f"{verdict} ({len(kept[way])} rounds)",
+            flush=True,
+        )
     return {
         "fits": name,
         "count": cores,
         "ratios": ratios,
-        "times": {way: _timing.summary(every) for way, every in kept.items()},
-        "probes": probes,
-        "rounds_kept": len(good),
+        "times": {way: _timing.summary([times[way][i] for i in kept[way]]) for way in ways},
+        "all_seconds": times,
+        "peaks": peaks,
+        "distances": distances,
     }
 
 

@@ -24,6 +24,7 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -32,7 +33,7 @@ from peers import CONTENDERS, ONE_THREAD, Contender
 from workloads import WORKLOADS, Workload, data_of, weights_of
 
 CHECKED_STEPS = 8
-PAUSE_SECONDS = 0.3  # after NumPy's product, whose threads wait on the cores for a while
+PAUSE_SECONDS = 0.3  # after each sample: the threads of NumPy and PyTorch wait on the cores for a while
 SAMPLE_SECONDS = 1.2  # a slower contender is timed on a part of its epoch
 
 
@@ -117,13 +118,12 @@ def measure(workload: Workload, names: list[str], options: argparse.Namespace) -
             if round_ > 1 and spent > (life + 1) / options.processes:
                 break
             limits.append({f"limit_{count}": round(_timing.limit(count, repeats=2), 1) for count in {1, threads}})
-            time.sleep(PAUSE_SECONDS)
-            peaks.append([_timing.peak(threads)])
-            distances.append([_timing.distance(threads)])
-            for name, process in processes.items():
-                times[name].append(process.epoch())
-                peaks[-1].append(_timing.peak(threads))
-                distances[-1].append(_timing.distance(threads))
+            samples = {name: process.epoch for name, process in processes.items()}
+            taken, of_round, apart = _timing.probed_round(samples, threads, PAUSE_SECONDS)
+            peaks.append(of_round)
+            distances.append(apart)
+            for name, seconds in taken.items():
+                times[name].append(seconds)
         for process in processes.values():
             process.close()
     good, place = _timing.undisturbed(peaks, distances), {name: number for number, name in enumerate(times)}
@@ -176,7 +176,7 @@ def start(workload: Workload, names: list[str], chosen: dict[str, int], threads:
             process.warm(workload.steps)
             trials.append(process)
         if len(trials) > 1:  # in turn, since the machine may change its pace between them
-            rounds = [[process.epoch() for process in trials] for _ in range(3)]
+            rounds = [[rested(process.epoch) for process in trials] for _ in range(3)]
             trials.sort(key=dict(zip(trials, map(min, zip(*rounds, strict=True)), strict=True)).__getitem__)
         for process in trials[1:]:
             process.close()
@@ -184,6 +184,12 @@ def start(workload: Workload, names: list[str], chosen: dict[str, int], threads:
             processes[name] = trials[0]
             chosen[name] = trials[0].threads
     return processes
+
+
+def rested(sample: Callable[[], float]) -> float:
+    """A sample once the threads of the one before have left the cores."""
+    time.sleep(PAUSE_SECONDS)
+    return sample()
 
 
 def agreed(workload: Workload, processes: dict[str, Process]) -> dict[str, float]:

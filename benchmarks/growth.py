@@ -1,11 +1,12 @@
 """How the time of an epoch grows with rows, width, depth, batch size and threads, against the count of operations.
 
-    python benchmarks/growth.py [--axes rows width ...] [--repeats 3]
+    python benchmarks/growth.py [--axes rows width ...] [--repeats 5]
 
 One setting changes at a time, around a ReLU classifier 256-512-512-10 with 4,000 rows in batches of 100 and Adam.
-Epochs are timed through the estimator's `fit`, as in `bench_training.py`; the points of an axis are measured in turn,
-`--repeats` times. One JSON line per axis goes to ``benchmarks/results/growth.jsonl``; `tables.py` makes a table and,
-with matplotlib, the plot ``benchmarks/growth.svg`` from them.
+Epochs are timed through the estimator's `fit`, as in `bench_training.py`; all points are measured in turn, `--repeats`
+times, and of each point the samples count that were taken while the machine was at its best (all, if there is none
+such). One JSON line per axis goes to ``benchmarks/results/growth.jsonl``; `tables.py` makes a table and, with
+matplotlib, the plot ``benchmarks/growth.svg`` from them.
 """
 
 from __future__ import annotations
@@ -51,34 +52,41 @@ def exponent(flops: list[float], seconds: list[float]) -> float:
     return float(np.polyfit(np.log(flops), np.log(seconds), 1)[0])
 
 
+def line_of(value: int, workload: Workload, summary: dict[str, Any]) -> dict[str, Any]:
+    gflop = workload.flops / 1e9
+    return {"value": value, "gflop": gflop, **summary, "gflops": gflop / summary["median"]}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--axes", nargs="+", choices=AXES, default=AXES, metavar="NAME")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--no-record", action="store_true", help="print only")
     options = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
-    for axis in options.axes:
-        values = points(axis, cores)
-        made = {n: Layerwise(w, data_of(w), weights_of(w), threads) for n, (w, threads) in values.items()}
-        samples = {str(n): contender.epoch for n, contender in made.items()}
-        times, probes = _timing.interleaved(samples, options.repeats, cores, probe_size=1024)
-        lines: list[dict[str, Any]] = []
-        for n, (workload, _) in values.items():
-            summary = _timing.summary(times[str(n)])
-            gflop = workload.flops / 1e9
-            lines.append({"value": n, "gflop": gflop, **summary, "gflops": gflop / summary["median"]})
+    values = {axis: points(axis, cores) for axis in options.axes}
+    # A setting that lies on several axes is measured once.
+    trained = dict.fromkeys(point for of_axis in values.values() for point in of_axis.values())
+    samples = {point: Layerwise(point[0], data_of(point[0]), weights_of(point[0]), point[1]).epoch for point in trained}
+    rounds = [_timing.probed_round(samples, cores) for _ in range(options.repeats)]
+    good = _timing.undisturbed([peaks for _, peaks, _ in rounds], [apart for _, _, apart in rounds])
+    summaries = {
+        point: _timing.summary([rounds[i][0][point] for i in _timing.kept(good, place, place)])
+        for place, point in enumerate(samples)
+    }
+    for axis, of_axis in values.items():
+        lines = [line_of(n, point[0], summaries[point]) for n, point in of_axis.items()]
+        for line in lines:
             print(
-                f"{axis:8} {n:>7}: {gflop:>9.3f} GFLOP, {summary['median'] * 1e3:>9.2f} ms an epoch "
-                f"(spread {summary['spread']:.0%}), {lines[-1]['gflops']:.1f} GFLOP/s",
-                flush=True,
+                f"{axis:8} {line['value']:>7}: {line['gflop']:>9.3f} GFLOP, {line['median'] * 1e3:>9.2f} ms an epoch "
+                f"({line['samples']} samples, spread {line['spread']:.0%}), {line['gflops']:.1f} GFLOP/s"
             )
         slope = exponent([line["gflop"] for line in lines], [line["median"] for line in lines])
-        if math.isfinite(slope):
+        known = slope if math.isfinite(slope) else None
+        if known is not None:
             print(f"{axis:8} time grows as operations to the power of {slope:.2f}", flush=True)
         if not options.no_record:
-            known = slope if math.isfinite(slope) else None
-            _timing.record("growth", axis=axis, points=lines, exponent=known, probes=probes, machine=_timing.machine())
+            _timing.record("growth", axis=axis, points=lines, exponent=known, machine=_timing.machine())
     return 0
 
 

@@ -115,6 +115,45 @@ def test_samples_beside_a_taken_core_or_a_far_one_are_left_out() -> None:
     assert _timing.undisturbed([[100.0, 100.0]], [[0.0, 0.0]]) == [[True]]  # one thread
 
 
+def test_every_sample_stands_between_two_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(_timing.time, "sleep", lambda pause: seen.append(f"rest {pause}"))
+    monkeypatch.setattr(_timing, "peak", lambda threads: seen.append("peak") or 100.0 * threads + len(seen))
+    monkeypatch.setattr(_timing, "distance", lambda threads: seen.append("distance") or float(len(seen)))
+    samples = {name: lambda name=name, time=time: seen.append(name) or time for name, time in (("a", 1.0), ("b", 2.0))}
+    times, peaks, distances = _timing.probed_round(samples, 2, 0.3)
+    probe = ["rest 0.3", "peak", "distance"]
+    assert seen == [*probe, "a", *probe, "b", *probe]
+    assert (times, peaks, distances) == ({"a": 1.0, "b": 2.0}, [202.0, 206.0, 210.0], [3.0, 7.0, 11.0])
+
+
+def test_growth_counts_what_the_machine_at_its_best_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Contender:
+        def __init__(self, workload: workloads.Workload, data: Any, weights: Any, threads: int) -> None:
+            self.epoch = lambda: 1.0 + len(taken) * threads
+
+    taken: list[int] = []
+    lines: list[dict[str, Any]] = []
+
+    def probed_round(samples: Any, threads: int) -> Any:
+        times = {point: sample() for point, sample in samples.items()}
+        taken.append(len(times))
+        disturbed = [200.0, 200.0, 100.0] if len(taken) == 2 else [200.0] * 3
+        return times, disturbed, [60.0] * 3
+
+    for name, stub in {"Layerwise": Contender, "data_of": id, "weights_of": id}.items():
+        monkeypatch.setattr(growth, name, stub)
+    monkeypatch.setattr(_timing, "probed_round", probed_round)
+    monkeypatch.setattr(_timing, "record", lambda _, **line: lines.append(line))
+    monkeypatch.setattr(growth.os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(sys, "argv", ["growth.py", "--axes", "threads", "--repeats", "3"])
+    assert growth.main() == 0
+    one, two = lines[0]["points"]
+    assert taken == [2, 2, 2]
+    assert (one["samples"], one["median"]) == (3, 2.0)  # 1, 2, 3 seconds
+    assert (two["samples"], two["median"]) == (2, 3.0)  # 1, 3, 5 seconds, of which a taken core stood beside the second
+
+
 def test_the_machine_is_measured() -> None:
     for speed in (_timing.peak(1), _timing.bandwidth(1_000_000)):
         assert np.isfinite(speed)
