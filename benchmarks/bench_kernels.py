@@ -26,7 +26,8 @@ from layerwise import _core, kernels, reference
 
 #: Largest difference allowed, as a part of the largest number in the twin's result: rounding in another order.
 TOLERANCE = 2e-5
-#: A sample calls the kernel until so much time has passed, so that the clock's own cost is nothing.
+#: A sample calls the kernel until so much time has passed, so that the clock's own cost is nothing; before that as long
+#: untimed, as cores and caches that were idle are slower for some milliseconds.
 SAMPLE_SECONDS = 0.02
 #: NumPy's threads go on spinning for so long after a product, and would take a core from what comes next.
 PAUSE_SECONDS = 0.1
@@ -135,11 +136,11 @@ def sample(case: Case, module: Any) -> Callable[[], float]:
 
     def take() -> float:
         time.sleep(PAUSE_SECONDS)
-        case.call(module)
-        calls, start = 0, time.perf_counter()
-        while (passed := time.perf_counter() - start) < SAMPLE_SECONDS:
-            case.call(module)
-            calls += 1
+        for _ in ("untimed", "timed"):
+            calls, start = 0, time.perf_counter()
+            while (passed := time.perf_counter() - start) < SAMPLE_SECONDS:
+                case.call(module)
+                calls += 1
         return passed / calls
 
     return take

@@ -16,7 +16,8 @@ namespace {
 
 constexpr index_t kBlock = 4096;       // numbers that are worked on at once: a few such blocks fit the first-level cache
 constexpr double kWorkOfNumber = 10;   // an element-wise function's number, in multiply-adds of a product
-constexpr index_t kProductRows = 128;  // rows of a product's block: their inputs stay in the second-level cache
+constexpr index_t kProductRows = 256;  // rows of a product's block, for each of which b is packed anew
+constexpr index_t kRowsAhead = 16;     // of a row-major matrix, fetched before they are needed
 
 // One number a column, padded to whole panels, of which there is at least one.
 template <class T>
@@ -26,13 +27,16 @@ std::vector<T> padded(const T* values, index_t cols) {
   return out;
 }
 
-// Rows row .. row + rows - 1 of one panel of a matrix, side by side in `out`.
+// Rows row .. row + rows - 1 of one panel of a matrix, side by side in `out`. Later rows are fetched ahead: they lie where the processor's
+// own prefetching does not reach.
 template <class T>
 void pack(const Matrix<T>& m, index_t row, index_t rows, index_t panel, T* out) {
+  constexpr index_t kLine = 64 / static_cast<index_t>(sizeof(T));
   const index_t first = panel * kPanel, width = width_of(m.cols, panel);
   if (!m.transposed) {
     for (index_t r = 0; r < rows; ++r) {
-      const T* from = m.data + (row + r) * m.cols + first;
+      const T *from = m.data + (row + r) * m.cols + first, *ahead = m.data + std::min(row + r + kRowsAhead, m.rows - 1) * m.cols + first;
+      for (index_t i = 0; i < kPanel; i += kLine) __builtin_prefetch(ahead + i);
       if (width == kPanel) {
         copy_panel(from, out + r * kPanel);
       } else {
