@@ -31,6 +31,8 @@ DISTANCE_SECONDS = 0.005  # of a probe of how far the cores are apart
 DISTURBED = 0.9
 #: and so was one beside which the cores were so many times as far apart as in the best moment of the run.
 FAR = 2
+#: With fewer undisturbed rounds all count: what happened between two probes shows in neither.
+FEWEST_ROUNDS = 3
 
 
 def machine() -> dict[str, Any]:
@@ -243,10 +245,9 @@ def undisturbed(peaks: list[list[float]], distances: list[list[float]]) -> list[
 
 
 def kept(good: list[list[bool]], first: int, second: int) -> list[int]:
-    """The rounds in which both samples are good; all of them if there is none."""
-    return [number for number, of_round in enumerate(good) if of_round[first] and of_round[second]] or list(
-        range(len(good))
-    )
+    """The rounds in which both samples are good; all of them if these are too few."""
+    both = [number for number, of_round in enumerate(good) if of_round[first] and of_round[second]]
+    return both if len(both) >= FEWEST_ROUNDS else list(range(len(good)))
 
 
 def _command() -> str:

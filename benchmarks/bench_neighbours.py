@@ -5,8 +5,8 @@
 *Fits.* As many fits as there are cores, at the same time, each free to choose its threads: in processes of their own
 and in threads of one process. The last should be ready in 1.15 times what one fit takes alone on one core. What the
 machine itself gives is measured beside them: as many processes whose fits ask for one thread each. What is together
-is compared with what is alone in the rounds in which the machine was at its best beside both (in all, if there is none
-such).
+is compared with what is alone in the rounds in which the machine was at its best beside both (in all, if these are
+fewer than three).
 
 *Busy.* A fit that may choose its threads against the same fit on one thread, with every core free and with another
 process on the last core: the median epoch after the first half second should never take more than 1.05 times as long.

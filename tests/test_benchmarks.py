@@ -106,12 +106,14 @@ def test_samples_beside_a_taken_core_or_a_far_one_are_left_out() -> None:
     near = [[60.0] * 3] * 3
     good = _timing.undisturbed([[200, 198, 199], [201, 200, 120], [199, 120, 199]], near)
     assert good == [[True, True], [True, False], [False, False]]
-    assert _timing.kept(good, 0, 0) == [0, 1]
-    assert _timing.kept(good, 0, 1) == [0]
+    assert _timing.kept(good * 2, 0, 0) == [0, 1, 3, 4]
+    assert _timing.kept(good * 3, 0, 1) == [0, 3, 6]
+    assert _timing.kept(good * 2, 0, 1) == list(range(6))  # two are too few
     far = [[60.0, 70.0, 330.0], [300.0, 60.0, 60.0], [60.0, 60.0, 60.0]]
     good = _timing.undisturbed([[200.0] * 3] * 3, far)
     assert good == [[True, False], [False, True], [True, True]]
     assert _timing.kept(good[:2], 0, 1) == [0, 1]  # nothing better to be had
+    assert _timing.kept(good * 3, 0, 1) == [2, 5, 8]
     assert _timing.undisturbed([[100.0, 100.0]], [[0.0, 0.0]]) == [[True]]  # one thread
 
 
@@ -146,12 +148,12 @@ def test_growth_counts_what_the_machine_at_its_best_took(monkeypatch: pytest.Mon
     monkeypatch.setattr(_timing, "probed_round", probed_round)
     monkeypatch.setattr(_timing, "record", lambda _, **line: lines.append(line))
     monkeypatch.setattr(growth.os, "sched_getaffinity", lambda _: {0, 1})
-    monkeypatch.setattr(sys, "argv", ["growth.py", "--axes", "threads", "--repeats", "3"])
+    monkeypatch.setattr(sys, "argv", ["growth.py", "--axes", "threads", "--repeats", "4"])
     assert growth.main() == 0
     one, two = lines[0]["points"]
-    assert taken == [2, 2, 2]
-    assert (one["samples"], one["median"]) == (3, 2.0)  # 1, 2, 3 seconds
-    assert (two["samples"], two["median"]) == (2, 3.0)  # 1, 3, 5 seconds, of which a taken core stood beside the second
+    assert taken == [2, 2, 2, 2]
+    assert (one["samples"], one["median"]) == (4, 2.5)  # 1, 2, 3, 4 seconds
+    assert (two["samples"], two["median"]) == (3, 5.0)  # 1, 3, 5, 7 seconds, of which a taken core stood beside 3
 
 
 def test_the_machine_is_measured() -> None:
