@@ -31,7 +31,7 @@ DISTANCE_SECONDS = 0.005  # of a probe of how far the cores are apart
 DISTURBED = 0.9
 #: and so was one beside which the cores were so many times as far apart as in the best moment of the run.
 FAR = 2
-#: With fewer undisturbed rounds all count: what happened between two probes shows in neither.
+#: So many count at least: what happened between two probes shows in neither.
 FEWEST_ROUNDS = 3
 
 
@@ -230,24 +230,28 @@ def probed_round(
     return times, peaks, distances
 
 
-def undisturbed(peaks: list[list[float]], distances: list[list[float]]) -> list[list[bool]]:
-    """Of each round, which samples were taken while the machine was at its best.
+def disturbances(peaks: list[list[float]], distances: list[list[float]]) -> list[list[float]]:
+    """How far from its best the machine was beside each sample of each round; up to 1 counts as undisturbed.
 
-    A round has one probe before its first sample and one after each; a sample is good if both probes beside it are, by
+    A round has one probe before its first sample and one after each; of the two beside a sample the worse counts, by
     the best peak and the least distance of all.
     """
     best, least = max(max(of_round) for of_round in peaks), min(min(of_round) for of_round in distances)
-    good = [
-        [gflops >= DISTURBED * best and nanoseconds <= FAR * least for gflops, nanoseconds in zip(*probes, strict=True)]
+    off = [
+        [
+            max(DISTURBED * best / gflops, nanoseconds / (FAR * least) if least > 0 else 0.0)
+            for gflops, nanoseconds in zip(*probes, strict=True)
+        ]
         for probes in zip(peaks, distances, strict=True)
     ]
-    return [[before and after for before, after in itertools.pairwise(of_round)] for of_round in good]
+    return [[max(pair) for pair in itertools.pairwise(of_round)] for of_round in off]
 
 
-def kept(good: list[list[bool]], first: int, second: int) -> list[int]:
-    """The rounds in which both samples are good; all of them if these are too few."""
-    both = [number for number, of_round in enumerate(good) if of_round[first] and of_round[second]]
-    return both if len(both) >= FEWEST_ROUNDS else list(range(len(good)))
+def kept(disturbed: list[list[float]], first: int, second: int) -> list[int]:
+    """The rounds in which both samples are undisturbed, three at least: the least disturbed ones."""
+    worse = [max(of_round[first], of_round[second]) for of_round in disturbed]
+    count = max(FEWEST_ROUNDS, sum(one <= 1 for one in worse))
+    return sorted(sorted(range(len(worse)), key=worse.__getitem__)[:count])
 
 
 def _command() -> str:

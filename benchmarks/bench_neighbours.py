@@ -5,8 +5,8 @@
 *Fits.* As many fits as there are cores, at the same time, each free to choose its threads: in processes of their own
 and in threads of one process. The last should be ready in 1.15 times what one fit takes alone on one core. What the
 machine itself gives is measured beside them: as many processes whose fits ask for one thread each. What is together
-is compared with what is alone in the rounds in which the machine was at its best beside both (in all, if these are
-fewer than three).
+is compared with what is alone in the rounds in which the machine was at its best beside both (the three least
+disturbed ones at least).
 
 *Busy.* A fit that may choose its threads against the same fit on one thread, with every core free and with another
 process on the last core: the median epoch after the first half second should never take more than 1.05 times as long.
@@ -214,8 +214,8 @@ def measure_fits(name: str, options: argparse.Namespace, cores: int) -> dict[str
     rounds = [_timing.probed_round(samples, cores) for _ in range(options.repeats)]
     times = {way: [of_round[way] for of_round, _, _ in rounds] for way in samples}
     peaks, distances = [of_round for _, of_round, _ in rounds], [apart for _, _, apart in rounds]
-    good, ways = _timing.undisturbed(peaks, distances), list(samples)
-    kept = {way: _timing.kept(good, place, ways.index("alone")) for place, way in enumerate(ways)}
+    disturbed, ways = _timing.disturbances(peaks, distances), list(samples)
+    kept = {way: _timing.kept(disturbed, place, ways.index("alone")) for place, way in enumerate(ways)}
     ratios = {
         way: _timing.paired_ratio([times[way][i] for i in kept[way]], [times["alone"][i] for i in kept[way]])
         for way in ways

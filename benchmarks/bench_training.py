@@ -7,7 +7,7 @@ afresh `--processes` times, because the addresses of buffers matter. Before any 
 after the same steps from the same weights, without noise; what a contender compiles, it has compiled by then. Each peer
 runs at the better of one and `--threads` threads, tried first; Layerwise chooses by itself. Beside each sample the peak
 of the processor and how far its cores are apart are probed; a contender is compared with ours in the rounds in which
-both samples were undisturbed, in all if these are fewer than three. What takes longer than a
+both samples were undisturbed, in the three least disturbed ones at least. What takes longer than a
 second or so an epoch is timed on a part of its batches. Peers that are not installed are skipped with a word. One JSON
 line per workload goes to ``benchmarks/results/training.jsonl``, from which `tables.py` makes the table of README.md;
 with `--resume` a workload that has a line of this commit there is left out.
@@ -126,10 +126,10 @@ def measure(workload: Workload, names: list[str], options: argparse.Namespace) -
                 times[name].append(seconds)
         for process in processes.values():
             process.close()
-    good, place = _timing.undisturbed(peaks, distances), {name: number for number, name in enumerate(times)}
+    disturbed, place = _timing.disturbances(peaks, distances), {name: number for number, name in enumerate(times)}
     results = {}
     for name, every in times.items():
-        rounds = _timing.kept(good, place[name], place["layerwise"])
+        rounds = _timing.kept(disturbed, place[name], place["layerwise"])
         own = [every[i] for i in rounds]
         results[name] = {
             "threads": chosen[name] or "own choice",

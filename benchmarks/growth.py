@@ -4,8 +4,8 @@
 
 One setting changes at a time, around a ReLU classifier 256-512-512-10 with 4,000 rows in batches of 100 and Adam.
 Epochs are timed through the estimator's `fit`, as in `bench_training.py`; all points are measured in turn, `--repeats`
-times, and of each point the samples count that were taken while the machine was at its best (all, if these are fewer
-than three). One JSON line per axis goes to ``benchmarks/results/growth.jsonl``; `tables.py` makes a table and, with
+times, and of each point the samples count that were taken while the machine was at its best (the three
+least disturbed ones at least). One JSON line per axis goes to ``benchmarks/results/growth.jsonl``; `tables.py` makes a table and, with
 matplotlib, the plot ``benchmarks/growth.svg`` from them.
 """
 
@@ -69,9 +69,9 @@ def main() -> int:
     trained = dict.fromkeys(point for of_axis in values.values() for point in of_axis.values())
     samples = {point: Layerwise(point[0], data_of(point[0]), weights_of(point[0]), point[1]).epoch for point in trained}
     rounds = [_timing.probed_round(samples, cores) for _ in range(options.repeats)]
-    good = _timing.undisturbed([peaks for _, peaks, _ in rounds], [apart for _, _, apart in rounds])
+    disturbed = _timing.disturbances([peaks for _, peaks, _ in rounds], [apart for _, _, apart in rounds])
     summaries = {
-        point: _timing.summary([rounds[i][0][point] for i in _timing.kept(good, place, place)])
+        point: _timing.summary([rounds[i][0][point] for i in _timing.kept(disturbed, place, place)])
         for place, point in enumerate(samples)
     }
     for axis, of_axis in values.items():
