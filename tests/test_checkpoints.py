@@ -131,6 +131,18 @@ def test_another_fit_is_told_what_differs(params: Any, data: Any, named: str, tm
     model.fit(**({"X": X, "y": Y} | data))
 
 
+def test_the_memory_of_line_searches_counts(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    searching = GIVEN["pretraining"].replace(optimizer=layerwise.LBFGS(searches=6))
+    make(checkpoint=path, pretraining=searching).fit(X, Y)
+    made = make(checkpoint=path, pretraining=searching, memory=tmp_path / "cache").fit(X, Y)  # an estimator's does not
+    with pytest.raises(ValueError, match=r"pretraining__optimizer__memory \(then 10, now 3\)\. One"):
+        made.set_params(pretraining__optimizer__memory=3).fit(X, Y)
+    before = state(make(memory=tmp_path / "cache", pretraining=searching).fit(X, Y))
+    other = make(pretraining=searching.replace(optimizer__memory=1))
+    assert state(clone(other).set_params(memory=tmp_path / "cache").fit(X, Y)) == state(other.fit(X, Y)) != before
+
+
 def test_a_detector_whose_columns_were_scaled_otherwise_is_told_so(tmp_path: Path) -> None:
     detector = AnomalyDetector((3,), pretraining=GIVEN["pretraining"], random_state=2, checkpoint=tmp_path / "c")
     detector.fit(X)

@@ -11,6 +11,7 @@ import tempfile
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ from layerwise import (
     pretrain,
 )
 from layerwise.estimators import identity
+from layerwise.network import Network
 from layerwise.stage import Stage
 
 rng = np.random.default_rng(0)
@@ -90,17 +92,30 @@ def test_half_precision_rounds_the_codes(cache: str, unit: float) -> None:
         np.testing.assert_allclose(a.weights, b.weights, atol=40 * unit)
         assert a.skill == pytest.approx(b.skill, abs=40 * unit)
     H = exact[0].encode(X)
-    kept = codes.keep(cache, exact[0].encode, X, 12, [exact[0].encoder], X)
+    kept = codes.keep(cache, exact[0].encode, X, 12, [exact[0].encoder], X, 1)
     assert kept[:].dtype == np.float32
     np.testing.assert_allclose(kept[:], H, rtol=unit, atol=2.0**-25)
     assert not np.allclose(kept[:], H, rtol=unit / 2, atol=2.0**-25)
 
 
+def test_codes_are_computed_again_on_the_threads_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    apply = Network.apply
+
+    def watched(self: Network, *arguments: Any, threads: int = 0, **options: Any) -> np.ndarray:
+        seen.append(threads)
+        return apply(self, *arguments, threads=threads, **options)
+
+    monkeypatch.setattr(Network, "apply", watched)
+    stages(Autoencoder(epochs=1, batch_size=20), "recompute", threads=1)
+    assert set(seen) == {1}
+
+
 def test_codes_too_large_for_float16() -> None:
     far = X * 1e6
     with pytest.raises(ValueError, match="65,504"):
-        codes.keep("float16", lambda rows: rows, far, 20, [], far)
-    np.testing.assert_allclose(codes.keep("bfloat16", lambda rows: rows, far, 20, [], far)[:], far, rtol=2.0**-8)
+        codes.keep("float16", lambda rows: rows, far, 20, [], far, 1)
+    np.testing.assert_allclose(codes.keep("bfloat16", lambda rows: rows, far, 20, [], far, 1)[:], far, rtol=2.0**-8)
 
 
 def nearest_bfloat16(x: float) -> float:
@@ -120,7 +135,7 @@ def test_bfloat16_is_the_nearest(dtype: type, monkeypatch: pytest.MonkeyPatch) -
     numbers = np.concatenate([numbers, *nearly]).astype(dtype)
     numbers = np.concatenate([numbers, -numbers]).reshape(-1, 1)
     numbers = numbers[np.abs(numbers[:, 0]) < 2.0**128 - 2.0**119]
-    kept = codes.keep("bfloat16", lambda rows: rows, numbers, 1, [], numbers)
+    kept = codes.keep("bfloat16", lambda rows: rows, numbers, 1, [], numbers, 1)
     assert kept[:].dtype == dtype
     np.testing.assert_array_equal(kept[:][:, 0], [nearest_bfloat16(float(x)) for x in numbers[:, 0]])
     np.testing.assert_array_equal(kept[np.array([3, 250])], kept[:][[3, 250]])
@@ -128,13 +143,13 @@ def test_bfloat16_is_the_nearest(dtype: type, monkeypatch: pytest.MonkeyPatch) -
     assert np.all(np.abs(kept[:] - numbers) <= np.maximum(2.0**-8 * np.abs(numbers), 2.0**-134))
     for bad in (2.0**128 - 2.0**119, np.inf, np.nan):
         with pytest.raises(ValueError, match=r'code_cache="bfloat16" holds numbers up to 3.39e38'):
-            codes.keep("bfloat16", lambda rows, bad=bad: rows * 0 + dtype(bad), numbers, 1, [], numbers)
+            codes.keep("bfloat16", lambda rows, bad=bad: rows * 0 + dtype(bad), numbers, 1, [], numbers, 1)
 
 
 def test_files_go_when_training_is_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     (encoder, *_) = stages(SETTINGS["denoising"], "memory")
-    kept = codes.keep("file", encoder.encode, X, 12, [encoder.encoder], X)
+    kept = codes.keep("file", encoder.encode, X, 12, [encoder.encoder], X, 1)
     assert isinstance(kept, np.memmap)
     np.testing.assert_array_equal(kept, encoder.encode(X))
     assert not list(tmp_path.iterdir())

@@ -156,7 +156,7 @@ def test_another_run_s_checkpoint_is_refused(capsys: pytest.CaptureFixture[str])
         ("people.jsonl", "people.jsonl is another file of this run"),
         ("no/c", "cannot write no/c: its folder does not exist"),
         (".", "cannot write .: it is a folder"),
-        ("/dev/null", "--checkpoint must be None, the path of a file, or a Checkpoint; what is there already must be"),
+        ("/dev/null", "cannot write /dev/null: it is not a regular file"),
     ],
 )
 def test_bad_places(name: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:

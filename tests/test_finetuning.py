@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from layerwise import (
     SGD,
+    Adagrad,
     Adam,
+    AdamW,
     Autoencoder,
     FineTuning,
     InvalidParameterError,
+    Momentum,
+    PretrainedClassifier,
+    PretrainedRegressor,
+    RMSProp,
+    StackedAutoencoder,
     TrainingDiverged,
     _core,
     finetuning,
@@ -239,7 +248,41 @@ def test_unrolled_autoencoder() -> None:
 
 def test_divergence_is_named() -> None:
     with pytest.raises(TrainingDiverged, match="finetuning diverged"):
-        tune(FineTuning(epochs=30, optimizer=SGD(1.5e308)))
+        tune(FineTuning(epochs=30, optimizer=SGD(3e38), alpha=1.0))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "said"),
+    [
+        (Adam(beta_2=0.99999999), r"optimizer__beta_2' .* at most 0.99999997. Got 0.99999999"),
+        (AdamW(beta_1=1 - 2**-25), "optimizer__beta_1' .* tell from 1"),
+        (RMSProp(decay=0.99999999), "optimizer__decay' .* tell from 1"),
+        (Momentum(momentum=0.99999999), "optimizer__momentum' .* tell from 1, .* a MomentumRamp"),
+        (Adam(epsilon=1e-40), r"optimizer__epsilon' .* in \[1.17549e-38, 3.40282e\+38\]. Got 1e-40"),
+        (Adagrad(epsilon=1e39), "optimizer__epsilon'"),
+        (SGD(1e39), "optimizer__learning_rate' .* Got 1e.39"),
+        (AdamW(weight_decay=1e39), "optimizer__weight_decay'"),
+    ],
+)
+def test_what_float32_cannot_hold_is_refused_before_any_work(optimizer: Any, said: str) -> None:
+    X, Y = data(40)
+    model = PretrainedClassifier((3,), finetuning=FineTuning(optimizer=optimizer))
+    with pytest.raises(InvalidParameterError, match=said):
+        model.fit(X.astype(np.float32), Y.argmax(axis=1))
+    assert not hasattr(model, "stages_")
+    FineTuning(optimizer=Adam(beta_2=0.9999999, epsilon=1e-37)).check(WHERE, 1)
+
+
+@pytest.mark.parametrize("kind", [PretrainedRegressor, StackedAutoencoder])
+def test_early_stopping_on_too_few_rows_is_refused_before_pretraining(kind: Any) -> None:
+    X, _ = data(8)
+    y = np.array([1, *[np.nan] * 7])
+    X = X if kind is PretrainedRegressor else X[:1]
+    trained: list[Any] = []
+    model = kind((3,), finetuning=FineTuning(early_stopping=True), callbacks=trained.append)
+    with pytest.raises(ValueError, match=r"early_stopping needs at least 2 labelled rows\. Got n_samples = 1"):
+        model.fit(X, y[: len(X)])
+    assert not trained
 
 
 def test_ctrl_c_keeps_the_best_weights() -> None:

@@ -341,5 +341,6 @@ def test_names_and_refusals() -> None:
     model = plain(5).fit(X, y)
     with pytest.raises(ValueError, match="64 features"):
         diagnose(model, X[:, :3])
-    with pytest.raises(ValueError, match=r"diagnose needs at least 2 rows\. Got 1"):
-        diagnose(model, X[:1])
+    with pytest.raises(ValueError, match=r"diagnose needs at least 4 rows\. Got 3"):
+        diagnose(model, X[:3])
+    assert len(diagnose(model, X[:4]).layers) == 1

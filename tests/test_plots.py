@@ -10,6 +10,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
@@ -199,6 +200,26 @@ def test_column_errors() -> None:
     assert len(ax.patches) == 20
     assert [bar.get_width() for bar in ax.patches] == pytest.approx(sorted(errors, reverse=True)[:20])
     assert ax.get_yticklabels()[0].get_text() == f"pixel {errors.argmax()}"
+
+
+def test_columns_with_names_are_handed_on_with_them() -> None:
+    frame = pd.DataFrame(X, columns=[f"pixel {i}" for i in range(64)], index=np.linspace(5, 9, len(X)))
+    for model in (StackedAutoencoder((9, 2), **QUICK), AnomalyDetector((9, 2), **QUICK)):
+        bare = clone(model).fit(X)
+        model.fit(frame)
+        np.testing.assert_array_equal(
+            image(plots.reconstructions(model, frame, n=4)), image(plots.reconstructions(bare, X, n=4))
+        )
+        named, plain = (plots.column_errors(*pair) for pair in ((model, frame), (bare, X)))
+        assert [bar.get_width() for bar in named.patches] == [bar.get_width() for bar in plain.patches]
+
+
+def test_learning_curves_of_fits_that_went_on() -> None:
+    model = autoencoder(warm_start=True).fit(X)
+    for _ in range(3):
+        model.partial_fit(X)
+    line = plots.learning_curves(model)[-1].get_lines()[0]
+    assert list(line.get_xdata()) == list(range(1, 4 + 4 + 3 + 1))
 
 
 def test_column_errors_of_a_table() -> None:

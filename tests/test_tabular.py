@@ -119,7 +119,7 @@ def test_columns_are_found_by_name_in_any_order() -> None:
 def test_rare_levels_become_one() -> None:
     table = frame()
     table.loc[:1, "job"] = ["pilot", "diver"]
-    out = columns_of(table, min_frequency=5)
+    out = columns_of(table, min_frequency=np.int64(5))
     assert [name for name in out.columns if name.startswith("job")] == [
         "job_clerk", "job_cook", "job_smith", "job_None", "job_infrequent_sklearn",
     ]  # fmt: skip
@@ -144,7 +144,13 @@ def test_arrays_and_polars() -> None:
     out = columns_of(X)
     assert list(out.columns) == ["x0", "x1", "x2", "missingindicator_x1"]
     X[:, 2] = np.arange(ROWS) % 2
-    assert list(columns_of(X, categorical=[2]).columns) == ["x0", "x1", "missingindicator_x1", "x2_0.0", "x2_1.0"]
+    assert list(columns_of(X, categorical=np.flatnonzero([0, 0, 1])).columns) == [
+        "x0",
+        "x1",
+        "missingindicator_x1",
+        "x2_0.0",
+        "x2_1.0",
+    ]
     objects = X.astype(object)
     objects[:, 2] = ["a", "b"] * (ROWS // 2)
     assert list(columns_of(objects).columns) == ["x0", "x1", "missingindicator_x1", "x2_a", "x2_b"]

@@ -99,7 +99,13 @@ def choose(cache: str, limit: float, n_bytes: int, obstacle: str) -> str:
 
 
 def keep(
-    kind: str, encode: Callable[[Array], Array], X: Any, n_columns: int, below: Sequence[DenseLayer], data: Array
+    kind: str,
+    encode: Callable[[Array], Array],
+    X: Any,
+    n_columns: int,
+    below: Sequence[DenseLayer],
+    data: Array,
+    threads: int,
 ) -> Any:
     """Return a layer's codes as an array or as `Codes`.
 
@@ -117,6 +123,8 @@ def keep(
         The layer and all that are below it.
     data : ndarray of shape (n_rows, n_features)
         What the lowest of them learned from.
+    threads : int
+        Of what is computed again; 0: a cost model chooses.
 
     Raises
     ------
@@ -138,7 +146,7 @@ def keep(
     if kind in ROUNDED:
         return _halves(kind, encode, X, shape)
     network = Network(below)
-    return Codes(shape, dtype, lambda rows: network.apply(np.ascontiguousarray(data[rows])))
+    return Codes(shape, dtype, lambda rows: network.apply(np.ascontiguousarray(data[rows]), threads=threads))
 
 
 def _halves(kind: str, encode: Callable[[Array], Array], X: Any, shape: tuple[int, int]) -> Codes:

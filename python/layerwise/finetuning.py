@@ -262,6 +262,12 @@ def _frozen_epochs(settings: Any, n_layers: int) -> list[int | None]:
     return [of_layer.get(layer, 0) for layer in range(1, n_layers + 1)]
 
 
+def check_enough_rows(n_rows: int) -> None:
+    """Raise ValueError if there are too few rows for early stopping to keep some apart."""
+    if n_rows < 2:
+        raise ValueError(f"early_stopping needs at least 2 labelled rows. Got n_samples = {n_rows}.")
+
+
 def split_rows(n_rows: int, fraction: float, groups: Array | None, seed: int) -> tuple[Array, Array]:
     """Draw a validation part of rows: that fraction of all, and of each group up to rounding.
 
@@ -286,8 +292,7 @@ def split_rows(n_rows: int, fraction: float, groups: Array | None, seed: int) ->
         If a part would be empty.
     """
     order = _core.random_permutation(seed, 0, n_rows)
-    if n_rows < 2:
-        raise ValueError(f"early_stopping needs at least 2 labelled rows. Got n_samples = {n_rows}.")
+    check_enough_rows(n_rows)
     names, counts = np.unique(np.zeros(n_rows) if groups is None else groups, return_counts=True)
     shares = fraction * counts
     take = np.minimum(np.floor(shares).astype(np.int64), counts - 1)

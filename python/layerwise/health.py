@@ -163,7 +163,7 @@ def diagnose(estimator: Any, X: Any) -> Diagnosis:
     estimator : PretrainedClassifier, PretrainedRegressor, StackedAutoencoder or AnomalyDetector, or a Pipeline
         Fitted; a Pipeline must end in one of these.
     X : array-like of shape (n_samples, n_features)
-        At least 2 rows; rows held out of the training tell more. At most 10,000 of them, evenly spaced, are used.
+        At least 4 rows; rows held out of the training tell more. At most 10,000 of them, evenly spaced, are used.
 
     Returns
     -------
@@ -175,7 +175,7 @@ def diagnose(estimator: Any, X: Any) -> Diagnosis:
     NotFittedError
         Before `fit`.
     ValueError
-        If `estimator` is not one of these, or X does not fit it or has fewer than 2 rows.
+        If `estimator` is not one of these, or X does not fit it or has fewer than 4 rows.
 
     Notes
     -----
@@ -189,8 +189,8 @@ def diagnose(estimator: Any, X: Any) -> Diagnosis:
     """
     estimator, X = measurements.network_and_columns(Parameter("diagnose"), estimator, X)
     data = estimator._network_input(estimator._checked(X))
-    if len(data) < 2:
-        raise ValueError(f"diagnose needs at least 2 rows. Got {len(data)}.")
+    if len(data) < 4:  # skill is measured on every other row, and needs two that differ
+        raise ValueError(f"diagnose needs at least 4 rows. Got {len(data)}.")
     data = np.ascontiguousarray(data[:: -(-len(data) // MOST_ROWS)])
     network, n_hidden = estimator.network_, estimator._n_hidden()
 

@@ -9,15 +9,20 @@ where lecture notes and other libraries differ.
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from layerwise import _core, checks
 from layerwise.checks import Parameter
 from layerwise.momentum_schedules import MomentumSchedule
 from layerwise.schedules import CONSTANT
 from layerwise.settings import Settings
 
+# The engine works in float32 or float64, and settings are checked before it is known in which.
+_LEAST, _GREATEST = (float(number) for number in (np.finfo(np.float32).tiny, np.finfo(np.float32).max))
+
 
 class Optimizer(Settings):
-    """Base of the optimisers' settings."""
+    """Base of the optimisers' settings. Numbers must be what is said of them in float32 as well."""
 
     learning_rate: float | None  # None: line searches find the steps
     kind = ""
@@ -25,7 +30,7 @@ class Optimizer(Settings):
 
     def check(self, where: Parameter) -> None:
         """Raise InvalidParameterError if a setting is not allowed."""
-        checks.real(where.child("learning_rate"), self.learning_rate, 0, open_low=True)
+        checks.real(where.child("learning_rate"), self.learning_rate, 0, _GREATEST, open_low=True)
         self._constants(where)
 
     def engine(self) -> _core.Optimizer:
@@ -69,11 +74,7 @@ class _WithMomentum(Optimizer):
         if isinstance(self.momentum, MomentumSchedule):
             self.momentum.check(where)
             return {}  # the engine is given each step's momentum with its rate
-        try:
-            return {"momentum": checks.real(where, self.momentum, 0, 1, open_high=True)}
-        except checks.InvalidParameterError:
-            allowed = "a finite number in [0, 1), a MomentumRamp or a MomentumSwitch"
-            raise where.error(allowed, self.momentum) from None
+        return {"momentum": _share(where, self.momentum, ", a MomentumRamp or a MomentumSwitch")}
 
 
 @dataclass(frozen=True, repr=False)
@@ -154,8 +155,9 @@ class RMSProp(Optimizer):
     kind = "rmsprop"
 
     def _constants(self, where: Parameter) -> dict[str, Any]:
-        decay = checks.real(where.child("decay"), self.decay, 0, 1, open_high=True)
-        return {"decay": decay} | _epsilon(where, self.epsilon, self.epsilon_inside_sqrt)
+        return {"decay": _share(where.child("decay"), self.decay)} | _epsilon(
+            where, self.epsilon, self.epsilon_inside_sqrt
+        )
 
 
 @dataclass(frozen=True, repr=False)
@@ -187,8 +189,8 @@ class Adam(Optimizer):
 
     def _constants(self, where: Parameter) -> dict[str, Any]:
         return {
-            "momentum": checks.real(where.child("beta_1"), self.beta_1, 0, 1, open_high=True),
-            "decay": checks.real(where.child("beta_2"), self.beta_2, 0, 1, open_high=True),
+            "momentum": _share(where.child("beta_1"), self.beta_1),
+            "decay": _share(where.child("beta_2"), self.beta_2),
             "bias_correction": checks.boolean(where.child("bias_correction"), self.bias_correction),
         } | _epsilon(where, self.epsilon, self.epsilon_inside_sqrt)
 
@@ -211,7 +213,7 @@ class AdamW(Adam):
 
     def _constants(self, where: Parameter) -> dict[str, Any]:
         return super()._constants(where) | {
-            "weight_decay": checks.real(where.child("weight_decay"), self.weight_decay, 0)
+            "weight_decay": checks.real(where.child("weight_decay"), self.weight_decay, 0, _GREATEST)
         }
 
 
@@ -278,9 +280,20 @@ class LBFGS(LineSearches):
         checks.integer(where.child("memory"), self.memory, 1)
 
 
+def _share(where: Parameter, value: Any, others: str = "") -> float:
+    """Return the part of an average that is its past, a number in [0, 1); `others`: what else is allowed."""
+    try:
+        share = checks.real(where, value, 0, 1, open_high=True)
+    except checks.InvalidParameterError:
+        raise where.error(f"a finite number in [0, 1){others}", value) from None
+    if np.float32(share) == 1:
+        raise where.error(f"a number in [0, 1) that float32 can tell from 1, at most 0.99999997{others}", value)
+    return share
+
+
 def _epsilon(where: Parameter, epsilon: Any, inside: Any) -> dict[str, Any]:
     return {
-        "epsilon": checks.real(where.child("epsilon"), epsilon, 0, open_low=True),
+        "epsilon": checks.real(where.child("epsilon"), epsilon, _LEAST, _GREATEST),
         "epsilon_inside_sqrt": checks.boolean(where.child("epsilon_inside_sqrt"), inside),
     }
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import groupby
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils import _safe_indexing
 
 from layerwise import checks, measurements
 from layerwise.checks import Parameter
@@ -88,7 +90,7 @@ def learning_curves(estimator: Any, *, axes: Any = None) -> NDArray[Any]:
         raise where.child("estimator").error("an estimator that was trained for one epoch at least", estimator)
     drawn = _several(where, axes, len(runs))
     for ax, run in zip(drawn, runs, strict=True):
-        epochs = [record.epoch for record in run]
+        epochs = range(1, len(run) + 1)  # records count each fit or pass of their own
         ax.plot(epochs, [record.loss for record in run], label="training")
         if run[0].validation_loss is not None:
             ax.plot(epochs, [record.validation_loss for record in run], label="validation")
@@ -123,7 +125,8 @@ def reconstructions(estimator: Any, X: Any, *, n: int = 10, shape: Any = None, a
     _require(where, estimator, "reconstruct")
     data = estimator._checked(X)[: checks.integer(where.child("n"), n, 1)]
     size = _image_shape(where, shape, data.shape[1])
-    tiles = np.concatenate([data, estimator.reconstruct(data)]).reshape(-1, *size)
+    shown = _safe_indexing(X, np.arange(len(data)))  # with its columns' names
+    tiles = np.concatenate([data, estimator.reconstruct(shown)]).reshape(-1, *size)
     ax = _one(ax)
     low, high = float(data.min()), float(data.max())
     _show(ax, _grid(tiles, len(data), fill=low), low, high)
@@ -240,7 +243,7 @@ def column_errors(estimator: Any, X: Any, *, top: int = 20, ax: Any = None) -> A
     else:
         data, units = estimator._checked(X), "squared error / variance of the column"
         spread = data.var(axis=0, dtype=np.float64)
-        errors = np.square(data.astype(np.float64) - estimator.reconstruct(data)).mean(axis=0)
+        errors = np.square(data.astype(np.float64) - estimator.reconstruct(X)).mean(axis=0)
     names = [str(name) for name in getattr(estimator, "feature_names_in_", range(len(errors)))]
     if groups is not None:
         variables = list(groups.variables())
@@ -295,7 +298,7 @@ def _require(where: Parameter, estimator: Any, method: str) -> None:
 def _image_shape(where: Parameter, shape: Any, n_inputs: int) -> tuple[int, int]:
     if shape is None:
         shape = (math.isqrt(n_inputs),) * 2
-    valid = checks.is_sequence(shape) and len(shape) == 2 and all(checks.is_number(size, int) for size in shape)
+    valid = checks.is_sequence(shape) and len(shape) == 2 and all(checks.is_number(size, Integral) for size in shape)
     if not valid or min(shape) < 1 or shape[0] * shape[1] != n_inputs:
         raise where.child("shape").error(f"two numbers (rows, columns) with the product {n_inputs}", shape)
     return int(shape[0]), int(shape[1])

@@ -236,7 +236,7 @@ def _stages(
         kind = codes.choose(first.code_cache, first.code_cache_limit, n_bytes, codes.needs_all_rows(above))
         if kind != "memory":
             report(f"layer {len(encoders)}: {n_bytes / 1e6:.0f} MB of codes, cache {kind}")
-        return codes.keep(kind, encode, hidden, encoder.n_out, list(encoders), data)
+        return codes.keep(kind, encode, hidden, encoder.n_out, list(encoders), data, threads)
 
     below: Activation | None = None
     for stage in done:

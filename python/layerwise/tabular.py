@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from numbers import Number
+from numbers import Integral, Number, Real
 from typing import Any
 
 import numpy as np
@@ -279,12 +279,12 @@ def tabular_pipeline(
         raise WHERE.child("estimator").error("an estimator (an object with fit)", estimator)
     if not (isinstance(categorical, str) and categorical == "auto"):
         named = checks.is_sequence(categorical) and all(
-            isinstance(name, str) or checks.is_number(name, int) for name in categorical
+            isinstance(name, str) or checks.is_number(name, Integral) for name in categorical
         )
         if not named:
             raise WHERE.child("categorical").error('"auto" or a list of column names or numbers', categorical)
-        categorical = list(categorical)
-    _check_min_frequency(min_frequency)
+        categorical = [name if isinstance(name, str) else int(name) for name in categorical]
+    min_frequency = _checked_min_frequency(min_frequency)
     checks.choice(WHERE.child("numbers"), numbers, SCALES)
     of_numbers = Columns(categorical, chosen=False)
     columns = TableColumns(
@@ -319,8 +319,11 @@ def _scaling(numbers: str) -> list[tuple[str, Any]]:
     return [*rank, ("scale", StandardScaler())]
 
 
-def _check_min_frequency(value: Any) -> None:
-    if value is None or (checks.is_number(value, int) and value >= 1):
-        return
-    if not (isinstance(value, float) and 0 < value < 1):
-        raise WHERE.child("min_frequency").error("None, a positive integer, or a number in (0, 1)", value)
+def _checked_min_frequency(value: Any) -> int | float | None:
+    if value is None:
+        return None
+    if checks.is_number(value, Integral) and value >= 1:
+        return int(value)
+    if checks.is_number(value, Real) and 0 < value < 1:
+        return float(value)
+    raise WHERE.child("min_frequency").error("None, a positive integer, or a number in (0, 1)", value)

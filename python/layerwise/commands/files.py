@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ def check_writable(file: Path, *inputs: Path) -> None:
             raise ValueError(f"cannot write {file}: the command reads it; choose another name")
     if file.is_dir():
         raise IsADirectoryError(f"cannot write {file}: it is a folder")
+    if file.exists() and not file.is_file():
+        raise OSError(f"cannot write {file}: it is not a regular file")
     if not file.parent.is_dir():
         raise FileNotFoundError(f"cannot write {file}: its folder does not exist")
     try:
@@ -35,18 +38,11 @@ def load_model(file: Path) -> Any:
 
 
 def write(file: Path, content: bytes) -> None:
-    """Write to a file beside it and rename: the file is whole or untouched."""
+    """Write the file whole or not at all, as model files are: modes and links stay."""
+    from layerwise.persistence import files
+
     try:
-        with tempfile.NamedTemporaryFile("wb", dir=file.parent, prefix=f".{file.name}.", delete=False) as stream:
-            unfinished = Path(stream.name)
-            try:
-                stream.write(content)
-                stream.close()
-                unfinished.chmod(0o644)
-                unfinished.replace(file)
-            except BaseException:
-                unfinished.unlink(missing_ok=True)
-                raise
+        files.write(os.path.realpath(file), content)
     except OSError as error:
         raise OSError(f"cannot write {file}: {error.strerror}") from error
 

@@ -77,7 +77,9 @@ def run_predict(given: argparse.Namespace) -> int:
     if given.probabilities and not hasattr(final, "predict_proba"):
         raise ValueError(f"--probabilities are for classifiers, and {given.model} holds a {type(final).__name__}")
     predicted = model.predict(X)
-    header, columns = ["prediction"], [[targets.text(label) for label in predicted]]
+    outputs = [predicted] if predicted.ndim == 1 else predicted.T
+    header = ["prediction"] if predicted.ndim == 1 else [f"prediction{number}" for number in range(1, len(outputs) + 1)]
+    columns = [[targets.text(value) for value in output] for output in outputs]
     probabilities = None
     if given.probabilities:
         probabilities = model.predict_proba(X)

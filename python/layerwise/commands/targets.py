@@ -89,7 +89,8 @@ def target(column: Any, task: str = "auto", unlabeled: str | None = None, name: 
         numbers[known] = labels
         return Target(numbers, known, False)
     if whole:  # an integer -1 would mean unknown
-        labels = [float(label) if -1 in labels else int(label) for label in labels]
+        number = float if -1 in labels else int
+        labels = [number(label) for label in labels]
     elif len({type(label) for label in labels}) > 1:
         labels = [str(label) for label in labels]
     if len(set(labels)) < 2:

@@ -63,7 +63,7 @@ class Continuing(ABC):
         warm = checks.boolean(self._where("warm_start"), self.warm_start)
         stages, history = getattr(self, "stages_", []), getattr(self, "history_", [])
         network = getattr(self, "network_", None)
-        if not (warm or always) or (network is None and not stages):
+        if not (warm or always) or (network is None and (always or not stages)):
             return None
         asked = list(zip(shape.sizes, shape.kinds, strict=True))
         before = [stage.encoder for stage in stages] if network is None else network.layers[: self._n_hidden()]

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from layerwise.settings import Settings
 
 Array = NDArray[Any]
 
-# Parameters that change no bit of a training that is not ended early; random_state counts by the key it gives.
+# An estimator's parameters that change no bit of a training that is not ended early; random_state counts by its key.
 IRRELEVANT = {"n_jobs", "random_state", "verbose", "callbacks", "max_seconds", "checkpoint", "memory", "warm_start"}
 IRRELEVANT |= {"contamination"}  # it counts afterwards
 
@@ -30,8 +30,10 @@ def arithmetic() -> dict[str, str]:
 EXACT_CACHES = set(codes.CACHES) - set(codes.ROUNDED)  # the same bits wherever the codes are kept
 
 
-def of_parameters(params: dict[str, Any]) -> dict[str, str]:
-    """Return parameters in words, those inside settings by their own names; irrelevant ones are left out.
+def of_parameters(params: dict[str, Any], irrelevant: Collection[str] = IRRELEVANT) -> dict[str, str]:
+    """Return an estimator's parameters in words, those inside settings by their own names; without the irrelevant ones.
+
+    Names inside settings are others': the memory of `LBFGS` counts.
 
     Raises
     ------
@@ -40,13 +42,13 @@ def of_parameters(params: dict[str, Any]) -> dict[str, str]:
     """
     told: dict[str, str] = {}
     for name, value in params.items():
-        if name in IRRELEVANT or name == "code_cache_limit" or (name == "code_cache" and value in EXACT_CACHES):
+        if name in irrelevant or name == "code_cache_limit" or (name == "code_cache" and value in EXACT_CACHES):
             continue
         if isinstance(value, Settings):
             encode_value(value, {}, "", name)  # what no file can hold is refused here
             told[name] = type(value).__name__
             inner = value.get_params(deep=False)
-            told |= {f"{name}__{key}": text for key, text in of_parameters(inner).items()}
+            told |= {f"{name}__{key}": text for key, text in of_parameters(inner, ()).items()}
         else:
             told[name] = in_words(value, name)
     return told

@@ -12,6 +12,8 @@ from layerwise.estimators.continuing import Architecture, Kept
 from layerwise.estimators.sklearn_callbacks import CallbackSupportMixin
 from layerwise.estimators.weights import check_sample_weight, counting
 from layerwise.finetuning import FineTuning
+from layerwise.network import Network
+from layerwise.training import EpochRecord
 
 Array = NDArray[Any]
 
@@ -36,9 +38,11 @@ class RebuildingEstimator(CallbackSupportMixin, LayerwiseEstimator):  # type: ig
             if kept is None:
                 shape = self._architecture()  # whose sizes may depend on the number of columns
             settings, unrolled = self._for_rows(len(X), settings, unrolled)
+            if unrolled.early_stopping:
+                finetuning.check_enough_rows(len(X))
             X = self._prepared(fitted, X, weights, kept)
             seed = self._take_up(show, self._seed(), kept, X=X, sample_weight=weights)
-            before = self.n_samples_seen_ if once and hasattr(self, "n_samples_seen_") else 0
+            before = self.n_samples_seen_ if once and kept is not None and hasattr(self, "n_samples_seen_") else 0
             fitted["n_samples_seen_"] = before + len(X)
             try:
                 if kept is not None and kept.network is not None:
@@ -67,7 +71,10 @@ class RebuildingEstimator(CallbackSupportMixin, LayerwiseEstimator):  # type: ig
                 )
             finally:
                 show.close()
-            fitted["n_iter_"] = len(fitted["history_"])
+
+    def _collect(self, fitted: dict[str, Any], network: Network, history: list[EpochRecord]) -> None:
+        super()._collect(fitted, network, history)
+        fitted["n_iter_"] = len(fitted["history_"])  # of all stages
 
     def _settings(self, shape: Architecture, *, once: bool) -> tuple[Any, FineTuning]:
         """Check the settings of both stages before any work, and return them; with `once`, of a single pass."""

@@ -192,6 +192,8 @@ class PretrainedEstimator(CallbackSupportMixin, LayerwiseEstimator):  # type: ig
         where the output layer's biases start. `once`: a pass of partial_fit.
         """
         shape, before, finetuning_settings = settings
+        if finetuning_settings.early_stopping:
+            finetuning.check_enough_rows(len(Y))  # before the layers are pretrained for nothing
         seed = self._take_up(show, seed, kept, X=X, y=Y, labelled_rows=labelled, sample_weight=weights)
         of_labels = label_weights(None if weights is None else weights[labelled], factors)
         row_weights = None if of_labels is None else of_labels.astype(X.dtype)
