@@ -4,8 +4,8 @@
 
 One setting changes at a time, around a ReLU classifier 256-512-512-10 with 4,000 rows in batches of 100 and Adam.
 Epochs are timed through the estimator's `fit`, as in `bench_training.py`; all points are measured in turn, `--repeats`
-times, and of each point the samples count that were taken while the machine was at its best (the three
-least disturbed ones at least). One JSON line per axis goes to ``benchmarks/results/growth.jsonl``; `tables.py` makes a table and, with
+times, and of each point the samples count that were taken while the machine was at its best (the three least disturbed
+ones at least). One JSON line per axis goes to ``benchmarks/results/growth.jsonl``; `tables.py` makes a table and, with
 matplotlib, the plot ``benchmarks/growth.svg`` from them.
 """
 
