@@ -367,6 +367,10 @@ def test_checkpoints_come_when_they_are_due(tmp_path: Path, monkeypatch: pytest.
     assert len(saves) == 7
 
 
+def test_a_checkpoint_may_be_due_in_no_time_that_counts(tmp_path: Path) -> None:
+    assert state(make(checkpoint=Checkpoint(tmp_path / "c", 1.7e308)).fit(X, Y)) == WHOLE
+
+
 def test_an_epoch_is_cut_only_where_a_checkpoint_is_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs: list[int] = []
     real = layerwise.training.plan_for

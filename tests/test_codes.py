@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -144,6 +145,20 @@ def test_bfloat16_is_the_nearest(dtype: type, monkeypatch: pytest.MonkeyPatch) -
     for bad in (2.0**128 - 2.0**119, np.inf, np.nan):
         with pytest.raises(ValueError, match=r'code_cache="bfloat16" holds numbers up to 3.39e38'):
             codes.keep("bfloat16", lambda rows, bad=bad: rows * 0 + dtype(bad), numbers, 1, [], numbers, 1)
+
+
+@pytest.mark.parametrize(
+    ("cache", "greatest", "said"),
+    [
+        ("float16", 1e5, 'up to 65,504. Got a code of size 100000: use "bfloat16", "file" or "memory".'),
+        ("float16", -1e300, 'up to 65,504. Got a code of size 1e+300: use "file" or "memory".'),
+        ("bfloat16", 1e300, 'up to 3.39e38. Got a code of size 1e+300: use "file" or "memory".'),
+    ],
+)
+def test_codes_that_are_too_large_say_what_holds_them(cache: str, greatest: float, said: str) -> None:
+    rows = np.array([[1.0], [greatest], [2.0]])
+    with pytest.raises(ValueError, match=f'^code_cache="{cache}" holds numbers {re.escape(said)}$'):
+        codes._halves(cache, lambda rows: rows, rows, rows.shape)
 
 
 def test_files_go_when_training_is_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

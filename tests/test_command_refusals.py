@@ -215,6 +215,13 @@ def test_wrong_words_end_with_code_2(capsys: pytest.CaptureFixture[str], words: 
     assert "usage: layerwise" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["train", "people.csv"], ["compare", "people.csv", "--target", "income"], ["demo"]])
+def test_too_many_threads(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([*words, "--threads", "40000"])
+    assert "argument --threads: must be at most 32768, got 40000" in capsys.readouterr().err
+
+
 def test_the_flags_offer_what_the_package_has() -> None:
     assert options.SCALES == tabular.SCALES
     assert set(options.NOISES) == set(corruption.BY_NAME)

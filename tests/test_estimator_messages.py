@@ -41,6 +41,20 @@ def test_of_pretraining_with_labels(kind: Any) -> None:
         assert allowed in said(kind, pretraining="no such")
 
 
+def test_of_class_weights() -> None:
+    for bad in ({0: -1}, {0: 0}):
+        allowed = '"balanced" or a dict from classes to finite weights, none negative and not all 0. Got'
+        assert f"{allowed} {bad}" in said(PretrainedClassifier, class_weight=bad)
+
+
+def test_of_weights_that_leave_no_target() -> None:
+    model, targets = PretrainedRegressor(2, pretraining=None), np.tile(Y[:, None].astype(float), 3)
+    targets[5:, 1] = np.nan
+    for y, which in ((targets, "column 1 of y"), (targets[:, 1], "y"), (targets[:, 1:2], "y")):
+        with pytest.raises(ValueError, match=rf"^The sample_weight of every known value of {which} is zero\.$"):
+            model.fit(X, y, sample_weight=np.arange(20) >= 5)
+
+
 def test_of_finetuning() -> None:
     for kind in UNSUPERVISED:
         assert 'must be None, a FineTuning or "auto". Got' in said(kind, finetuning="no such")

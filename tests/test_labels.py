@@ -209,6 +209,13 @@ def test_bad_numbers(y: Any, message: str) -> None:
         known_numbers(y, "auto")
 
 
+@pytest.mark.parametrize("unlabeled", ["auto", -1])
+def test_what_counts_as_unknown_is_said(unlabeled: Any) -> None:
+    also = ", None or -1" if unlabeled == -1 else " or None"
+    with pytest.raises(ValueError, match=rf"^y holds no label: every element is unknown \(NaN{also}\)"):
+        known_numbers([NAN, -1 if unlabeled == -1 else None], unlabeled)
+
+
 def test_targets_too_large_to_standardise() -> None:
     with pytest.raises(ValueError, match="too large for float64"):
         regressor().fit(X, np.where(np.arange(12) % 2, 1e200, -1e200))

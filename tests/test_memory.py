@@ -18,7 +18,8 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reas
 SCRIPT = """
 import sys
 import numpy as np
-from layerwise import SGD, Adam, DenoisingAutoencoder, FineTuning, PretrainedClassifier, StackedAutoencoder
+from layerwise import SGD, Adam, DenoisingAutoencoder, FineTuning
+from layerwise import AnomalyDetector, PretrainedClassifier, StackedAutoencoder
 
 def resident(what):
     lines = (line.split() for line in open("/proc/self/status"))
@@ -30,10 +31,15 @@ sizes, same = tuple(int(size) for size in sizes.split(",")), {"activation": "sig
 rng = np.random.default_rng(0)
 X = np.asarray(rng.random((int(rows), int(n_in)), np.float32), order=order)
 y = np.arange(len(X)) % 10
+if kind == "half-labelled classifier":
+    y[len(X) // 2 :] = -1
 
 def model(sizes):
-    if kind == "classifier":
+    if kind.endswith("classifier"):
         return PretrainedClassifier(sizes, pretraining=None, finetuning=FineTuning(**settings), **same)
+    if kind == "detector":
+        own = {"standardize": False, "finetuning": None}
+        return AnomalyDetector(sizes, pretraining=DenoisingAutoencoder(**settings), **same, **own)
     return StackedAutoencoder(sizes, pretraining=DenoisingAutoencoder(**settings), **same)
 
 model((20, 20)).fit(X[:200], y[:200])
@@ -82,12 +88,17 @@ def formula(case: Case) -> int:
         room = batch * (2 * (padded(ins[0]) + padded(outs[-1]) + sum(map(padded, outs))) + normalised)
         return (3 + moments) * parameters + room + 4 * normalised + threads * 9_472
 
-    if case.kind == "classifier":
-        return 4 * (numbers((n_in, *sizes), (*sizes, 10), False) + rows * (10 + 2))  # targets; the order, of 8 bytes
+    if case.kind.endswith("classifier"):
+        half = case.kind.startswith("half-labelled")
+        labelled, copied = (rows // 2, rows // 2 * n_in) if half else (rows, 0)
+        own = copied + labelled * (10 + 2)  # targets; the order, of 8 bytes
+        return 4 * (numbers((n_in, *sizes), (*sizes, 10), False) + own)
     needs, kept, codes = [], 0, 0
     for n, m in zip((n_in, *sizes[:-1]), sizes, strict=True):
         needs.append(kept + codes + numbers((n, m), (m, n), True) + rows * 2)
         kept, codes = kept + n * m, rows * m
+    if case.kind == "detector":  # its own X; the errors, 32 bytes a value
+        return 4 * (rows * n_in + max(*needs, 8 * min(rows, 4096) * n_in))
     return 4 * max(needs)
 
 
@@ -97,6 +108,8 @@ CASES = {
     "autoencoder, adam": Case("autoencoder", "adam", 6000, 784, (1000, 800)),
     # A batch that would be cut into blocks without batch normalisation, and whose own room is a quarter of all.
     "classifier, sgd, batch_norm": Case("classifier", "sgd", 6000, 784, (1000, 1000), 3000, norm=True),
+    "classifier with unlabelled rows": Case("half-labelled classifier", "sgd", 6000, 784, (1000, 1000)),
+    "detector": Case("detector", "adam", 60_000, 100, (50,)),
 }
 
 

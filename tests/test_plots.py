@@ -310,8 +310,10 @@ def test_bad_estimators() -> None:
     with pytest.raises(InvalidParameterError, match="False for a network without pretraining"):
         plots.filters(plain, pretrained=True)
     wide = StackedAutoencoder(3, pretraining=DenoisingAutoencoder(epochs=1)).fit(X[:, :7])
-    with pytest.raises(InvalidParameterError, match=r"two numbers \(rows, columns\) with the product 7"):
+    with pytest.raises(InvalidParameterError, match=r"product 7, of which no square image can .* Got None"):
         plots.filters(wide)
+    with pytest.raises(InvalidParameterError, match=r"two numbers \(rows, columns\) with the product 7\. Got \(2, 3\)"):
+        plots.filters(wide, shape=(2, 3))
 
 
 def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:

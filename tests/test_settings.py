@@ -53,6 +53,7 @@ from layerwise import (
 )
 from layerwise.activations import Activation
 from layerwise.checks import Parameter
+from layerwise.persistence import known
 from layerwise.settings import Settings
 
 KINDS = [
@@ -122,6 +123,12 @@ def test_optimizers_by_name_are_those_of_the_engine(name: str) -> None:
     settings = optimizers.resolve(WHERE, name)
     assert settings == optimizers.BY_NAME[name]()
     settings.engine()
+
+
+def test_a_model_file_may_name_the_settings_of_every_activation() -> None:
+    ours = {kind for kind in activations.ActivationSettings.__subclasses__() if kind.__module__ == activations.__name__}
+    assert ours == {LeakyReLU, PReLU, ELU, GELU, Swish}
+    assert ours <= set(known.SETTINGS.values())
 
 
 def test_every_engine_name_has_settings() -> None:
@@ -333,8 +340,11 @@ def test_threads() -> None:
     assert checks.threads(WHERE, 3) == 3
     assert checks.threads(WHERE, -1) == checks._core.default_threads()
     assert checks.threads(WHERE, -100) == 1
-    for bad in (0, 1.0, "all", True, 10**9):
-        with pytest.raises(InvalidParameterError, match="'setting' parameter"):
+    assert checks.threads(WHERE, 32768) == 32768
+    assert checks.threads(WHERE, -32768) == 1
+    allowed = r"'setting' .* be None, an integer from 1 to 32768, or a negative one from -32768 on \(-1: .*\)"
+    for bad in (0, 1.0, "all", True, 32769, -32769, 10**9):
+        with pytest.raises(InvalidParameterError, match=rf"{allowed}\. Got {bad!r} instead"):
             checks.threads(WHERE, bad)
 
 

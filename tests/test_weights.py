@@ -332,7 +332,7 @@ def test_bad_sample_weights_are_refused(kind: Any) -> None:
     if kind is StackedAutoencoder:
         return
     target = np.where(weights == 0, y, np.nan)
-    with pytest.raises(ValueError, match=r"sample_weight of every (labelled row|known value of an output) is zero"):
+    with pytest.raises(ValueError, match=r"sample_weight of every (labelled row|known value of y) is zero"):
         model.fit(X, target, sample_weight=weights)
 
 

@@ -29,7 +29,7 @@ class BatchNorm(Settings):
     momentum : float in (0, 1], default=0.1
         Of a batch's statistics in the running averages: average <- (1 - momentum) * average + momentum * statistic.
         PyTorch's convention (Keras calls 1 minus this so); the variance is the biased one, as in Keras.
-    epsilon : float > 0, default=1e-5
+    epsilon : float in [1e-30, 1], default=1e-5
         Added to the variance.
     """
 

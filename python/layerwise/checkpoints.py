@@ -165,7 +165,7 @@ class FileKeeper(Keeper):
     def stretch(self, steps: int) -> int:
         """Return how many steps to do until the next checkpoint is due, by the speed of the last ones."""
         left = self._due - perf_counter()
-        count = min(steps, max(1, int(self._rate * left)))
+        count = max(1, int(min(steps, self._rate * left)))  # the product may be infinite
         self._asked = (perf_counter(), count)
         self._changed = True
         return count

@@ -29,6 +29,8 @@ class TimeLimitWarning(UserWarning):
     """`max_seconds` was over before the fit was."""
 
 
+MOST_THREADS = 2**15
+
 # Of the decoders whose outputs are bounded.
 DECODER_RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "relu": (0.0, np.inf), "softplus": (0.0, np.inf)}
 
@@ -179,8 +181,9 @@ def threads(where: Parameter, value: Any) -> int:
     """Return the thread count for `n_jobs`: 0 (the engine chooses) for None; negatives count from all cores."""
     if value is None:
         return 0
-    if not is_number(value, Integral) or value == 0 or abs(int(value)) > 2**15:
-        raise where.error("None, a positive integer, or a negative one (-1: all cores, -2: all but one, ...)", value)
+    if not is_number(value, Integral) or value == 0 or abs(int(value)) > MOST_THREADS:
+        negative = f"a negative one from -{MOST_THREADS} on (-1: all cores, -2: all but one, ...)"
+        raise where.error(f"None, an integer from 1 to {MOST_THREADS}, or {negative}", value)
     count = int(value)
     return count if count > 0 else max(1, _core.default_threads() + 1 + count)
 

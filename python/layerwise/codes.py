@@ -156,7 +156,12 @@ def _halves(kind: str, encode: Callable[[Array], Array], X: Any, shape: tuple[in
     for rows in blocks(X):
         block = encode(rows)
         if not (np.abs(block) < largest).all():
-            raise ValueError(f'code_cache="{kind}" holds numbers up to {said}, and the codes have greater ones.')
+            greatest = np.abs(block).max()
+            wider = '"bfloat16", ' if kind == "float16" and greatest < _PACKING["bfloat16"][2] else ""
+            raise ValueError(
+                f'code_cache="{kind}" holds numbers up to {said}. Got a code of size {greatest:.6g}: '
+                f'use {wider}"file" or "memory".'
+            )
         halves[first : first + len(rows)] = pack(block)
         first += len(rows)
     return Codes(shape, X.dtype, lambda rows: unpack(halves[rows]).astype(X.dtype, copy=False))

@@ -71,8 +71,8 @@ class FineTuning(Settings):
         and has weights of its own from then on (Hinton & Salakhutdinov 2006). A network untied by a fit before stays so
         under warm_start.
     early_stopping : bool, default=False
-        Keep a part of the labelled rows out of the training, end when the loss there has not fallen by `tol` for
-        `n_iter_no_change` epochs, and take the weights that were best there.
+        Keep a part of the labelled rows out of the training, end when the loss there has not fallen by more than
+        `tol` for `n_iter_no_change` epochs, and take the weights that were best there.
     validation_fraction : float in (0, 1), default=0.1
         That part; drawn within each class for a classifier.
     n_iter_no_change : int, default=10

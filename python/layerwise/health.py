@@ -182,6 +182,8 @@ def diagnose(estimator: Any, X: Any) -> Diagnosis:
     One layer with a linear decoder cannot rebuild the rows it learned from better than principal components do
     (Bourlard & Kamp 1988), so a layer may have twice their error; several layers can (Hinton & Salakhutdinov 2006).
 
+    The gradient is measured on at most 1,000 of the rows, evenly spaced.
+
     Examples
     --------
     >>> from layerwise import StackedAutoencoder, diagnose

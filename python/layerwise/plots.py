@@ -296,6 +296,9 @@ def _require(where: Parameter, estimator: Any, method: str) -> None:
 
 
 def _image_shape(where: Parameter, shape: Any, n_inputs: int) -> tuple[int, int]:
+    if shape is None and math.isqrt(n_inputs) ** 2 != n_inputs:
+        allowed = f"two numbers (rows, columns) with the product {n_inputs}, of which no square image can be made"
+        raise where.child("shape").error(allowed, shape)
     if shape is None:
         shape = (math.isqrt(n_inputs),) * 2
     valid = checks.is_sequence(shape) and len(shape) == 2 and all(checks.is_number(size, Integral) for size in shape)

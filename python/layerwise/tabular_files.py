@@ -97,26 +97,35 @@ def decode(data: Any, tensors: Tensors) -> TabularPipeline:
 
 def _settings(pipeline: TabularPipeline) -> dict[str, Any]:
     """Return the parameters of `tabular_pipeline` that make such a pipeline; TypeError if none do."""
-    wrong = TypeError("Only a pipeline whose steps are as tabular_pipeline makes them can be saved. Got others.")
-    if [name for name, _ in pipeline.steps[:-1]] != ["columns", "float32"]:
-        raise wrong
+    names = [name for name, _ in pipeline.steps[:-1]]
+    if names != ["columns", "float32"]:
+        raise _refused(f"the steps {names} before the estimator, where tabular_pipeline has ['columns', 'float32']")
     try:
         columns = pipeline.named_steps["columns"]
         chooser = next(chosen for name, _, chosen in columns.transformers if name == "categories")
         steps = dict({name: step for name, step, _ in columns.transformers}["numbers"].steps)
         min_frequency = columns.get_params()["categories__min_frequency"]
     except (AttributeError, KeyError, StopIteration, TypeError):
-        raise wrong from None
+        raise _refused("a step 'columns' without its transformers of numbers and categories") from None
     if not isinstance(chooser, Columns):
-        raise wrong
+        raise _refused(f"{chooser!r} as what chooses the columns of categories")
     numbers = "rank_gauss" if "rank" in steps else "standard" if hasattr(steps.get("scale"), "with_mean") else "range"
     settings = {"categorical": chooser.categorical, "min_frequency": min_frequency, "numbers": numbers}
-    if _leaves(pipeline) != _leaves(tabular_pipeline(pipeline.steps[-1][1], **settings)):
-        raise wrong
+    got, made = _leaves(pipeline), _leaves(tabular_pipeline(pipeline.steps[-1][1], **settings))
+    for name in [*made, *got]:
+        if got.get(name) != made.get(name):
+            raise _refused(f"{name}={got.get(name, 'absent')}, where tabular_pipeline has {made.get(name, 'none')}")
     categorical = settings["categorical"]
     if not isinstance(categorical, str):
         settings["categorical"] = [name if isinstance(name, str) else int(name) for name in categorical]
     return settings
+
+
+def _refused(got: str) -> TypeError:
+    return TypeError(
+        f"Only a pipeline whose steps are as tabular_pipeline makes them can be saved. Got {got}. Use the arguments of "
+        "tabular_pipeline, or save the estimator alone: pipeline[-1].save(path)."
+    )
 
 
 def _leaves(pipeline: TabularPipeline) -> dict[str, str]:

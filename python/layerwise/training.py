@@ -320,7 +320,7 @@ class EarlyStopping:
     ----------
     engine : Network of the engine
     n_iter_no_change : int
-        End after so many epochs without an improvement of at least `tol`.
+        End after so many epochs without an improvement of more than `tol`.
     tol : float
     """
 

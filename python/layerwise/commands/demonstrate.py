@@ -47,7 +47,7 @@ def add(commands: Any) -> None:
         metavar="RATE",
         help="masked share of the inputs (MNIST: 0.5, digits: 0.25)",
     )
-    shown.add_argument("--threads", type=whole, metavar="N", help="threads (all cores allowed)")
+    shown.add_argument("--threads", type=words.threads, metavar="N", help="threads (all cores allowed)")
     shown.add_argument("--json", type=Path, metavar="FILE", help="also write everything found to this file")
     shown.set_defaults(command=run_demo)
 

@@ -86,7 +86,7 @@ def add_network(parser: argparse.ArgumentParser, *, pretraining: tuple[str, ...]
     network.add_argument(
         "--early-stopping", action="store_true", help="end fine-tuning when a tenth of the labelled rows says so"
     )
-    network.add_argument("--threads", type=words.number(1), metavar="N", help="the result does not depend on it")
+    network.add_argument("--threads", type=words.threads, metavar="N", help="the result does not depend on it")
 
 
 # What the package calls the settings that a flag sets.

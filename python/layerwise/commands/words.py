@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
+from layerwise.checks import MOST_THREADS
+
 
 class _Format(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str, **settings: Any) -> None:
@@ -52,6 +54,9 @@ def number(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
 
     kind.__name__ = "whole number"  # argparse names the type in its message
     return kind
+
+
+threads = number(1, MOST_THREADS)
 
 
 def sizes(text: str) -> tuple[int, ...]:

@@ -194,8 +194,8 @@ class AnomalyDetector(OutlierMixin, RebuildingEstimator):  # type: ignore[misc]
         ValueError
             As for `fit`.
         AttributeError
-            With early stopping, a schedule of the learning rate or of the momentum, or layers that thaw, which rule
-            whole fits.
+            With a checkpoint, early stopping, a schedule of the learning rate or of the momentum, or layers that thaw,
+            which belong to whole fits.
         TrainingDiverged, KeyboardInterrupt
             As for `fit`.
         """

@@ -163,8 +163,8 @@ class StackedAutoencoder(RebuildingEstimator):
         ValueError
             As for `fit`.
         AttributeError
-            With early stopping, a schedule of the learning rate or of the momentum, or layers that thaw, which rule
-            whole fits.
+            With a checkpoint, early stopping, a schedule of the learning rate or of the momentum, or layers that thaw,
+            which belong to whole fits.
         TrainingDiverged, KeyboardInterrupt
             As for `fit`.
         """

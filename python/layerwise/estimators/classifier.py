@@ -229,8 +229,8 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator, ClassTargets): 
             As for `fit`; also if `classes` is missing in the first call or differs in a later one, if a label is not
             among them.
         AttributeError
-            With early stopping, a schedule of the learning rate or of the momentum, layers that thaw, or
-            class_weight="balanced", which need whole fits.
+            With a checkpoint, early stopping, a schedule of the learning rate or of the momentum, layers that thaw, or
+            class_weight="balanced", which belong to whole fits.
         TrainingDiverged, KeyboardInterrupt
             As for `fit`.
         """

@@ -172,7 +172,10 @@ def known_numbers(y: Any, unlabeled: str | int | None, *, required: bool = True)
     empty = np.flatnonzero(np.isnan(numbers).all(axis=0))
     if len(empty) and required:
         which = "y" if numbers.shape[1] == 1 else f"column {empty[0]} of y"
-        raise ValueError(f"{which} holds no label: every element is NaN or None. At least one row needs a label.")
+        unknown = "NaN, None or -1" if unlabeled == -1 else "NaN or None"
+        raise ValueError(
+            f"{which} holds no label: every element is unknown ({unknown}). At least one row needs a label."
+        )
     return numbers, values.ndim == 1
 
 

@@ -140,8 +140,8 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
         ValueError
             As for `fit`.
         AttributeError
-            With early stopping, a schedule of the learning rate or of the momentum, or layers that thaw, which rule
-            whole fits.
+            With a checkpoint, early stopping, a schedule of the learning rate or of the momentum, or layers that thaw,
+            which belong to whole fits.
         TrainingDiverged, KeyboardInterrupt
             As for `fit`.
         """
@@ -158,8 +158,10 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
             numbers, is_vector = known_numbers(y, self.unlabeled, required=not (once and goes_on))
             check_consistent_length(X, numbers)
             weights, X, numbers = counting(check_sample_weight(sample_weight, X), X, numbers)
-            if np.isnan(numbers).all(axis=0).any() and not (once and goes_on):
-                raise ValueError("The sample_weight of every known value of an output is zero.")
+            unknown = np.flatnonzero(np.isnan(numbers).all(axis=0))
+            if len(unknown) and not (once and goes_on):
+                which = "y" if numbers.shape[1] == 1 else f"column {unknown[0]} of y"
+                raise ValueError(f"The sample_weight of every known value of {which} is zero.")
             labelled: Array = np.logical_not(np.isnan(numbers).all(axis=1))
 
             if goes_on and numbers.shape[1] != len(self.y_mean_):

@@ -110,7 +110,9 @@ def check_class_weight(where: Parameter, value: Any) -> None:
         is_number(weight, Real) and 0 <= weight < np.inf for weight in value.values()
     )
     if not good or (value and not any(value.values())):
-        raise where.error('None, "balanced" or a dict from classes to finite weights of which one is not 0', value)
+        raise where.error(
+            'None, "balanced" or a dict from classes to finite weights, none negative and not all 0', value
+        )
 
 
 def label_weights(weights: Array | None, factors: Array | None) -> Array | None:
