@@ -14,7 +14,7 @@ from layerwise.network import Network
 Array = NDArray[Any]
 Exact = NDArray[np.float64]
 
-BLOCK = 4096  # rows that are worked on at a time, so that no float64 copy of all rows is needed
+BLOCK = 512  # rows that are worked on at a time, so that no float64 copy of all rows is needed
 UNKNOWN = "unknown"  # the level of a category in a row that has none
 
 
