@@ -291,3 +291,41 @@ def test_bad_times(bad: Any) -> None:
     X, y = data(PretrainedClassifier)
     with pytest.raises(InvalidParameterError, match="'max_seconds' parameter of PretrainedClassifier must be"):
         make(PretrainedClassifier, max_seconds=bad).fit(X, y)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_a_first_pass_that_ctrl_c_ended_in_pretraining_begins_anew(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = data(kind)
+    classes = {"classes": np.unique(y)} if kind is PretrainedClassifier else {}
+    model, whole = make(kind), make(kind).partial_fit(X, y, **classes)
+
+    def interrupt(_: Any, text: str) -> None:
+        if text.startswith("layer 2"):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("layerwise.progress.Progress.report", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            model.partial_fit(X, y, **classes)
+    assert [stage.layer for stage in model.stages_] == [1]
+    assert not hasattr(model, "network_")
+    np.testing.assert_array_equal(outputs(model.partial_fit(X, y, **classes), X), outputs(whole, X))
+    assert len(model.history_) == len(whole.history_)
+    assert getattr(model, "n_samples_seen_", N) == N
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_an_interrupted_fit_counts_its_epochs(kind: Any, tmp_path: Any) -> None:
+    X, y = data(kind)
+    path = tmp_path / "best"
+
+    def interrupt(record: Any) -> None:
+        if (record.stage, record.epoch) == ("finetuning", 2):
+            raise KeyboardInterrupt
+
+    model = make(kind, callbacks=[BestModel(path), interrupt])
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, y)
+    for one in (model, load(path)):
+        tuned = sum(record.stage == "finetuning" for record in one.history_)
+        assert one.n_iter_ == (len(one.history_) if kind in REBUILDING else tuned)

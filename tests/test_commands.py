@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import stat
 import subprocess
 import sys
 import time
@@ -19,7 +18,7 @@ from command_lines import QUICK, Terminal, complaint_of, people, run, table_of, 
 
 import layerwise
 from layerwise import load
-from layerwise.commands import display, tables, targets
+from layerwise.commands import display, tables
 from layerwise.training import EpochRecord
 
 
@@ -155,55 +154,6 @@ def test_arrays(capsys: pytest.CaptureFixture[str]) -> None:
     assert "some.npy has 5 columns, but other.layerwise takes 4; --target leaves a target out" in said
     train("some.npz", "--target", "size", "--features", "X", "-q")
     assert isinstance(load("some.layerwise")[-1], layerwise.PretrainedRegressor)
-
-
-def test_many_whole_labels_are_read_at_once() -> None:
-    column = np.zeros(200_000)
-    column[::2] = 1.0
-    start = time.perf_counter()
-    target = targets.target(column)
-    assert time.perf_counter() - start < 20  # by searching all labels for each it would be minutes
-    assert target.is_classes
-    np.testing.assert_array_equal(target.values, column)
-    assert targets.target([-1, 1]).values.dtype == np.float64  # an integer -1 would mean unknown
-
-
-def test_outputs_keep_their_modes_and_links(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    train("people.csv", "--target", "income", "-q")
-    words = ["predict", "people.layerwise", "people.csv", "--target", "income", "-o"]
-    umask = os.umask(0o077)
-    try:
-        assert run(*words, "new.csv") == 0
-    finally:
-        os.umask(umask)
-    own, link = Path("own.csv"), Path("link.csv")
-    own.write_text("old")
-    own.chmod(0o640)
-    link.symlink_to(own)
-    assert run(*words, "link.csv") == 0
-    assert [stat.S_IMODE(os.stat(name).st_mode) for name in ("new.csv", "own.csv")] == [0o600, 0o640]
-    assert link.is_symlink()
-    assert own.read_bytes() == Path("new.csv").read_bytes()
-    os.mkfifo("pipe.csv")
-    capsys.readouterr()
-    assert "cannot write pipe.csv: it is not a regular file" in complaint_of(capsys, *words, "pipe.csv")
-
-
-def test_several_outputs_have_a_column_each() -> None:
-    with np.load("some.npz") as arrays:
-        X = arrays["X"]
-    frame = pd.DataFrame(X, columns=list("abcd"))
-    frame.to_csv("own.csv", index=False)
-    quick = {"pretraining": None, "finetuning": layerwise.FineTuning(epochs=1), "random_state": 0}
-    regressor = layerwise.PretrainedRegressor((5,), **quick).fit(frame, X[:, :2] * 1.23456789)
-    classifier = layerwise.PretrainedClassifier((5,), **quick).fit(frame, (X[:, :2] > 0).astype(int))
-    for model in (regressor, classifier):
-        model.save("own.layerwise")
-        assert run("predict", "own.layerwise", "own.csv", "-o", "out.csv") == 0
-        out = table_of("out.csv")
-        assert list(out[0]) == ["prediction1", "prediction2"]
-        made = np.array([[float(row["prediction1"]), float(row["prediction2"])] for row in out])
-        np.testing.assert_array_equal(made.astype(np.float32), model.predict(frame).astype(np.float32))
 
 
 WITHOUT_PANDAS = """

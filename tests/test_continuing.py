@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ from layerwise import (
     Adam,
     AnomalyDetector,
     Autoencoder,
-    BestModel,
     ColumnGroups,
     CosineDecay,
     DenoisingAutoencoder,
@@ -369,43 +367,6 @@ def test_ctrl_c_in_a_pass_keeps_what_is_reached(monkeypatch: pytest.MonkeyPatch)
             model.partial_fit(X, y)
     assert "the estimator keeps the weights reached" in "".join(info.value.__notes__)
     assert_same(model, before.partial_fit(X, y))  # it came after the pass's last step
-
-
-@pytest.mark.parametrize("kind", ALL)
-def test_a_first_pass_that_ctrl_c_ended_in_pretraining_begins_anew(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    X, y = data(kind)
-    model, whole = make(kind), make(kind).partial_fit(X, y, **first_call(kind, y))
-
-    def interrupt(_: Any, text: str) -> None:
-        if text.startswith("layer 2"):
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("layerwise.progress.Progress.report", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            model.partial_fit(X, y, **first_call(kind, y))
-    assert [stage.layer for stage in model.stages_] == [1]
-    assert not hasattr(model, "network_")
-    assert_same(model.partial_fit(X, y, **first_call(kind, y)), whole)
-    assert len(model.history_) == len(whole.history_)
-    assert getattr(model, "n_samples_seen_", N) == N
-
-
-@pytest.mark.parametrize("kind", ALL)
-def test_an_interrupted_fit_counts_its_epochs(kind: Any, tmp_path: Path) -> None:
-    X, y = data(kind)
-    path = tmp_path / "best"
-
-    def interrupt(record: Any) -> None:
-        if (record.stage, record.epoch) == ("finetuning", 2):
-            raise KeyboardInterrupt
-
-    model = make(kind, callbacks=[BestModel(path), interrupt])
-    with pytest.raises(KeyboardInterrupt):
-        model.fit(X, y)
-    for one in (model, load(path)):
-        tuned = sum(record.stage == "finetuning" for record in one.history_)
-        assert one.n_iter_ == (len(one.history_) if kind in REBUILDING else tuned)
 
 
 def test_a_warm_fit_says_what_kind_of_labels_it_goes_on_with() -> None:

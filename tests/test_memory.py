@@ -98,7 +98,7 @@ def formula(case: Case) -> int:
         needs.append(kept + codes + numbers((n, m), (m, n), True) + rows * 2)
         kept, codes = kept + n * m, rows * m
     if case.kind == "detector":  # its own X; the errors, 32 bytes a value
-        return 4 * (rows * n_in + max(*needs, 8 * min(rows, 4096) * n_in))
+        return 4 * (rows * n_in + max(*needs, 8 * min(rows, 512) * n_in))
     return 4 * max(needs)
 
 
