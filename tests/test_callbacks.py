@@ -329,3 +329,26 @@ def test_an_interrupted_fit_counts_its_epochs(kind: Any, tmp_path: Any) -> None:
     for one in (model, load(path)):
         tuned = sum(record.stage == "finetuning" for record in one.history_)
         assert one.n_iter_ == (len(one.history_) if kind in REBUILDING else tuned)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_a_later_pass_that_ctrl_c_ended_before_its_first_step_changes_nothing(
+    kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, y = data(kind)
+    classes = {"classes": np.unique(y)} if kind is PretrainedClassifier else {}
+    model, whole = (make(kind).partial_fit(X, y, **classes) for _ in range(2))
+
+    def interrupt(_: Any, text: str) -> None:
+        if text.startswith("fine-tuning"):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("layerwise.progress.Progress.report", interrupt)
+        with pytest.raises(KeyboardInterrupt) as info:
+            model.partial_fit(X, y)
+    assert "the estimator keeps the weights reached" in "".join(info.value.__notes__)
+    for one in (model, whole):  # with what the optimiser remembers
+        one.partial_fit(X, y)
+    np.testing.assert_array_equal(outputs(model, X), outputs(whole, X))
+    assert len(model.history_) == len(whole.history_) == model.n_iter_ + 4 * (kind not in REBUILDING)

@@ -14,6 +14,7 @@ from command_lines import complaint_of, run, table_of, train, write_tables
 
 import layerwise
 from layerwise.commands import targets
+from layerwise.commands.files import check_writable
 
 
 @pytest.fixture(autouse=True)
@@ -50,11 +51,15 @@ def test_outputs_keep_their_modes_and_links(capsys: pytest.CaptureFixture[str]) 
     assert link.is_symlink()
     assert own.read_bytes() == Path("new.csv").read_bytes()
     os.mkfifo("pipe.csv")
+    Path("lost.csv").symlink_to("no/where.csv")
     capsys.readouterr()
+    Path("people.layerwise").rename("kept")
+    assert "cannot write lost.csv: its folder does not exist" in complaint_of(capsys, *words, "lost.csv")
+    Path("kept").rename("people.layerwise")
     assert "cannot write pipe.csv: it is not a regular file" in complaint_of(capsys, *words, "pipe.csv")
 
 
-def test_several_outputs_have_a_column_each() -> None:
+def test_several_outputs_have_a_column_each(capsys: pytest.CaptureFixture[str]) -> None:
     with np.load("some.npz") as arrays:
         X = arrays["X"]
     frame = pd.DataFrame(X, columns=list("abcd"))
@@ -69,3 +74,10 @@ def test_several_outputs_have_a_column_each() -> None:
         assert list(out[0]) == ["prediction1", "prediction2"]
         made = np.array([[float(row["prediction1"]), float(row["prediction2"])] for row in out])
         np.testing.assert_array_equal(made.astype(np.float32), model.predict(frame).astype(np.float32))
+
+
+def test_what_is_appended_to_need_be_no_regular_file() -> None:
+    os.mkfifo("epochs")
+    check_writable(Path("epochs"), appends=True)
+    with pytest.raises(OSError, match="cannot write epochs: it is not a regular file"):
+        check_writable(Path("epochs"))

@@ -102,6 +102,13 @@ def test_other_estimators(kind: Any, tmp_path: Path) -> None:
     np.testing.assert_array_equal(getattr(again, method)(frame()), getattr(model, method)(frame()))
 
 
+def test_numpys_numbers_of_a_search_can_be_saved(tmp_path: Path) -> None:
+    model = tabular_pipeline(PretrainedClassifier((5,), **QUICK), min_frequency=0.1)
+    model.set_params(columns__categories__min_frequency=np.float64(0.26)).fit(frame(), Y)
+    model.save(tmp_path / "m")
+    np.testing.assert_array_equal(load(tmp_path / "m").predict(frame()), model.predict(frame()))
+
+
 def test_what_cannot_be_saved_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model"
     with pytest.raises(NotFittedError):

@@ -90,6 +90,17 @@ def real(
     return number
 
 
+def share(where: Parameter, value: Any, others: str = "") -> float:
+    """Return the part of an average that is its past, a number in [0, 1); `others`: what else is allowed."""
+    try:
+        number = real(where, value, 0, 1, open_high=True)
+    except InvalidParameterError:
+        raise where.error(f"a finite number in [0, 1){others}", value) from None
+    if np.float32(number) == 1:  # as the engine rounds it
+        raise where.error(f"a number in [0, 1) that float32 can tell from 1, at most 0.99999997{others}", value)
+    return number
+
+
 def integer(where: Parameter, value: Any, low: int, high: int = 2**31 - 1) -> int:
     """Return `value` as an int if it is a whole number between `low` and `high`, both included."""
     if not is_number(value, Integral) or not low <= int(value) <= high:

@@ -262,10 +262,10 @@ def _frozen_epochs(settings: Any, n_layers: int) -> list[int | None]:
     return [of_layer.get(layer, 0) for layer in range(1, n_layers + 1)]
 
 
-def check_enough_rows(n_rows: int) -> None:
-    """Raise ValueError if there are too few rows for early stopping to keep some apart."""
+def check_enough_rows(n_rows: int, kind: str = "labelled rows") -> None:
+    """Raise ValueError if there are too few rows for early stopping to keep some apart; `kind` is what they are."""
     if n_rows < 2:
-        raise ValueError(f"early_stopping needs at least 2 labelled rows. Got n_samples = {n_rows}.")
+        raise ValueError(f"early_stopping needs at least 2 {kind}. Got n_samples = {n_rows}.")
 
 
 def split_rows(n_rows: int, fraction: float, groups: Array | None, seed: int) -> tuple[Array, Array]:

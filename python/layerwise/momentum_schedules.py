@@ -41,7 +41,7 @@ class MomentumRamp(MomentumSchedule):
 
     def check(self, where: Parameter) -> None:
         """Raise InvalidParameterError if a setting is not allowed."""
-        checks.real(where.child("highest"), self.highest, 0, 1, open_high=True)
+        checks.share(where.child("highest"), self.highest)
         checks.integer(where.child("every"), self.every, 1)
 
     def momenta(self, first_step: int, n_steps: int, *, steps_per_epoch: int) -> Vector:  # noqa: ARG002
@@ -69,8 +69,8 @@ class MomentumSwitch(MomentumSchedule):
 
     def check(self, where: Parameter) -> None:
         """Raise InvalidParameterError if a setting is not allowed."""
-        checks.real(where.child("first"), self.first, 0, 1, open_high=True)
-        checks.real(where.child("then"), self.then, 0, 1, open_high=True)
+        checks.share(where.child("first"), self.first)
+        checks.share(where.child("then"), self.then)
         checks.integer(where.child("epochs"), self.epochs, 0)
 
     def momenta(self, first_step: int, n_steps: int, *, steps_per_epoch: int) -> Vector:

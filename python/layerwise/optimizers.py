@@ -3,13 +3,12 @@
 `ConjugateGradient` and `LBFGS` alone are none of the engine's: `layerwise.line_search` runs them on its gradients.
 
 Here w is a parameter, g its gradient, t the step counted from 1. Each is used as published; docs/numerics.md says
-where lecture notes and other libraries differ.
+where lecture notes and other libraries differ. Whatever the network's dtype, numbers must fit float32: what lies in
+[0, 1) is at most 0.99999997, epsilon lies in [1.2e-38, 3.4e38], rates and decays are at most 3.4e38.
 """
 
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from layerwise import _core, checks
 from layerwise.checks import Parameter
@@ -17,12 +16,12 @@ from layerwise.momentum_schedules import MomentumSchedule
 from layerwise.schedules import CONSTANT
 from layerwise.settings import Settings
 
-# The engine works in float32 or float64, and settings are checked before it is known in which.
-_LEAST, _GREATEST = (float(number) for number in (np.finfo(np.float32).tiny, np.finfo(np.float32).max))
+# What float32 holds: the engine works in it or in float64, and settings are checked before it is known in which.
+_LEAST, _GREATEST = 1.2e-38, 3.4e38
 
 
 class Optimizer(Settings):
-    """Base of the optimisers' settings. Numbers must be what is said of them in float32 as well."""
+    """Base of the optimisers' settings."""
 
     learning_rate: float | None  # None: line searches find the steps
     kind = ""
@@ -74,7 +73,7 @@ class _WithMomentum(Optimizer):
         if isinstance(self.momentum, MomentumSchedule):
             self.momentum.check(where)
             return {}  # the engine is given each step's momentum with its rate
-        return {"momentum": _share(where, self.momentum, ", a MomentumRamp or a MomentumSwitch")}
+        return {"momentum": checks.share(where, self.momentum, ", a MomentumRamp or a MomentumSwitch")}
 
 
 @dataclass(frozen=True, repr=False)
@@ -155,7 +154,7 @@ class RMSProp(Optimizer):
     kind = "rmsprop"
 
     def _constants(self, where: Parameter) -> dict[str, Any]:
-        return {"decay": _share(where.child("decay"), self.decay)} | _epsilon(
+        return {"decay": checks.share(where.child("decay"), self.decay)} | _epsilon(
             where, self.epsilon, self.epsilon_inside_sqrt
         )
 
@@ -189,8 +188,8 @@ class Adam(Optimizer):
 
     def _constants(self, where: Parameter) -> dict[str, Any]:
         return {
-            "momentum": _share(where.child("beta_1"), self.beta_1),
-            "decay": _share(where.child("beta_2"), self.beta_2),
+            "momentum": checks.share(where.child("beta_1"), self.beta_1),
+            "decay": checks.share(where.child("beta_2"), self.beta_2),
             "bias_correction": checks.boolean(where.child("bias_correction"), self.bias_correction),
         } | _epsilon(where, self.epsilon, self.epsilon_inside_sqrt)
 
@@ -278,17 +277,6 @@ class LBFGS(LineSearches):
         """Raise InvalidParameterError if a setting is not allowed."""
         super().check(where)
         checks.integer(where.child("memory"), self.memory, 1)
-
-
-def _share(where: Parameter, value: Any, others: str = "") -> float:
-    """Return the part of an average that is its past, a number in [0, 1); `others`: what else is allowed."""
-    try:
-        share = checks.real(where, value, 0, 1, open_high=True)
-    except checks.InvalidParameterError:
-        raise where.error(f"a finite number in [0, 1){others}", value) from None
-    if np.float32(share) == 1:
-        raise where.error(f"a number in [0, 1) that float32 can tell from 1, at most 0.99999997{others}", value)
-    return share
 
 
 def _epsilon(where: Parameter, epsilon: Any, inside: Any) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import _safe_indexing
 
 from layerwise import checks, measurements
 from layerwise.checks import Parameter
@@ -125,8 +124,8 @@ def reconstructions(estimator: Any, X: Any, *, n: int = 10, shape: Any = None, a
     _require(where, estimator, "reconstruct")
     data = estimator._checked(X)[: checks.integer(where.child("n"), n, 1)]
     size = _image_shape(where, shape, data.shape[1])
-    shown = _safe_indexing(X, np.arange(len(data)))  # with its columns' names
-    tiles = np.concatenate([data, estimator.reconstruct(shown)]).reshape(-1, *size)
+    rebuilt = estimator.reconstruct(X)[: len(data)]  # all of X, which may have names of its columns
+    tiles = np.concatenate([data, rebuilt]).reshape(-1, *size)
     ax = _one(ax)
     low, high = float(data.min()), float(data.max())
     _show(ax, _grid(tiles, len(data), fill=low), low, high)

@@ -131,7 +131,7 @@ def _refused(got: str) -> TypeError:
 def _leaves(pipeline: TabularPipeline) -> dict[str, str]:
     """Return the settings of all steps before the estimator that are not steps themselves."""
     return {
-        f"{step}__{name}": repr(value)
+        f"{step}__{name}": repr(value.item() if isinstance(value, np.generic) else value)
         for step, transformer in pipeline.steps[:-1]
         for name, value in transformer.get_params().items()
         if not hasattr(value, "get_params") and not isinstance(value, list)

@@ -9,19 +9,23 @@ from pathlib import Path
 from typing import Any
 
 
-def check_writable(file: Path, *inputs: Path) -> None:
-    """Fail before the work, not after it; and rather than write over a file that the command reads."""
+def check_writable(file: Path, *inputs: Path, appends: bool = False) -> None:
+    """Fail before the work, not after it; and rather than write over a file that the command reads.
+
+    With `appends` the file is not replaced, so that it may be a pipe.
+    """
+    folder = Path(os.path.realpath(file)).parent  # a link stays, and what it leads to is written
     for read in inputs:
         if file.resolve() == read.resolve():
             raise ValueError(f"cannot write {file}: the command reads it; choose another name")
     if file.is_dir():
         raise IsADirectoryError(f"cannot write {file}: it is a folder")
-    if file.exists() and not file.is_file():
+    if file.exists() and not file.is_file() and not appends:
         raise OSError(f"cannot write {file}: it is not a regular file")
-    if not file.parent.is_dir():
+    if not folder.is_dir():
         raise FileNotFoundError(f"cannot write {file}: its folder does not exist")
     try:
-        with tempfile.TemporaryFile(dir=file.parent):
+        with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise OSError(f"cannot write {file}: {error.strerror}") from error

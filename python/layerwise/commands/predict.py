@@ -77,6 +77,11 @@ def run_predict(given: argparse.Namespace) -> int:
     if given.probabilities and not hasattr(final, "predict_proba"):
         raise ValueError(f"--probabilities are for classifiers, and {given.model} holds a {type(final).__name__}")
     predicted = model.predict(X)
+    if y is not None and predicted.ndim > 1 and predicted.shape[1] > 1:
+        raise ValueError(
+            f"{given.model} has {predicted.shape[1]} outputs, which one target cannot be compared with: "
+            "predict without --target, from a file without that column"
+        )
     outputs = [predicted] if predicted.ndim == 1 else predicted.T
     header = ["prediction"] if predicted.ndim == 1 else [f"prediction{number}" for number in range(1, len(outputs) + 1)]
     columns = [[targets.text(value) for value in output] for output in outputs]
@@ -191,6 +196,7 @@ def _score(given: argparse.Namespace, model: Any, X: Any, y: Any) -> str:
     if classes is not None and isinstance(classes[0], str):
         own = np.array([targets.text(label) for label in own], dtype=object)
     predicted = model.predict(X)[target.known]
+    predicted = predicted.reshape(len(predicted))  # a regressor's of one column
     if classes is None:
         error = np.sqrt(np.mean((predicted - own) ** 2))
         return f"root mean squared error {error:.4g} on {len(own):,} rows; their mean alone: {own.std():.4g}"

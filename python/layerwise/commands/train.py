@@ -81,8 +81,9 @@ def run_train(given: argparse.Namespace) -> int:
     _check(given)
     model_file = given.output or Path(given.file.name).with_suffix(".layerwise")
     history = given.history or model_file.with_suffix(".jsonl")
-    for file in (model_file, history, *([] if given.checkpoint is None else [given.checkpoint])):
+    for file in (model_file, *([] if given.checkpoint is None else [given.checkpoint])):
         check_writable(file, given.file)
+    check_writable(history, given.file, appends=True)
     if model_file.resolve() == history.resolve():
         raise ValueError(f"{history} cannot hold both the model and the epochs: choose another name with --history")
     if given.checkpoint is not None and given.checkpoint.resolve() in (model_file.resolve(), history.resolve()):

@@ -15,13 +15,15 @@ Array = NDArray[Any]
 Exact = NDArray[np.float64]
 
 BLOCK = 512  # rows that are worked on at a time, so that no float64 copy of all rows is needed
+SUMMED = 4096  # rows of a partial sum: another number would be other last bits
 UNKNOWN = "unknown"  # the level of a category in a row that has none
 
 
-def blocks(n_rows: int) -> Iterator[slice]:
-    """Yield the rows, some at a time."""
-    for first in range(0, n_rows, BLOCK):
-        yield slice(first, first + BLOCK)
+def blocks(n_rows: int, size: int | None = None) -> Iterator[slice]:
+    """Yield the rows, `size` (None: BLOCK) at a time."""
+    size = BLOCK if size is None else size
+    for first in range(0, n_rows, size):
+        yield slice(first, first + size)
 
 
 def moments(X: Array, weights: Array | None, groups: ColumnGroups | None) -> tuple[Exact, Exact]:
@@ -50,7 +52,7 @@ def moments(X: Array, weights: Array | None, groups: ColumnGroups | None) -> tup
 def _sums(X: Array, shares: Exact, point: Exact) -> tuple[Exact, Exact]:
     """Return each column's sums of the distances from a point and of their squares, times the rows' shares."""
     sums, squares = np.zeros(len(point)), np.zeros(len(point))
-    for rows in blocks(len(X)):
+    for rows in blocks(len(X), SUMMED):
         distances = X[rows] - point
         weighted = shares[rows, np.newaxis] * distances
         sums += weighted.sum(axis=0)

@@ -39,7 +39,7 @@ class RebuildingEstimator(CallbackSupportMixin, LayerwiseEstimator):  # type: ig
                 shape = self._architecture()  # whose sizes may depend on the number of columns
             settings, unrolled = self._for_rows(len(X), settings, unrolled)
             if unrolled.early_stopping:
-                finetuning.check_enough_rows(len(X))
+                finetuning.check_enough_rows(len(X), "rows")
             X = self._prepared(fitted, X, weights, kept)
             seed = self._take_up(show, self._seed(), kept, X=X, sample_weight=weights)
             before = self.n_samples_seen_ if once and kept is not None and hasattr(self, "n_samples_seen_") else 0
@@ -48,11 +48,13 @@ class RebuildingEstimator(CallbackSupportMixin, LayerwiseEstimator):  # type: ig
                 if kept is not None and kept.network is not None:
                     fitted |= {"stages_": kept.stages, "history_": kept.history}
                     network = kept.network
+                    self._collect(fitted, network, [])  # what an interrupt before the first step leaves
                 else:
                     self._pretrain(fitted, X, settings, shape, seed, show, weights, kept)
                     network = finetuning.unroll(fitted["stages_"])
                 if unrolled.untie:
                     network = finetuning.untied(network)
+                memory = self._memory_of(fitted, unrolled) if once else None
                 if unrolled.epochs:
                     show.report(f"fine-tuning the unrolled network of {len(network.layers)} layers")
                 first = fitted["stages_"][0]
@@ -67,7 +69,7 @@ class RebuildingEstimator(CallbackSupportMixin, LayerwiseEstimator):  # type: ig
                     loss="sigmoid_cross_entropy" if first.loss == "cross_entropy" else first.loss,
                     n_hidden=len(shape.sizes),
                     row_weights=None if weights is None else weights.astype(X.dtype),
-                    memory=self._memory_of(fitted, unrolled) if once else None,
+                    memory=memory,
                 )
             finally:
                 show.close()

@@ -201,6 +201,7 @@ class PretrainedEstimator(CallbackSupportMixin, LayerwiseEstimator):  # type: ig
         if kept is not None and kept.network is not None:
             fitted |= {"stages_": kept.stages, "history_": kept.history}
             network = kept.network
+            self._collect(fitted, network, [])  # what an interrupt before the first step leaves
         else:
             if isinstance(before, SupervisedPretraining):
                 hidden = self._pretrain_supervised(
@@ -216,6 +217,7 @@ class PretrainedEstimator(CallbackSupportMixin, LayerwiseEstimator):  # type: ig
         if len(Y) == 0:  # partial_fit without a label
             self._collect(fitted, network, [])
             return
+        memory = self._memory_of(fitted, finetuning_settings) if once else None
         show.report(f"fine-tuning on {len(Y)} labelled rows of {len(X)}")
         self._finetune(
             fitted,
@@ -229,7 +231,7 @@ class PretrainedEstimator(CallbackSupportMixin, LayerwiseEstimator):  # type: ig
             n_hidden=len(shape.sizes),
             groups=groups,
             row_weights=row_weights,
-            memory=self._memory_of(fitted, finetuning_settings) if once else None,
+            memory=memory,
         )
 
 
