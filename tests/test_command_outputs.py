@@ -74,6 +74,25 @@ def test_several_outputs_have_a_column_each(capsys: pytest.CaptureFixture[str]) 
         assert list(out[0]) == ["prediction1", "prediction2"]
         made = np.array([[float(row["prediction1"]), float(row["prediction2"])] for row in out])
         np.testing.assert_array_equal(made.astype(np.float32), model.predict(frame).astype(np.float32))
+        Path("out.csv").unlink()
+        frame.assign(t=X[:, 0] > 0).to_csv("more.csv", index=False)
+        said = complaint_of(capsys, "predict", "own.layerwise", "more.csv", "--target", "t", "-o", "out.csv")
+        assert "own.layerwise has 2 outputs, which one target cannot be compared with" in said
+        assert not Path("out.csv").exists()
+
+
+def test_the_score_of_one_output_that_came_as_a_column(capsys: pytest.CaptureFixture[str]) -> None:
+    with np.load("some.npz") as arrays:
+        X = arrays["X"]
+    pd.DataFrame(X, columns=list("abcd")).to_csv("own.csv", index=False)
+    frame, y = pd.read_csv("own.csv")[["b", "c", "d"]], X[:, :1]
+    tuning = layerwise.FineTuning(epochs=40)
+    model = layerwise.PretrainedRegressor((5,), pretraining=None, finetuning=tuning, random_state=0).fit(frame, y)
+    model.save("own.layerwise")
+    assert model.predict(frame).shape == (60, 1)
+    assert run("predict", "own.layerwise", "own.csv", "--target", "a", "-o", "out.csv") == 0
+    expected = np.sqrt(np.mean((model.predict(frame) - y) ** 2))
+    assert f"root mean squared error {expected:.4g} on 60 rows" in capsys.readouterr().err
 
 
 def test_what_is_appended_to_need_be_no_regular_file() -> None:
