@@ -154,7 +154,9 @@ def test_rows_are_scored_alike_in_any_block(monkeypatch: pytest.MonkeyPatch) -> 
     detector = AnomalyDetector((4, 2), **QUICK).fit(X)
     whole = detector.score_samples(X)
     assert detector.score_samples(X[17:18]) == whole[17]
+    moments = np.array(column_errors.moments(X / 3, None, None))
     monkeypatch.setattr(column_errors, "BLOCK", 7)
+    np.testing.assert_array_equal(column_errors.moments(X / 3, None, None), moments)
     again = AnomalyDetector((4, 2), **QUICK).fit(X)
     assert again.offset_ == detector.offset_
     np.testing.assert_array_equal(again.score_samples(X), whole)
