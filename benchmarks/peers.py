@@ -147,6 +147,7 @@ class Layerwise(Contender):
             pretraining=None,
             finetuning=finetuning,
             activation=workload.activation,
+            precision=self.precision,
             n_jobs=self.threads or None,
         ).fit(self.data.X[:rows], np.arange(rows) % workload.sizes[-1])
         fitted = zip(self.start, model.network_.layers, strict=True)
@@ -209,8 +210,8 @@ class LayerwiseBfloat16(Layerwise):
     def refusal(self) -> str:
         from layerwise import _core
 
-        if self.workload.predicts or self.workload.batch_size == 1:
-            return "makes predictions and batches of one row in float32"
+        if self.workload.batch_size == 1 and not self.workload.predicts:
+            return "learns from batches of one row in float32"
         return "" if _core.has_bfloat16() else "needs a processor with AVX512-BF16"
 
 

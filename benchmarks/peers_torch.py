@@ -85,11 +85,22 @@ class PyTorch(Contender):
 
 
 class Bfloat16(PyTorch):
-    """Eager PyTorch with its products in bfloat16 (autocast); weights, losses and updates stay float32."""
+    """Eager PyTorch with its products in bfloat16 (autocast); weights, losses and updates stay float32.
+
+    For predictions the whole model is made bfloat16 once: autocast would round all weights in each call.
+    """
 
     tolerance = 2e-2  # of numbers with eight bits
 
+    def reset(self) -> None:
+        super().reset()
+        if self.workload.predicts:
+            kind = self.torch.bfloat16
+            self.layers = [(W.detach().to(kind), b.detach().to(kind)) for W, b in self.layers]
+
     def _logits(self, value: Any) -> Any:
+        if self.workload.predicts:
+            return super()._logits(value.to(self.torch.bfloat16)).float()
         with self.torch.autocast("cpu", self.torch.bfloat16):
             return super()._logits(value).float()
 

@@ -78,6 +78,62 @@ def test_it_is_learned_as_well_and_saved(tmp_path):
     assert loaded.predict_proba(X).tobytes() == model.predict_proba(X).tobytes()
 
 
+METHODS = {
+    StackedAutoencoder: ("transform", "reconstruct"),
+    PretrainedClassifier: ("predict_proba", "predict_log_proba", "transform"),
+    PretrainedRegressor: ("predict", "transform"),
+    AnomalyDetector: ("score_samples", "decision_function", "score_features", "reconstruct", "transform"),
+}
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("kind", METHODS)
+def test_what_is_predicted_is_in_the_precision_of_now(kind):
+    model = make(kind, precision="auto").fit(X, y)
+    for method in METHODS[kind]:
+        plain = getattr(model.set_params(precision="auto"), method)(X)
+        half = getattr(model.set_params(precision="bfloat16"), method)(X)
+        assert plain.dtype == half.dtype
+        assert (plain != half).mean() > 0.5
+        np.testing.assert_allclose(half, plain, rtol=0.05, atol=0.05 * np.abs(plain).max())
+        for n_jobs in (1, 2):
+            for rows in (slice(0, 1), slice(0, 3), slice(500, 1797)):
+                found = getattr(model.set_params(n_jobs=n_jobs), method)(X[rows])
+                assert found.tobytes() == half[rows].tobytes()
+
+
+@needs_bfloat16
+def test_a_detectors_threshold_is_that_of_its_own_scores():
+    detector = make(AnomalyDetector, contamination=0.1).fit(X)
+    assert np.mean(detector.predict(X) == -1) == pytest.approx(0.1, abs=1 / len(X))
+    assert detector.offset_ in detector.score_samples(X)
+
+
+@needs_bfloat16
+def test_a_model_predicts_in_float32_where_the_processor_has_no_bfloat16(tmp_path):
+    model = make(PretrainedClassifier).fit(X, y)
+    model.save(tmp_path / "model.layerwise")
+    code = (
+        "import sys, numpy as np, layerwise\n"
+        f"model = layerwise.load({str(tmp_path / 'model.layerwise')!r})\n"
+        f"X = np.load({str(tmp_path / 'X.npy')!r})\n"
+        "sys.stdout.buffer.write(model.predict_proba(X).tobytes())\n"
+    )
+    np.save(tmp_path / "X.npy", X)
+    environment = {**os.environ, "LAYERWISE_ISA": "x86-64-v3"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True)
+    assert done.stdout == model.set_params(precision="auto").predict_proba(X).tobytes()
+
+
+@pytest.mark.parametrize("kind", METHODS)
+def test_a_model_of_float64_data_predicts_in_float64(kind):
+    model = make(kind, precision="auto").fit(X.astype(np.float64), y).set_params(precision="bfloat16")
+    with pytest.raises(ValueError, match=r"'precision' parameter of .* float32 data .*Got 'bfloat16'"):
+        model.transform(X)
+    with pytest.raises(ValueError, match=r"'precision' parameter of .* one of .*Got 'half'"):
+        model.set_params(precision="half").transform(X)
+
+
 @pytest.mark.parametrize("kind", [StackedAutoencoder, PretrainedClassifier, PretrainedRegressor, AnomalyDetector])
 def test_data_in_float64_are_refused(kind):
     with pytest.raises(ValueError, match=r"'precision' parameter of .* float32 data .*astype.* Got 'bfloat16'"):

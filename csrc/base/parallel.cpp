@@ -105,6 +105,11 @@ double seconds_of(clockid_t clock) {
   return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
+thread_local double last_region_ended = 0;
+struct RegionEnd {
+  ~RegionEnd() { last_region_ended = seconds_of(CLOCK_MONOTONIC); }
+};
+
 // How often the calling thread's core was given to another thread though it had work.
 long times_taken() {
   rusage use;
@@ -146,6 +151,11 @@ int threads_for(double work, int asked, double least) {
   return static_cast<int>(std::min<double>(default_threads(), worth));
 }
 
+bool team_is_awake() {
+  constexpr double kAwake = 30e-6;  // OpenMP's threads spin a little longer
+  return seconds_of(CLOCK_MONOTONIC) - last_region_ended < kAwake;
+}
+
 namespace detail {
 
 // Reading the thread's clock brings the system's account up to date, and it may then give the core away, so that this comes last here
@@ -161,6 +171,7 @@ double CoreWait::seconds() const {
 }
 
 void run_team(int threads, Subnormals subnormals, void (*body)(Team&, void*), void* context) {
+  const RegionEnd end;
   if (threads <= 1 || forked || omp_in_parallel()) {
     Barrier barrier;
     Team team(0, 1, barrier);

@@ -11,6 +11,7 @@
 #include "bindings/arrays.h"
 #include "kernels/catalog.h"
 #include "net/plan.h"
+#include "net/reading.h"
 
 namespace layerwise {
 

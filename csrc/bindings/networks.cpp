@@ -105,21 +105,23 @@ void bind_network(py::module_& m, const char* name) {
           py::arg("values").noconvert())
       .def(
           "apply",
-          [](const Net& n, const Array<T>& X, int first, int last, bool logits, int threads) {
+          [](const Net& n, const Array<T>& X, int first, int last, bool logits, int threads, const RoundedWeights* rounded) {
             if (last == -1) last = n.depth();
             require(0 <= first && first < last && last <= n.depth(), "first and last must satisfy 0 <= first < last <= number of layers");
             require(threads >= 0, "threads must not be negative");
+            require(rounded == nullptr || rounded->are_of(&n), "rounded must be None or the RoundedWeights of this network");
             const T* x = matrix(X, n.layer(first).n_in, "X");
             const index_t rows = X.shape(0);
             Array<T> out = empty<T>({rows, n.layer(last - 1).n_out});
             T* to = out.mutable_data();
             {
               const Unlocked unlocked;
-              apply(n, x, rows, first, last, logits, threads, to);
+              apply(n, rounded, x, rows, first, last, logits, threads, to);
             }
             return out;
           },
-          py::arg("X").noconvert(), py::arg("first") = 0, py::arg("last") = -1, py::arg("logits") = false, py::arg("threads") = 0);
+          py::arg("X").noconvert(), py::arg("first") = 0, py::arg("last") = -1, py::arg("logits") = false, py::arg("threads") = 0,
+          py::arg("rounded") = py::none());
 }
 
 template <class T>
@@ -195,6 +197,7 @@ bool interrupted() {
 
 void bind_networks(py::module_& m) {
   main_thread = py::module_::import("threading").attr("main_thread")().attr("ident").cast<unsigned long>();
+  py::class_<RoundedWeights>(m, "RoundedWeights").def(py::init<const Network<float>&>(), py::arg("network"), py::keep_alive<1, 2>());
   bind_network<float>(m, "Network_float32");
   bind_network<double>(m, "Network_float64");
   bind_plan<float>(m, "Plan_float32");

@@ -1,4 +1,5 @@
 // Products in bfloat16, compiled for x86-64-v4 with AVX512-BF16. Everything else of such a processor is kernels.cpp's.
+#include "kernels/gemv.h"
 #include "kernels/kernels.h"
 #include "kernels/updates.h"
 
@@ -61,6 +62,11 @@ void gemm_t(const float* a, const float* b, index_t rows, index_t cols, index_t 
   gemm_any<float, ByPairs, true>(a, 0, b, rows, cols, depth, init, init_step, c, {nullptr, 0});
 }
 
+void gemv(const std::uint16_t* x, index_t x_step, const float* w, index_t w_step, index_t n_panels, index_t rows, const float* init,
+          float* out, index_t out_step) {
+  gemv_any<float, ByPairs>(reinterpret_cast<const float*>(x), x_step / 2, w, w_step, n_panels, rows, init, out, out_step);
+}
+
 constexpr BFloat16Kernels table() {
   BFloat16Kernels k{};
   k.round = round;
@@ -68,6 +74,7 @@ constexpr BFloat16Kernels table() {
   k.pair_transposed = pair_transposed;
   k.gemm = gemm;
   k.gemm_t = gemm_t;
+  k.gemv = gemv;
   for_each_optimizer<float>([&](auto optimizer, OptimizerKind kind) {
     k.fused_update[static_cast<int>(kind)] = fused_update<float, ByPairs, decltype(optimizer)>;
   });

@@ -3,6 +3,8 @@
 #include <cstdlib>
 #include <stdexcept>
 
+#include "base/check.h"
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
@@ -87,6 +89,12 @@ const BFloat16Kernels* bfloat16_kernels() {
   if (chosen.kernels == &kernels_x86_64_v4 && has_bfloat16()) return &kernels_bfloat16;
 #endif
   return nullptr;
+}
+
+const BFloat16Kernels& require_bfloat16_kernels() {
+  const BFloat16Kernels* found = bfloat16_kernels();
+  require(found != nullptr, "bfloat16 products need a processor with AVX512-BF16, and LAYERWISE_ISA unset or x86-64-v4");
+  return *found;
 }
 
 template <>

@@ -22,5 +22,7 @@ template <class T>
 const Kernels<T>& kernels();
 // Null where the processor has no such products, or LAYERWISE_ISA names a set without them.
 const BFloat16Kernels* bfloat16_kernels();
+// The same, or std::invalid_argument that says what is missing.
+const BFloat16Kernels& require_bfloat16_kernels();
 
 }  // namespace layerwise

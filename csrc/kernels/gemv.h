@@ -1,6 +1,7 @@
 // Products with a single row: they read each weight once, so that memory sets their pace and not the multiply-adds.
 #pragma once
 
+#include "kernels/gemm.h"
 #include "kernels/kernels.h"
 #include "kernels/simd.h"
 
@@ -34,8 +35,9 @@ inline void each_bit(std::uint32_t bits, index_t n, Each each) {
   }
 }
 
-// Weights whose input is 0 are not read: they add nothing. (Of pictures most inputs are 0, of rectified units half.)
-template <class T, int kPanels>
+// Weights whose input is 0 are not read: they add nothing. (Of pictures most inputs are 0, of rectified units half.) Pairs are all read:
+// few are 0 in both places, and adding 0 by the processor's rule for pairs may change a sum, of which it takes subnormal numbers as 0.
+template <class T, class M, int kPanels>
 void gemv_of(const T* x, index_t x_step, const T* w, index_t w_step, index_t rows, const T* init, T* out, index_t out_step) {
   Vec<T> sum[kPanels][kPanelVectors<T>];
   LAYERWISE_UNROLL
@@ -43,15 +45,15 @@ void gemv_of(const T* x, index_t x_step, const T* w, index_t w_step, index_t row
     LAYERWISE_UNROLL
     for (index_t v = 0; v < kPanelVectors<T>; ++v) sum[p][v] = load(init + p * kPanel + v * kLanes<T>);
   }
-  for (index_t i0 = 0; i0 < rows; i0 += kPanel, x += x_step, w += kPanel * kPanel) {
-    const index_t n = rows - i0 < kPanel ? rows - i0 : kPanel;
-    each_bit(nonzero_of(x, n), n, [&](index_t i) {
-      const Vec<T> left = set(x[i]);
+  for (index_t i0 = 0; i0 < rows; i0 += M::kRow, x += x_step, w += M::kRow * kPanel) {
+    const index_t n = rows - i0 < M::kRow ? rows - i0 : M::kRow;
+    each_bit(M::kRow == kPanel ? nonzero_of(x, n) : first_bits(n), n, [&](index_t i) {
+      const Vec<T> left = M::left(x + i);
       const T* row = w + i * kPanel;
       LAYERWISE_UNROLL
       for (int p = 0; p < kPanels; ++p) {
         LAYERWISE_UNROLL
-        for (index_t v = 0; v < kPanelVectors<T>; ++v) sum[p][v] = fma(left, load(row + p * w_step + v * kLanes<T>), sum[p][v]);
+        for (index_t v = 0; v < kPanelVectors<T>; ++v) sum[p][v] = M::add(left, load(row + p * w_step + v * kLanes<T>), sum[p][v]);
       }
     });
   }
@@ -62,13 +64,19 @@ void gemv_of(const T* x, index_t x_step, const T* w, index_t w_step, index_t row
   }
 }
 
-template <class T>
-void gemv(const T* x, index_t x_step, const T* w, index_t w_step, index_t n_panels, index_t rows, const T* init, T* out, index_t out_step) {
+template <class T, class M>
+void gemv_any(const T* x, index_t x_step, const T* w, index_t w_step, index_t n_panels, index_t rows, const T* init, T* out,
+              index_t out_step) {
   index_t p = 0;
   for (; p + kGemvPanels <= n_panels; p += kGemvPanels) {
-    gemv_of<T, kGemvPanels>(x, x_step, w + p * w_step, w_step, rows, init + p * kPanel, out + p * out_step, out_step);
+    gemv_of<T, M, kGemvPanels>(x, x_step, w + p * w_step, w_step, rows, init + p * kPanel, out + p * out_step, out_step);
   }
-  for (; p < n_panels; ++p) gemv_of<T, 1>(x, x_step, w + p * w_step, w_step, rows, init + p * kPanel, out + p * out_step, out_step);
+  for (; p < n_panels; ++p) gemv_of<T, M, 1>(x, x_step, w + p * w_step, w_step, rows, init + p * kPanel, out + p * out_step, out_step);
+}
+
+template <class T>
+void gemv(const T* x, index_t x_step, const T* w, index_t w_step, index_t n_panels, index_t rows, const T* init, T* out, index_t out_step) {
+  gemv_any<T, ByNumbers<T>>(x, x_step, w, w_step, n_panels, rows, init, out, out_step);
 }
 
 template <class T>

@@ -260,6 +260,8 @@ struct BFloat16Kernels {
   void (*gemm)(const std::uint16_t* a, index_t a_step, const float* b, index_t rows, index_t cols, index_t depth, const float* init,
                index_t init_step, float* c, const Ahead<float>& ahead);
   void (*gemm_t)(const float* a, const float* b, index_t rows, index_t cols, index_t depth, const float* init, index_t init_step, float* c);
+  void (*gemv)(const std::uint16_t* x, index_t x_step, const float* w, index_t w_step, index_t n_panels, index_t rows, const float* init,
+               float* out, index_t out_step);
   void (*fused_update[kOptimizers])(const GradientSource<float> (&sources)[2], index_t blocks, index_t cols, float* w, float* m, float* v,
                                     const UpdateScalars<float>& s);
 };

@@ -18,6 +18,11 @@ struct Data {
   const index_t* ids = nullptr;
 };
 
+template <class T>
+double weight_of(const Data<T>& data, index_t row) {
+  return data.weights == nullptr ? 1.0 : static_cast<double>(data.weights[row]);
+}
+
 // A batch of rows in panels: feature f of row r is data[(f / 32) * step + r * 32 + f % 32].
 template <class T>
 struct Panels {

@@ -62,4 +62,12 @@ class Network {
   Buffer<T> numbers_;
 };
 
+// Of one row through the layers first .. last - 1.
+template <class T>
+double multiply_adds(const Network<T>& network, int first, int last) {
+  double sum = 0;
+  for (int l = first; l < last; ++l) sum += static_cast<double>(network.layer(l).n_in) * static_cast<double>(network.layer(l).n_out);
+  return sum;
+}
+
 }  // namespace layerwise

@@ -26,12 +26,31 @@ void product_with_weights(Team& team, const Batch<T>& batch, int l, bool transpo
   const T* w = batch.network.data() + batch.network.window(l).weights;
   T* scratch = batch.room.scratch(team.rank());
   if constexpr (std::is_same_v<T, float>) {
+    if (batch.weights != nullptr) {
+      return multiply_panel(*batch.half, batch.room.rounded, depth, batch.weights->panel(l, panel), init, out, panel, width, row, row_end);
+    }
     if (batch.half != nullptr) {
       return multiply_panel(batch.k, batch.half, batch.room.rounded, depth, w, owner.n_in, transposed, init, out, panel, width, row,
                             row_end, scratch);
     }
   }
   multiply_panel(batch.k, nullptr, a, depth, w, owner.n_in, transposed, init, out, panel, width, row, row_end, scratch);
+}
+
+// `count` panels from the first of out = init + x * w, for a single row.
+template <class T>
+void row_times_weights(const Batch<T>& batch, int l, const Panels<T>& x, index_t first, index_t count, const T* init,
+                       const Panels<T>& out) {
+  const index_t n_in = batch.network.layer(l).n_in;
+  if constexpr (std::is_same_v<T, float>) {
+    if (batch.weights != nullptr) {
+      const Panels<std::uint16_t>& rounded = batch.room.rounded;
+      return batch.half->gemv(rounded.at(0, 0), rounded.step, batch.weights->panel(l, first), batch.weights->panel_step(l), count,
+                              pairs_of(n_in), init, out.at(first, 0), out.step);
+    }
+  }
+  const T* w = batch.network.data() + batch.network.window(l).weights + first * n_in * kPanel;
+  batch.k.gemv(x.at(0, 0), x.step, w, n_in * kPanel, count, n_in, init, out.at(first, 0), out.step);
 }
 
 template <class T>
@@ -156,12 +175,9 @@ void forward(Team& team, const Batch<T>& batch) {
     };
     const Panels<T>& x = input_of(batch, l);
     round_operand(team, batch, x, spec.n_in);
-    if (batch.rows == 1 && batch.network.owns_weights(l)) {
+    if (batch.rows == 1 && (batch.network.owns_weights(l) || batch.weights != nullptr)) {
       share_groups(team, spec.n_out, [&](index_t first, index_t n) {
-        if (l > batch.first || !batch.begun) {
-          const T* w = numbers + window.weights + first * spec.n_in * kPanel;
-          batch.k.gemv(x.at(0, 0), x.step, w, spec.n_in * kPanel, n, spec.n_in, start(first), sums.at(first, 0), sums.step);
-        }
+        if (l > batch.first || !batch.begun) row_times_weights(batch, l, x, first, n, start(first), sums);
         for (index_t panel = first; panel < first + n; ++panel) epilogue(panel, 0, 1);
       });
     } else if (batch.rows == 1 && batch.train) {
@@ -246,6 +262,17 @@ void loss(Team& team, const Batch<T>& batch) {
 }
 
 template <class T>
+double weighted_loss(const Batch<T>& batch, const Data<T>& data) {
+  double sum = 0;
+  for (index_t r = 0; r < batch.rows; ++r) {
+    // A row of weight 0 counts nothing, even where its loss is infinite.
+    const double weight = weight_of(data, batch.id(r));
+    if (weight != 0) sum += weight * batch.room.row_loss[static_cast<std::size_t>(r)];
+  }
+  return sum;
+}
+
+template <class T>
 int lowest_learning(const Network<T>& network, const Recipe& recipe) {
   int l = 0;
   while (l < network.depth() && is_frozen(recipe, l)) ++l;
@@ -316,6 +343,7 @@ void backward(Team& team, const Batch<T>& batch) {
   template void fetch<T>(Team&, const Batch<T>&, const Data<T>&);                        \
   template void forward<T>(Team&, const Batch<T>&);                                      \
   template void loss<T>(Team&, const Batch<T>&);                                         \
+  template double weighted_loss<T>(const Batch<T>&, const Data<T>&);                     \
   template void backward<T>(Team&, const Batch<T>&);                                     \
   template int lowest_learning<T>(const Network<T>&, const Recipe&);
 LAYERWISE_INSTANTIATE(float)

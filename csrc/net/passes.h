@@ -6,6 +6,7 @@
 
 #include "base/parallel.h"
 #include "net/corruption.h"
+#include "net/rounded_weights.h"
 #include "net/workspace.h"
 
 namespace layerwise {
@@ -27,6 +28,7 @@ struct Batch {
   bool input_is_target = false;
   const Corruption<T>* corruption = nullptr;  // null: the input stays clean
   const BFloat16Kernels* half = nullptr;      // not null: the products of this batch are made in bfloat16
+  const RoundedWeights* weights = nullptr;    // not null: what those products read
   bool by_rows = false;                       // each thread takes rows of its own through all layers, without meeting the others
   bool own_statistics = false;                // normalised layers that learn take the statistics of these rows, not the running ones
 
@@ -80,6 +82,9 @@ void forward(Team& team, const Batch<T>& batch);
 // Fills row_loss and the output layer's delta (with `train`) from row_scale.
 template <class T>
 void loss(Team& team, const Batch<T>& batch);
+// The sum of the rows' losses times their weights.
+template <class T>
+double weighted_loss(const Batch<T>& batch, const Data<T>& data);
 // Deltas of every layer from the output down to the lowest one that learns.
 template <class T>
 void backward(Team& team, const Batch<T>& batch);

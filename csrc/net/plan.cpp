@@ -17,22 +17,9 @@
 namespace layerwise {
 namespace {
 
-constexpr index_t kReadRows = 256;  // rows of a block when a network is only read
 constexpr double kPollSeconds = 0.02;
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
-
-template <class T>
-double multiply_adds(const Network<T>& network, index_t rows) {
-  double sum = 0;
-  for (int l = 0; l < network.depth(); ++l) sum += static_cast<double>(network.layer(l).n_in) * static_cast<double>(network.layer(l).n_out);
-  return sum * static_cast<double>(rows);
-}
-
-template <class T>
-double weight_of(const Data<T>& data, index_t row) {
-  return data.weights == nullptr ? 1.0 : static_cast<double>(data.weights[row]);
-}
 
 // Weights of the rows of a block divided by the weight of the whole batch, which is returned.
 template <class T>
@@ -50,24 +37,13 @@ bool have_variance(const Batch<T>& batch, const Data<T>& data) {
   return count > 1;
 }
 
-template <class T>
-double weighted_loss(const Batch<T>& batch, const Data<T>& data) {
-  double sum = 0;
-  for (index_t r = 0; r < batch.rows; ++r) {
-    // A row of weight 0 counts nothing, even where its loss is infinite.
-    const double weight = weight_of(data, batch.id(r));
-    if (weight != 0) sum += weight * batch.room.row_loss[static_cast<std::size_t>(r)];
-  }
-  return sum;
-}
-
 }  // namespace
 
 template <class T>
 Plan<T>::Plan(Network<T>& network, const Recipe& recipe)
     : network_(network),
       recipe_((check_recipe(network, recipe), recipe)),
-      threads_(threads_for(3 * multiply_adds(network, recipe.batch_size), recipe.threads,
+      threads_(threads_for(3 * multiply_adds(network, 0, network.depth()) * static_cast<double>(recipe.batch_size), recipe.threads,
                            shares_rows(network, &recipe, recipe.batch_size, 2) ? kLeastWorkByRows : kLeastWork)),
       pace_(threads_, recipe.threads == 0),
       corruption_(recipe.noise, recipe.seed, network.inputs()),
@@ -310,72 +286,7 @@ double Plan<T>::gradient(const Data<T>& data, std::uint32_t step, T* flat, const
   return loss_ + 0.5 * recipe_.alpha * penalty + penalty_;
 }
 
-template <class T>
-void apply(const Network<T>& network, const T* x, index_t rows, int first, int last, bool logits, int asked, T* out) {
-  if (rows == 0) return;
-  const index_t block = std::min(rows, kReadRows);
-  const int threads = threads_for(multiply_adds(network, block), asked);
-  Workspace<T> room(network, nullptr, block, threads, first, last);
-  const Data<T> data{x, nullptr, nullptr, rows};
-  const index_t n_out = network.layer(last - 1).n_out;
-  parallel(threads, [&](Team& team) {
-    Batch<T> batch{kernels<T>(), network, room, nullptr};
-    batch.first = first;
-    batch.last = last;
-    batch.logits = logits;
-    for (index_t row = 0; row < rows; row += block) {
-      batch.first_row = row;
-      batch.rows = std::min(block, rows - row);
-      batch.by_rows = shares_rows(network, nullptr, batch.rows, team.size());
-      gather(team, batch, data);
-      meet(team, batch);
-      forward(team, batch);
-      const Panels<T>& result = room.layers[static_cast<std::size_t>(last - 1)].value;
-      const Range share = team.share(batch.rows);
-      for (index_t r = share.begin; r < share.end; ++r) {
-        for (index_t p = 0; p < panels(n_out); ++p) {
-          std::copy_n(result.at(p, r), std::min(kPanel, n_out - p * kPanel), out + (row + r) * n_out + p * kPanel);
-        }
-      }
-      team.barrier();
-    }
-  });
-}
-
-template <class T>
-double evaluate(const Network<T>& network, const Recipe& recipe, const Data<T>& data) {
-  check_recipe(network, recipe);
-  const index_t block = std::min(data.rows, kReadRows);
-  const int threads = threads_for(multiply_adds(network, block), recipe.threads);
-  Workspace<T> room(network, &recipe, block, threads, 0, network.depth());
-  double sum = 0, total = static_cast<double>(data.rows);
-  if (data.weights != nullptr) total = std::accumulate(data.weights, data.weights + data.rows, 0.0);
-  parallel(threads, [&](Team& team) {
-    Batch<T> batch{kernels<T>(), network, room, &recipe};
-    batch.last = network.depth();
-    batch.logits = loss_is_in_logits(recipe);
-    batch.input_is_target = data.y == nullptr;
-    for (index_t row = 0; row < data.rows; row += block) {
-      batch.first_row = row;
-      batch.rows = std::min(block, data.rows - row);
-      batch.by_rows = shares_rows(network, &recipe, batch.rows, team.size());
-      gather(team, batch, data);
-      meet(team, batch);
-      forward(team, batch);
-      loss(team, batch);
-      if (batch.by_rows) team.barrier();
-      if (team.leads()) sum += weighted_loss(batch, data);
-      team.barrier();
-    }
-  });
-  return total > 0 ? sum / total : 0;
-}
-
-#define LAYERWISE_INSTANTIATE(T)                                                         \
-  template class Plan<T>;                                                                \
-  template void apply<T>(const Network<T>&, const T*, index_t, int, int, bool, int, T*); \
-  template double evaluate<T>(const Network<T>&, const Recipe&, const Data<T>&);
-LAYERWISE_INSTANTIATE(float)
-LAYERWISE_INSTANTIATE(double)
+template class Plan<float>;
+template class Plan<double>;
 
 }  // namespace layerwise

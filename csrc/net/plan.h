@@ -1,4 +1,4 @@
-// Network + workspace + optimiser memory: what trains. And what only reads a network: apply and evaluate.
+// Network + workspace + optimiser memory: what trains.
 #pragma once
 
 #include <functional>
@@ -81,12 +81,5 @@ class Plan {
   double penalty_ = 0;     // of the activations seen by `gradient`
   bool given_up_ = false;  // a batch of several row blocks, interrupted before its update
 };
-
-// Layers first .. last - 1 applied to the rows of x; out is row-major.
-template <class T>
-void apply(const Network<T>& network, const T* x, index_t rows, int first, int last, bool logits, int threads, T* out);
-// Mean loss without noise, dropout or alpha.
-template <class T>
-double evaluate(const Network<T>& network, const Recipe& recipe, const Data<T>& data);
 
 }  // namespace layerwise

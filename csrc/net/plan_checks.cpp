@@ -37,8 +37,7 @@ void check_recipe(const Network<T>& network, const Recipe& recipe) {
           "corrupted inputs can be emphasised only where the outputs are as many as the inputs, and not with softmax_cross_entropy");
   check_penalties(network, recipe.penalties);
   require(!recipe.bfloat16 || std::is_same_v<T, float>, "bfloat16 products need a float32 network");
-  require(!recipe.bfloat16 || bfloat16_kernels() != nullptr,
-          "bfloat16 products need a processor with AVX512-BF16, and LAYERWISE_ISA unset or x86-64-v4");
+  if (recipe.bfloat16) require_bfloat16_kernels();
   const Activation output = network.layer(network.depth() - 1).activation;
   require(recipe.loss != Loss::sigmoid_cross_entropy || output == Activation::sigmoid,
           "sigmoid_cross_entropy needs the output activation sigmoid");

@@ -104,4 +104,14 @@ void multiply_panel(const Kernels<T>& k, [[maybe_unused]] const BFloat16Kernels*
   });
 }
 
+// The same with weights that are pairs already, and of the panel alone.
+inline void multiply_panel(const BFloat16Kernels& half, const Panels<std::uint16_t>& a, index_t depth, const float* pairs,
+                           const float* bias, const Panels<float>& out, index_t panel, index_t width, index_t row, index_t row_end) {
+  float* c = out.at(panel, row);
+  for_each_depth_block(depth, [&](index_t k0, index_t n) {
+    half.gemm(a.at(k0 / kPanel, row), a.step, pairs + k0 / 2 * kPanel, row_end - row, width, (n + 1) / 2, k0 == 0 ? bias : c,
+              k0 == 0 ? 0 : kPanel, c, {nullptr, 0});
+  });
+}
+
 }  // namespace layerwise

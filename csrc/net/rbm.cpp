@@ -34,11 +34,6 @@ void check(const Network<T>& machine, const Recipe& recipe, const GibbsSpec& gib
   require(gibbs.sparsity_cost == 0 || machine.layer(kUp).activation == Activation::sigmoid, "a sparsity target needs binary hidden units");
 }
 
-template <class T>
-double weight_of(const Data<T>& data, index_t row) {
-  return data.weights == nullptr ? 1.0 : static_cast<double>(data.weights[row]);
-}
-
 }  // namespace
 
 template <class T>

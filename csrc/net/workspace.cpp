@@ -12,13 +12,11 @@ Workspace<T>::Workspace(const Network<T>& network, const Recipe* recipe, index_t
       layers(static_cast<std::size_t>(network.depth())),
       row_scale(static_cast<std::size_t>(capacity)),
       row_loss(static_cast<std::size_t>(capacity)) {
-  // An odd number of rows between panels: with a power of two all panels of a row would compete for the same cache sets.
-  const index_t row_step = (capacity | 1) * kPanel;
   const index_t pair_step = ((capacity + 1) / 2 | 1) * kPanel;
   index_t end = 0;
   const auto reserve = [&](index_t features) {
     const index_t begin = end;
-    end += panels(features) * row_step;
+    end += panels(features) * row_step();
     return begin;
   };
   index_t widest = 0;
@@ -29,7 +27,7 @@ Workspace<T>::Workspace(const Network<T>& network, const Recipe* recipe, index_t
     end = 0;
     const auto room = [&](index_t features) {
       const index_t begin = reserve(features);
-      return Panels<T>{base == nullptr ? nullptr : base + begin, row_step};
+      return Panels<T>{base == nullptr ? nullptr : base + begin, row_step()};
     };
     for (Given<T>& side : given) {
       side = given[0];
@@ -74,17 +72,20 @@ Workspace<T>::Workspace(const Network<T>& network, const Recipe* recipe, index_t
   place(nullptr);
   memory_ = Buffer<T>(end, 1);
   place(memory_.data());
-  if (recipe != nullptr && recipe->bfloat16) {
-    index_t most = network.inputs();
-    for (int l = first; l < last; ++l) most = std::max(most, network.layer(l).n_out);
-    rounded_ = Buffer<std::uint16_t>(panels(most) * row_step, 6);
-    rounded = {rounded_.data(), row_step};
-  }
+  if (recipe != nullptr && recipe->bfloat16) reserve_rounded(network, first, last);
   const bool curved = recipe != nullptr && !recipe->penalties.contraction.empty();
   scratch_step_ = kScratch + (curved ? (3 * capacity + 8) * kPanel : 0);
   scratch_ = Buffer<T>(scratch_step_ * threads, 2);
   if (recipe != nullptr) reserve_penalties(network, recipe->penalties);
   if (recipe != nullptr && network.normalizes()) reserve_normalizations(network);
+}
+
+template <class T>
+void Workspace<T>::reserve_rounded(const Network<T>& network, int first, int last) {
+  index_t most = network.layer(first).n_in;
+  for (int l = first; l < last; ++l) most = std::max(most, network.layer(l).n_out);
+  rounded_ = Buffer<std::uint16_t>(panels(most) * row_step(), 6);
+  rounded = {rounded_.data(), row_step()};
 }
 
 template <class T>

@@ -74,6 +74,8 @@ class Workspace {
   std::vector<T> row_scale;                          // weight of a row divided by the sum of weights
   std::vector<double> row_loss;
   std::vector<T> shared_gradient;  // of a layer whose units share one activation parameter
+  // For products in bfloat16 without a recipe.
+  void reserve_rounded(const Network<T>& network, int first, int last);
   // As it was made. After numbers that were not finite: what is left of them in the padding would make NaN of later batches' zeros.
   void clear() { std::fill_n(memory_.data(), memory_.size(), T{0}); }
   T* scratch(int thread) { return scratch_.data() + thread * scratch_step_; }
@@ -84,6 +86,8 @@ class Workspace {
   // A transposed block of weights (32 columns of kDepthBlock rows) and a 32 x 32 block of the gradient.
   static constexpr index_t kScratch = (kDepthBlock + kPanel + 8) * kPanel;
 
+  // An odd number of rows between panels: with a power of two all panels of a row would compete for the same cache sets.
+  index_t row_step() const { return (rows | 1) * kPanel; }
   void reserve_penalties(const Network<T>& network, const PenaltySpec& penalties);
   void reserve_normalizations(const Network<T>& network);
 

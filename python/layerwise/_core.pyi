@@ -136,8 +136,14 @@ class Network(Generic[Float]):  # Network_float32, Network_float64
     # of which no gradient leads to the last two.
     def parameters(self) -> NDArray[Float]: ...
     def set_parameters(self, values: NDArray[Float]) -> None: ...
-    # Layers first .. last-1 applied to X, no noise, no dropout; logits leaves out the very last activation.
-    def apply(self, X: NDArray[Float], first: int = 0, last: int = -1, logits: bool = False, threads: int = 0) -> NDArray[Float]: ...
+    # Layers first .. last-1 applied to X, no noise, no dropout; logits leaves out the very last activation. With `rounded`, the network's
+    # own RoundedWeights, the products are in bfloat16.
+    def apply(self, X: NDArray[Float], first: int = 0, last: int = -1, logits: bool = False, threads: int = 0, rounded: RoundedWeights | None = None) -> NDArray[Float]: ...
+
+class RoundedWeights:
+    """A network's weights, as they are now, in bfloat16 (needs has_bfloat16()); keeps the network alive."""
+
+    def __init__(self, network: Network[np.float32]) -> None: ...
 
 class Plan(Generic[Float]):  # Plan_float32, Plan_float64
     """Network + workspace + optimiser memory: trains in place the network it was made with."""

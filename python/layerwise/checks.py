@@ -176,12 +176,25 @@ def bfloat16_flag(where: Parameter, value: Any, dtype: np.dtype[Any]) -> bool:
     return boolean(where, value) and _bfloat16(where, value, dtype, "False")
 
 
-def _bfloat16(where: Parameter, value: Any, dtype: np.dtype[Any], without: str) -> bool:
+def predicts_in_bfloat16(where: Parameter, value: Any, dtype: np.dtype[Any]) -> bool:
+    """Return whether predictions are in bfloat16; where only the processor has none, they are more exact without it."""
+    choice(where, value, ["auto", "bfloat16"])
+    if value == "auto":
+        return False
+    _needs_float32(where, value, dtype, '"auto"')
+    return _core.has_bfloat16()
+
+
+def _needs_float32(where: Parameter, value: Any, dtype: np.dtype[Any], without: str) -> None:
     if dtype != np.float32:
         with_it = f"{value!r}".replace("'", '"')
         raise where.error(
             f"{without} for float64 data, or {with_it} with float32 data (X.astype(numpy.float32))", value
         )
+
+
+def _bfloat16(where: Parameter, value: Any, dtype: np.dtype[Any], without: str) -> bool:
+    _needs_float32(where, value, dtype, without)
     if not _core.has_bfloat16():
         allowed = f"{without} here: bfloat16 needs a processor with AVX512-BF16 and LAYERWISE_ISA unset or x86-64-v4"
         raise where.error(allowed, value)

@@ -82,6 +82,7 @@ class Network:
     def __init__(self, layers: Sequence[DenseLayer]) -> None:
         self.layers = tuple(layers)
         self._engine: Any = None
+        self._rounded: Any = None  # the engine network and its weights in bfloat16
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -113,7 +114,14 @@ class Network:
         return Network(layers)
 
     def apply(
-        self, X: Array, first: int = 0, last: int | None = None, *, logits: bool = False, threads: int = 0
+        self,
+        X: Array,
+        first: int = 0,
+        last: int | None = None,
+        *,
+        logits: bool = False,
+        threads: int = 0,
+        bfloat16: bool = False,
     ) -> Array:
         """Apply the layers `first` to `last` - 1.
 
@@ -126,21 +134,36 @@ class Network:
             Leave out the last layer's activation.
         threads : int, default=0
             0: chosen by the size of the work. The result does not depend on it.
+        bfloat16 : bool, default=False
+            Round the operands of the products to bfloat16 and sum in float32. The rounded weights, half as large as the
+            weights, are kept for the next call.
 
         Returns
         -------
         ndarray of shape (n_rows, n_out of layer `last` - 1)
+
+        Raises
+        ------
+        ValueError
+            If X does not fit the layer `first`; with `bfloat16` where the processor has no AVX512-BF16.
+        TypeError
+            If X has another dtype; with `bfloat16` where the network is in float64.
         """
         last = len(self.layers) if last is None else last
         if first == last:
             return X
         if self._engine is None:
             self._engine = self.engine()
-        result: Array = self._engine.apply(X, first, last, logits, threads)
+        engine, rounded = self._engine, None
+        if bfloat16:
+            if self._rounded is None:
+                self._rounded = (engine, _core.RoundedWeights(engine))
+            engine, rounded = self._rounded
+        result: Array = engine.apply(X, first, last, logits, threads, rounded)
         return result
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"layers": self.layers, "_engine": None}
+        return {"layers": self.layers, "_engine": None, "_rounded": None}
 
     def __repr__(self) -> str:
         """Return the layers' sizes and activations."""

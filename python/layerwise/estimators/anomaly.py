@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -306,8 +307,7 @@ class AnomalyDetector(OutlierMixin, RebuildingEstimator):  # type: ignore[misc]
         ((found,),) = self._blocks_of_errors(observed)
         expected = self.reconstruct(table)[0]
         names = getattr(self, "feature_names_in_", range(len(found)))
-        groups = self._groups()
-        if groups is None:
+        if (groups := self._groups()) is None:
             return Explanation.of(names, observed[0], expected, found, self.offset_, top)
         parts = by_variable(groups, names, observed[0], expected, found)
         return Explanation.of(*parts, self.offset_, top, n_columns=len(found))
@@ -319,13 +319,13 @@ class AnomalyDetector(OutlierMixin, RebuildingEstimator):  # type: ignore[misc]
         checks.boolean(self._where("standardize"), self.standardize)
 
     def _contamination(self) -> float | None:
-        value = self.contamination
+        where, value = self._where("contamination"), self.contamination
         if checks.is_auto(value):
             return None
         try:
-            return checks.real(self._where("contamination"), value, 0, 0.5, open_low=True)
+            return checks.real(where, value, 0, 0.5, open_low=True)
         except checks.InvalidParameterError:
-            raise self._where("contamination").error('"auto" or a number in (0, 0.5]', value) from None
+            raise where.error('"auto" or a number in (0, 0.5]', value) from None
 
     def _architecture(self, default_sizes: tuple[int, ...] | None = None) -> Architecture:
         return super()._architecture(default_sizes or usual_sizes(getattr(self, "n_features_in_", 1)))
@@ -367,13 +367,12 @@ class AnomalyDetector(OutlierMixin, RebuildingEstimator):  # type: ignore[misc]
         """Collect a network, and the threshold that goes with it: that of the training rows' own errors."""
         super()._collect(fitted, network, history)
         Z, weights, groups = fitted["_rows"]
-        threads = self._threads()
-        found = [errors(network, Z[own], groups, threads).mean(axis=1) for own in blocks(len(Z))]
+        found = [errors(partial(self._run, network), Z[own], groups).mean(axis=1) for own in blocks(len(Z))]
         fitted["offset_"] = threshold(np.concatenate(found), weights, self._contamination())
 
     def _blocks_of_errors(self, X: Array) -> Iterator[NDArray[np.float64]]:
         for rows in blocks(len(X)):
-            yield errors(self.network_, self._network_input(X[rows]), self._groups(), self._threads())
+            yield errors(partial(self._run, self.network_), self._network_input(X[rows]), self._groups())
 
     def _groups(self) -> ColumnGroups | None:
         loss = getattr(self.stages_[0].settings, "loss", None)

@@ -184,7 +184,14 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
         return X
 
     def _apply(self, X: Array, first: int, last: int | None = None, *, logits: bool = False) -> Array:
-        return self.network_.apply(X, first, last, logits=logits, threads=self._threads())
+        return self._run(self.network_, X, first, last, logits=logits)
+
+    def _run(
+        self, network: Network, X: Array, first: int = 0, last: int | None = None, *, logits: bool = False
+    ) -> Array:
+        """Apply a network as this estimator's predictions do."""
+        bfloat16 = checks.predicts_in_bfloat16(self._where("precision"), self.precision, network.dtype)
+        return network.apply(X, first, last, logits=logits, threads=self._threads(), bfloat16=bfloat16)
 
     # --- fitting ------------------------------------------------------------------------------------------------
 

@@ -60,10 +60,12 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator, ClassTargets): 
         an ordinary two-class problem). -1: also every -1. Of an indicator matrix single cells may be unknown: NaN,
         None, and -1 unless this is None; a row counts as labelled if one of its cells is known.
     precision : {"auto", "bfloat16"}, default="auto"
-        "auto": training computes in the dtype of X. "bfloat16": the operands of its products are rounded to 8
+        "auto": the dtype of X. "bfloat16": in training and in prediction the operands of the products are rounded to 8
         significant bits and summed in float32; weights, sums and all else stay float32. Twice as fast or nearly, on
-        processors with AVX512-BF16 and for float32 X only. Not for Boltzmann machines, batches of one row and
-        predictions, which stay in float32. See docs/decisions/0008.
+        processors with AVX512-BF16 and for float32 X only; `fit` is refused elsewhere, predictions are then in float32.
+        ``set_params(precision="auto")`` after a fit predicts in float32 again. In float32 stay pretraining by Boltzmann
+        machines, training in batches of one row, and what a fit measures on its way (validation losses, codes of
+        layers below, skill). See docs/decisions/0008.
     n_jobs : int, default=None
         Threads. None: chosen by the size of the work; -1: all cores. More than 64 or four times the cores, whichever
         is greater, are never used. The result does not depend on it.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.column_groups import ColumnGroups
-from layerwise.network import Network
 
 Array = NDArray[Any]
 Exact = NDArray[np.float64]
@@ -70,15 +69,17 @@ def standardized(X: Array, mean: Array, scale: Array) -> Array:
     return Z
 
 
-def errors(network: Network, Z: Array, groups: ColumnGroups | None, threads: int) -> Exact:
+def errors(run: Callable[..., Array], Z: Array, groups: ColumnGroups | None) -> Exact:
     """Return each value's error: the square of what is missing to it, or, with groups, its part of the row's loss.
+
+    `run` applies the network.
 
     A level that training did not have is one that the network has no probability for: its category counts as the least
     likely level would, in equal parts for its columns.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         t = Z.astype(np.float64)
-        z = network.apply(Z, logits=groups is not None, threads=threads).astype(np.float64)
+        z = run(Z, logits=groups is not None).astype(np.float64)
         found: Exact = np.square(t - z)
         if groups is None:
             return found

@@ -1,0 +1,57 @@
+"""Predictions: threads take blocks of rows, or all share a layer; which, and how many there are, changes no bit."""
+
+import itertools
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from layerwise import _core
+
+both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+
+
+def network_of(sizes, dtype):
+    layers = [_core.Layer(n_in, n_out, "tanh") for n_in, n_out in itertools.pairwise(sizes)]
+    network = (_core.Network_float32 if dtype == np.float32 else _core.Network_float64)(layers)
+    rng = np.random.default_rng(0)
+    network.set_parameters(rng.normal(0, 0.1, network.n_parameters).astype(dtype))
+    return network, rng.normal(size=(1100, sizes[0])).astype(dtype)
+
+
+@both_dtypes
+@pytest.mark.parametrize("sizes", [(3, 2), (40, 33, 5), (300, 500, 70)], ids=["tiny", "small", "large"])
+def test_the_same_bits_however_the_rows_are_shared(sizes, dtype):
+    network, X = network_of(sizes, dtype)
+    whole = network.apply(X, threads=1)
+    rows_alone = np.concatenate([network.apply(row[np.newaxis], threads=1) for row in X])
+    assert rows_alone.tobytes() == whole.tobytes()
+    for threads in (2, 3, 7):
+        for rows in (1, 2, 7, 64, 127, 128, 129, 256, 257, 448, 513, 1100):
+            assert network.apply(X[:rows], threads=threads).tobytes() == whole[:rows].tobytes()
+            assert network.apply(X[:rows], 0, 1, threads=threads).shape == (rows, sizes[1])
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="threads are counted in /proc")
+@pytest.mark.skipif(_core.default_threads() < 2, reason="there is one core")
+def test_a_row_wakes_no_thread_unless_rows_follow_one_another():
+    code = (
+        "import os, time, numpy as np\n"
+        "from layerwise import _core\n"
+        "threads = lambda: len(os.listdir('/proc/self/task'))\n"
+        "network, X = _core.Network_float32([_core.Layer(1000, 1000, 'tanh')]), np.zeros((1, 1000), np.float32)\n"
+        "before = threads()\n"
+        "for _ in range(5):\n"
+        "    time.sleep(0.001)\n"
+        "    network.apply(X)\n"
+        "apart = threads() - before\n"
+        "for _ in range(500):\n"
+        "    network.apply(X)\n"
+        "print(apart, threads() - before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    apart, together = map(int, done.stdout.split())
+    assert apart == 0
+    assert together >= 1
