@@ -4,6 +4,7 @@ import gc
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -135,6 +136,31 @@ def test_a_network_keeps_its_rounded_weights_and_is_copied_without():
     np.testing.assert_array_equal(net.apply(X, bfloat16=True, threads=2), found)
     assert net._rounded is kept
     assert net.__getstate__() == {"layers": net.layers, "_engine": None, "_rounded": None}
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("width", [5, 6, 31, 32, 33])
+def test_what_rounds_to_infinity_spoils_no_more_than_it_does_in_float32(width):
+    # An odd last unit is paired with padding: tanh(infinity * 0) there, which is no number.
+    network = _core.Network_float32([_core.Layer(4, width, "tanh"), _core.Layer(width, 3, "softmax")])
+    rng = np.random.default_rng(width)
+    network.set_parameters(rng.normal(size=network.n_parameters).astype(np.float32))
+    X = rng.normal(size=(5, 4)).astype(np.float32)
+    X[2, 1] = 3.4e38
+    for rows in (X, X[2:3]):
+        assert_close(network.apply(rows, rounded=_core.RoundedWeights(network)), network.apply(rows), 0.05)
+
+
+@needs_bfloat16
+def test_first_predictions_of_several_threads():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 200)).astype(np.float32)
+    for _ in range(5):
+        net = Network([start_layer(rng.normal(size=(200, 400)), Activation("tanh"), np.dtype(np.float32))])
+        with ThreadPoolExecutor(6) as pool:
+            found = list(pool.map(lambda _, net=net: net.apply(X, bfloat16=True), range(6)))
+        assert all(one.tobytes() == found[0].tobytes() for one in found)
+        assert net._engine is net._rounded[0]
 
 
 def test_a_processor_without_it_is_told_so():

@@ -3,12 +3,14 @@
 #include <omp.h>
 #include <pthread.h>
 #include <sched.h>
+#include <strings.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <fstream>
 #include <sstream>
 #include <string>
@@ -105,10 +107,24 @@ double seconds_of(clockid_t clock) {
   return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
+// How many regions there are at this moment, and when the calling thread's last one ended.
+std::atomic<int> regions{0};
 thread_local double last_region_ended = 0;
-struct RegionEnd {
-  ~RegionEnd() { last_region_ended = seconds_of(CLOCK_MONOTONIC); }
+class Region {
+ public:
+  Region() { ++regions; }
+  ~Region() {
+    --regions;
+    last_region_ended = seconds_of(CLOCK_MONOTONIC);
+  }
+  Region(const Region&) = delete;
 };
+
+// Whether the environment has OpenMP's threads fall asleep at once.
+const bool passive = [] {
+  const char* policy = std::getenv("OMP_WAIT_POLICY");
+  return policy != nullptr && strcasecmp(policy, "passive") == 0;
+}();
 
 // How often the calling thread's core was given to another thread though it had work.
 long times_taken() {
@@ -152,8 +168,8 @@ int threads_for(double work, int asked, double least) {
 }
 
 bool team_is_awake() {
-  constexpr double kAwake = 30e-6;  // OpenMP's threads spin a little longer
-  return seconds_of(CLOCK_MONOTONIC) - last_region_ended < kAwake;
+  constexpr double kAwake = 30e-6;  // by the spin count that the package sets, threads wait a little longer
+  return !passive && regions == 0 && seconds_of(CLOCK_MONOTONIC) - last_region_ended < kAwake;
 }
 
 namespace detail {
@@ -171,7 +187,7 @@ double CoreWait::seconds() const {
 }
 
 void run_team(int threads, Subnormals subnormals, void (*body)(Team&, void*), void* context) {
-  const RegionEnd end;
+  const Region region;
   if (threads <= 1 || forked || omp_in_parallel()) {
     Barrier barrier;
     Team team(0, 1, barrier);

@@ -48,11 +48,10 @@ int default_threads();
 // obeyed up to 64 threads or four a core.
 inline constexpr double kLeastWork = 1e6;        // where each layer ends with a barrier
 inline constexpr double kLeastWorkByRows = 2e5;  // where threads keep to rows of their own
-inline constexpr double kLeastWorkAwake = 3e5;   // with barriers, but where the threads need not be woken
-inline constexpr double kLeastWorkAsleep = 4e6;  // where they must be, and that is all they are wanted for
+inline constexpr double kLeastWorkAsleep = 4e6;  // where they must be woken, and that is all they are wanted for
 int threads_for(double work, int asked, double least = kLeastWork);
-// Whether the calling thread's last region ended so recently that its team has not fallen asleep. (A region of one thread counts, too: who
-// calls in short order wants the others awake.)
+// Whether the calling thread's last region ended so recently that its team has not fallen asleep, and no other team is at work. (A region
+// of one thread counts as the last one, too: who calls in short order wants the others awake.)
 bool team_is_awake();
 
 enum class Subnormals { flushed, kept };

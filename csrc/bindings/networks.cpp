@@ -197,9 +197,10 @@ bool interrupted() {
 
 void bind_networks(py::module_& m) {
   main_thread = py::module_::import("threading").attr("main_thread")().attr("ident").cast<unsigned long>();
-  py::class_<RoundedWeights>(m, "RoundedWeights").def(py::init<const Network<float>&>(), py::arg("network"), py::keep_alive<1, 2>());
+  py::class_<RoundedWeights> rounded(m, "RoundedWeights");
   bind_network<float>(m, "Network_float32");
   bind_network<double>(m, "Network_float64");
+  rounded.def(py::init<const Network<float>&>(), py::arg("network"), py::keep_alive<1, 2>(), py::call_guard<Unlocked>());
   bind_plan<float>(m, "Plan_float32");
   bind_plan<double>(m, "Plan_float64");
 }

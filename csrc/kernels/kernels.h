@@ -249,7 +249,7 @@ struct Kernels {
 };
 
 // Products of numbers rounded to bfloat16, with sums in float32: two neighbours along the depth lie in 32 bits ("a pair", stored as if it
-// were a float), so that each of these is the float32 kernel of that name with half its depth. Padding along the depth is 0.
+// were a float), so that each of these is the float32 kernel of that name with half its depth. The partner of an odd last one is 0.
 struct BFloat16Kernels {
   // n numbers, rounded to nearest (ties to even), in their order: what `gemm` takes as a.
   void (*round)(const float* x, index_t n, std::uint16_t* out);

@@ -16,7 +16,11 @@ void round_operand(Team& team, const Batch<T>& batch, const Panels<T>& a, index_
   if (batch.half == nullptr) return;
   if constexpr (std::is_same_v<T, float>) {
     const Range share = team.share(panels(features));
-    for (index_t p = share.begin; p < share.end; ++p) batch.half->round(a.at(p, 0), batch.rows * kPanel, batch.room.rounded.at(p, 0));
+    for (index_t p = share.begin; p < share.end; ++p) {
+      batch.half->round(a.at(p, 0), batch.rows * kPanel, batch.room.rounded.at(p, 0));
+      // The last one of an odd number of features is paired with padding, whose activation need not be finite.
+      for (index_t r = 0; width_of(features, p) % 2 != 0 && r < batch.rows; ++r) batch.room.rounded.at(p, r)[width_of(features, p)] = 0;
+    }
     team.barrier();
   }
 }

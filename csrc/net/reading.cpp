@@ -12,7 +12,11 @@ namespace layerwise {
 namespace {
 
 constexpr index_t kReadRows = 256;  // of a block, at most
-constexpr index_t kOwnRows = 64;  // a thread: with so many, reading all weights costs it less than waiting for the others after each layer
+// A thread: with so many, reading all weights costs it less than waiting for the others after each layer.
+constexpr index_t kOwnRows = 64;
+
+// Of a block that a thread takes for itself, at most: all together have 1,024, unless there are more than 32 threads.
+constexpr index_t own_rows(index_t threads) { return std::clamp(index_t{1024} / threads, index_t{32}, kReadRows); }
 
 // One block of rows, from the data to `out`.
 template <class T>
@@ -31,42 +35,37 @@ void apply_block(Team& team, const Batch<T>& batch, const Data<T>& data, T* out)
   team.barrier();
 }
 
-// How many threads `work` multiply-adds are worth.
-template <class T>
-int threads_to_read(const Network<T>& network, double work, index_t rows, int asked) {
-  if (!team_is_awake()) return threads_for(work, asked, kLeastWorkAsleep);
-  return threads_for(work, asked, shares_rows(network, nullptr, rows, 2) ? kLeastWorkByRows : kLeastWorkAwake);
-}
-
 }  // namespace
 
 template <class T>
 void apply(const Network<T>& network, const RoundedWeights* weights, const T* x, index_t rows, int first, int last, bool logits, int asked,
            T* out) {
   if (rows == 0) return;
-  const double work = multiply_adds(network, first, last) * static_cast<double>(rows) / (weights == nullptr ? 1 : 2);
-  const int threads = threads_to_read(network, work, rows, asked);
+  const double work = multiply_adds(network, first, last) * static_cast<double>(rows);
+  const double least = shares_rows(network, nullptr, rows, 2) ? kLeastWorkByRows : kLeastWork;
+  const int threads = threads_for(work, asked, team_is_awake() ? least : kLeastWorkAsleep);
   // Each thread takes the next block of rows, alone: where another program has its core, the others go on. Or all share each layer.
   const bool alone = threads == 1 || rows >= kOwnRows * threads || shares_rows(network, nullptr, rows, threads);
-  const index_t at_once = alone ? threads : 1;
-  const index_t blocks = ((rows + kReadRows - 1) / kReadRows + at_once - 1) / at_once * at_once, block = (rows + blocks - 1) / blocks;
+  const index_t at_once = alone ? threads : 1, most = alone ? own_rows(threads) : kReadRows;
+  // Even blocks: a last one of a single row would take another way.
+  const index_t blocks = ((rows + most - 1) / most + at_once - 1) / at_once * at_once;
   std::vector<Workspace<T>> rooms;
   for (index_t i = 0; i < at_once; ++i) {
-    rooms.emplace_back(network, nullptr, block, alone ? 1 : threads, first, last);
+    rooms.emplace_back(network, nullptr, (rows + blocks - 1) / blocks, alone ? 1 : threads, first, last);
     if (weights != nullptr) rooms.back().reserve_rounded(network, first, last);
   }
   const Data<T> data{x, nullptr, nullptr, rows};
-  std::atomic<index_t> next{0};
-  const auto work_through = [&](Team& team, Workspace<T>& room, auto next_row) {
+  std::atomic<index_t> taken{0};
+  const auto work_through = [&](Team& team, Workspace<T>& room, auto next_block) {
     Batch<T> batch{kernels<T>(), network, room, nullptr};
     batch.weights = weights;
     batch.half = weights == nullptr ? nullptr : &weights->kernels();
     batch.first = first;
     batch.last = last;
     batch.logits = logits;
-    for (index_t row = next_row(); row < rows; row = next_row()) {
-      batch.first_row = row;
-      batch.rows = std::min(block, rows - row);
+    for (index_t i = next_block(); i < blocks; i = next_block()) {
+      batch.first_row = rows * i / blocks;
+      batch.rows = rows * (i + 1) / blocks - batch.first_row;
       apply_block(team, batch, data, out);
     }
   };
@@ -74,9 +73,9 @@ void apply(const Network<T>& network, const RoundedWeights* weights, const T* x,
     if (alone) {
       Barrier none;
       Team one(0, 1, none);
-      work_through(one, rooms[static_cast<std::size_t>(team.rank())], [&] { return next.fetch_add(block); });
+      work_through(one, rooms[static_cast<std::size_t>(team.rank())], [&] { return taken.fetch_add(1); });
     } else {
-      work_through(team, rooms[0], [&, row = -block]() mutable { return row += block; });
+      work_through(team, rooms[0], [i = index_t{0}]() mutable { return i++; });
     }
   });
 }

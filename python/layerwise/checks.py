@@ -181,20 +181,17 @@ def predicts_in_bfloat16(where: Parameter, value: Any, dtype: np.dtype[Any]) -> 
     choice(where, value, ["auto", "bfloat16"])
     if value == "auto":
         return False
-    _needs_float32(where, value, dtype, '"auto"')
+    if dtype != np.float32:
+        raise where.error('"auto" in predictions of a model that was fitted on float64 data', value)
     return _core.has_bfloat16()
 
 
-def _needs_float32(where: Parameter, value: Any, dtype: np.dtype[Any], without: str) -> None:
+def _bfloat16(where: Parameter, value: Any, dtype: np.dtype[Any], without: str) -> bool:
     if dtype != np.float32:
         with_it = f"{value!r}".replace("'", '"')
         raise where.error(
             f"{without} for float64 data, or {with_it} with float32 data (X.astype(numpy.float32))", value
         )
-
-
-def _bfloat16(where: Parameter, value: Any, dtype: np.dtype[Any], without: str) -> bool:
-    _needs_float32(where, value, dtype, without)
     if not _core.has_bfloat16():
         allowed = f"{without} here: bfloat16 needs a processor with AVX512-BF16 and LAYERWISE_ISA unset or x86-64-v4"
         raise where.error(allowed, value)

@@ -79,10 +79,11 @@ class Network:
         All of one dtype, float32 or float64.
     """
 
+    _rounded: Any = None  # the engine network and its weights in bfloat16
+
     def __init__(self, layers: Sequence[DenseLayer]) -> None:
         self.layers = tuple(layers)
         self._engine: Any = None
-        self._rounded: Any = None  # the engine network and its weights in bfloat16
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -135,8 +136,8 @@ class Network:
         threads : int, default=0
             0: chosen by the size of the work. The result does not depend on it.
         bfloat16 : bool, default=False
-            Round the operands of the products to bfloat16 and sum in float32. The rounded weights, half as large as the
-            weights, are kept for the next call.
+            Round the operands of the products to bfloat16 and sum in float32. The rounded weights, two bytes each (and
+            again for a layer that is tied), are kept for the next call.
 
         Returns
         -------
@@ -158,7 +159,8 @@ class Network:
         if bfloat16:
             if self._rounded is None:
                 self._rounded = (engine, _core.RoundedWeights(engine))
-            engine, rounded = self._rounded
+            engine, rounded = self._rounded  # another thread's, if that was faster
+            self._engine = engine
         result: Array = engine.apply(X, first, last, logits, threads, rounded)
         return result
 

@@ -59,7 +59,8 @@ class AnomalyDetector(OutlierMixin, RebuildingEstimator):  # type: ignore[misc]
     activation, batch_norm, initializer : one, or a list with one a layer, default="auto"
         As in `StackedAutoencoder`.
     precision, n_jobs, random_state
-        As in `PretrainedClassifier`.
+        As in `PretrainedClassifier`. The threshold is that of the scores in the fit's precision: in another one, rows
+        at its edge may change sides.
     warm_start : bool, default=False
         As in `StackedAutoencoder`. What `standardize` made of the rows then stays: `mean_` and `scale_` are those of
         the fit before. The threshold is set anew.

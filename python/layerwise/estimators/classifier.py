@@ -61,11 +61,12 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator, ClassTargets): 
         None, and -1 unless this is None; a row counts as labelled if one of its cells is known.
     precision : {"auto", "bfloat16"}, default="auto"
         "auto": the dtype of X. "bfloat16": in training and in prediction the operands of the products are rounded to 8
-        significant bits and summed in float32; weights, sums and all else stay float32. Twice as fast or nearly, on
-        processors with AVX512-BF16 and for float32 X only; `fit` is refused elsewhere, predictions are then in float32.
+        significant bits and summed in float32; weights, sums and all else stay float32. Twice as fast or nearly where
+        layers have hundreds of units (small networks train no faster), on processors with AVX512-BF16 and for float32 X
+        only; `fit` is refused elsewhere, predictions are then in float32.
         ``set_params(precision="auto")`` after a fit predicts in float32 again. In float32 stay pretraining by Boltzmann
-        machines, training in batches of one row, and what a fit measures on its way (validation losses, codes of
-        layers below, skill). See docs/decisions/0008.
+        machines, training in batches of one row, what a fit measures on its way (validation losses, codes of layers
+        below, skill), the stages' `encode` and `decode`, and `diagnose`. See docs/decisions/0008.
     n_jobs : int, default=None
         Threads. None: chosen by the size of the work; -1: all cores. More than 64 or four times the cores, whichever
         is greater, are never used. The result does not depend on it.
