@@ -168,7 +168,7 @@ int threads_for(double work, int asked, double least) {
 }
 
 bool team_is_awake() {
-  constexpr double kAwake = 30e-6;  // by the spin count that the package sets, threads wait a little longer
+  constexpr double kAwake = 60e-6;  // by the spin count that the package sets, threads wait a little longer
   return !passive && regions == 0 && seconds_of(CLOCK_MONOTONIC) - last_region_ended < kAwake;
 }
 

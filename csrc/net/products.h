@@ -64,11 +64,11 @@ void add_groups(const Batch<T>& batch, index_t depth, index_t panel, index_t wid
   }
 }
 
-// Calls product(first row, rows, whether it is the first) for even blocks of the depth, in whole panels: a short last one would cost a
+// Calls product(first row, rows) for even blocks of the depth, at most so many rows and in whole panels: a short last one would cost a
 // reading and a writing of all sums for little.
 template <class Product>
-void for_each_depth_block(index_t depth, Product product) {
-  const index_t blocks = (depth + kDepthBlock - 1) / kDepthBlock, step = panels((depth + blocks - 1) / blocks) * kPanel;
+void for_each_depth_block(index_t depth, index_t most, Product product) {
+  const index_t blocks = (depth + most - 1) / most, step = panels((depth + blocks - 1) / blocks) * kPanel;
   for (index_t k0 = 0; k0 < depth; k0 += step) product(k0, std::min(step, depth - k0));
 }
 
@@ -79,7 +79,7 @@ void multiply_panel(const Kernels<T>& k, [[maybe_unused]] const BFloat16Kernels*
                     index_t w_rows, bool transposed, const T* bias, const Panels<T>& out, index_t panel, index_t width, index_t row,
                     index_t row_end, T* scratch) {
   T* c = out.at(panel, row);
-  for_each_depth_block(depth, [&](index_t k0, index_t n) {
+  for_each_depth_block(depth, kDepthBlock, [&](index_t k0, index_t n) {
     const index_t rows = row_end - row, init_step = k0 == 0 ? 0 : kPanel, next = k0 + n < depth ? k0 + n : 0;
     const T* init = k0 == 0 ? bias : c;
     const T* block = transposed ? w + (k0 / kPanel * w_rows + panel * kPanel) * kPanel : w + (panel * w_rows + k0) * kPanel;
@@ -104,11 +104,11 @@ void multiply_panel(const Kernels<T>& k, [[maybe_unused]] const BFloat16Kernels*
   });
 }
 
-// The same with weights that are pairs already, and of the panel alone.
+// The same with weights that are pairs already, and of the panel alone. So deep a block of them is as large as one of float32.
 inline void multiply_panel(const BFloat16Kernels& half, const Panels<std::uint16_t>& a, index_t depth, const float* pairs,
                            const float* bias, const Panels<float>& out, index_t panel, index_t width, index_t row, index_t row_end) {
   float* c = out.at(panel, row);
-  for_each_depth_block(depth, [&](index_t k0, index_t n) {
+  for_each_depth_block(depth, 2 * kDepthBlock, [&](index_t k0, index_t n) {
     half.gemm(a.at(k0 / kPanel, row), a.step, pairs + k0 / 2 * kPanel, row_end - row, width, (n + 1) / 2, k0 == 0 ? bias : c,
               k0 == 0 ? 0 : kPanel, c, {nullptr, 0});
   });
