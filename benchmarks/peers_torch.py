@@ -85,7 +85,7 @@ class PyTorch(Contender):
 
 
 class Bfloat16(PyTorch):
-    """Eager PyTorch with its products in bfloat16 (autocast); weights, losses and updates stay float32.
+    """Eager PyTorch with its products in bfloat16: in training by autocast (weights, losses and updates stay float32).
 
     For predictions the whole model is made bfloat16 once: autocast would round all weights in each call.
     """

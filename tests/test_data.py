@@ -152,7 +152,23 @@ def test_ready_data_take_the_short_way_and_no_others() -> None:
     assert checks.is_ready(X, np.dtype(np.float32), model)
     hole = X.copy()
     hole[3, 2] = np.nan
-    others = (hole, X.astype(np.float64), X[:, :4], X[:0], X[0], np.asfortranarray(X), X.tolist(), X[:, ::-1])
+    rest, edge = X.copy(), X.copy()
+    rest[-1, -1], edge[0, 0] = (
+        np.inf,
+        1e30,
+    )  # the last number is in no whole panel; 1e30 goes the long way, and is taken
+    others = (
+        hole,
+        rest,
+        edge,
+        X.astype(np.float64),
+        X[:, :4],
+        X[:0],
+        X[0],
+        np.asfortranarray(X),
+        X.tolist(),
+        X[:, ::-1],
+    )
     assert not any(checks.is_ready(other, np.dtype(np.float32), model) for other in others)
     with pytest.raises(ValueError, match="NaN"):
         model.predict_proba(hole)

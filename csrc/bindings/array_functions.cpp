@@ -146,6 +146,8 @@ void bind(py::module_& m) {
         return out;
       },
       py::arg("X").noconvert(), py::arg("noise"), py::arg("rows").noconvert(), py::arg("seed"), py::arg("step"));
+  const auto finite = [](const Array<T>& X) { return squares_are_finite(X.data(), X.size()); };
+  m.def("squares_are_finite", finite, py::arg("X").noconvert(), py::call_guard<Unlocked>());
 }
 
 }  // namespace

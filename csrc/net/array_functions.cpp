@@ -1,6 +1,7 @@
 #include "net/array_functions.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <vector>
 
@@ -297,6 +298,21 @@ void corrupt(const NoiseSpec& noise, const index_t* ids, index_t rows, index_t c
   });
 }
 
+template <class T>
+bool squares_are_finite(const T* x, index_t n) {
+  const index_t rows = n / kPanel;
+  const auto are_finite = [=](Range share) {
+    return std::isfinite(kernels<T>().square_sum(x + share.begin * kPanel, share.end - share.begin));
+  };
+  std::atomic<bool> finite{std::all_of(x + rows * kPanel, x + n, [](T number) { return std::isfinite(number); })};
+  const int threads = threads_for_numbers(n);
+  if (threads == 1) return finite && are_finite({0, rows});  // without a region, which `team_is_awake` would take for work
+  parallel(threads, [&](Team& team) {
+    if (!are_finite(team.share(rows))) finite = false;
+  });
+  return finite;
+}
+
 #define LAYERWISE_INSTANTIATE(T)                                                                                                      \
   template void matmul<T>(const Matrix<T>&, const Matrix<T>&, const T*, int, T*);                                                     \
   template void activation<T>(Activation, const T*, index_t, index_t, const T*, T*);                                                  \
@@ -305,6 +321,7 @@ void corrupt(const NoiseSpec& noise, const index_t* ids, index_t rows, index_t c
   template void loss<T>(Loss, const T*, const T*, index_t, index_t, const std::vector<ColumnGroup>&, double*, T*);                    \
   template void optimizer_step<T>(const OptimizerSpec&, T*, T*, T*, const T*, index_t, double, index_t, double);                      \
   template void corrupt<T>(const NoiseSpec&, const index_t*, index_t, index_t, std::uint64_t, std::uint32_t, const T*, T*);           \
+  template bool squares_are_finite<T>(const T*, index_t);                                                                             \
   template UpdateScalars<T> update_scalars<T>(const OptimizerSpec&, index_t, double, double, double);
 LAYERWISE_INSTANTIATE(float)
 LAYERWISE_INSTANTIATE(double)

@@ -36,6 +36,10 @@ template <class T>
 void corrupt(const NoiseSpec& noise, const index_t* ids, index_t rows, index_t cols, std::uint64_t seed, std::uint32_t step, const T* x,
              T* out);
 
+// Whether n numbers and the sum of their squares are finite.
+template <class T>
+bool squares_are_finite(const T* x, index_t n);
+
 // The scalars of step number t = 1, 2, ... of an optimiser.
 template <class T>
 UpdateScalars<T> update_scalars(const OptimizerSpec& spec, index_t t, double rate, double momentum, double alpha);

@@ -230,3 +230,4 @@ def activation_backward(z: NDArray[Any], g: NDArray[Any], name: str, parameter: 
 def loss(p: NDArray[Any], t: NDArray[Any], name: str, groups: Sequence[tuple[str, int]] = ()) -> tuple[NDArray[np.float64], NDArray[Any]]: ...  # per row; delta (not divided by rows)
 def optimizer_step(optimizer: Optimizer, w: NDArray[Any], m: NDArray[Any], v: NDArray[Any], g: NDArray[Any], rate: float, step: int, alpha: float) -> None: ...  # in place, 1-D; step counts from 1
 def corrupt(X: NDArray[Any], noise: Noise, rows: NDArray[np.int64], seed: int, step: int) -> NDArray[Any]: ...  # what the engine does to those rows
+def squares_are_finite(X: NDArray[Any]) -> bool: ...  # whether X and the sum of its squares are; X C-contiguous

@@ -178,9 +178,9 @@ def bfloat16_flag(where: Parameter, value: Any, dtype: np.dtype[Any]) -> bool:
 
 def predicts_in_bfloat16(where: Parameter, value: Any, dtype: np.dtype[Any]) -> bool:
     """Return whether predictions are in bfloat16; where only the processor has none, they are more exact without it."""
-    choice(where, value, ["auto", "bfloat16"])
-    if value == "auto":
+    if is_auto(value):
         return False
+    choice(where, value, ["auto", "bfloat16"])
     if dtype != np.float32:
         raise where.error('"auto" in predictions of a model that was fitted on float64 data', value)
     return _core.has_bfloat16()
@@ -231,10 +231,10 @@ def is_ready(X: Any, dtype: np.dtype[Any], estimator: Any) -> TypeGuard[np.ndarr
         return False
     if X.shape[1] != estimator.n_features_in_ or hasattr(estimator, "feature_names_in_"):
         return False
-    if not (X.flags.c_contiguous and X.flags.aligned):
+    flags = X.flags
+    if not (flags.c_contiguous and flags.aligned):
         return False
-    with np.errstate(all="ignore"):  # a sum that overflows only sends X the long way
-        return bool(np.isfinite(X.sum()))
+    return _core.squares_are_finite(X)  # a sum that overflows only sends X the long way
 
 
 def as_engine(X: np.ndarray[Any, Any], dtype: np.dtype[Any], name: str = "X") -> np.ndarray[Any, Any]:

@@ -148,6 +148,8 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
         return model
 
     def _threads(self) -> int:
+        if self.n_jobs is None:  # as in most predictions of single rows
+            return 0
         return checks.threads(self._where("n_jobs"), self.n_jobs)
 
     def _seed(self) -> int:
