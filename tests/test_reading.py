@@ -42,6 +42,19 @@ def test_a_zero_has_the_same_sign_on_any_number_of_threads():
     assert all(network.apply(X, threads=threads).tobytes() == network.apply(X).tobytes() for threads in range(1, 20))
 
 
+@both_dtypes
+def test_a_number_that_is_not_finite_is_found_wherever_it_is(dtype):
+    for n in (1, 31, 32, 33, 100, 400_001):  # the last one is for several threads
+        X = np.full((1, n), 3, dtype)
+        assert _core.squares_are_finite(X)
+        for place in {0, n // 3, n // 2, n - 1}:
+            for value in (np.nan, np.inf, -np.inf):
+                spoilt = X.copy()
+                spoilt[0, place] = value
+                assert not _core.squares_are_finite(spoilt)
+    assert not _core.squares_are_finite(np.full((1, 64), np.sqrt(np.finfo(dtype).max) * 2, dtype))
+
+
 def threads_woken(environment=None):
     """How many threads a process has more after calls of one row that come apart, and then after others in a row."""
     code = (
