@@ -122,8 +122,8 @@ class Region {
 
 // Whether the environment has OpenMP's threads fall asleep at once.
 const bool passive = [] {
-  const char* policy = std::getenv("OMP_WAIT_POLICY");
-  return policy != nullptr && strcasecmp(policy, "passive") == 0;
+  const char *policy = std::getenv("OMP_WAIT_POLICY"), *spins = std::getenv("GOMP_SPINCOUNT");
+  return (policy != nullptr && strcasecmp(policy, "passive") == 0) || (spins != nullptr && std::atof(spins) == 0);
 }();
 
 // How often the calling thread's core was given to another thread though it had work.
@@ -168,7 +168,7 @@ int threads_for(double work, int asked, double least) {
 }
 
 bool team_is_awake() {
-  constexpr double kAwake = 60e-6;  // by the spin count that the package sets, threads wait a little longer
+  constexpr double kAwake = 60e-6;  // by the spin count that the package sets, threads of Zen 4 wait a little longer
   return !passive && regions == 0 && seconds_of(CLOCK_MONOTONIC) - last_region_ended < kAwake;
 }
 

@@ -1,7 +1,6 @@
 #include "net/array_functions.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <vector>
 
@@ -298,19 +297,12 @@ void corrupt(const NoiseSpec& noise, const index_t* ids, index_t rows, index_t c
   });
 }
 
+// On one thread: what follows decides how many it is worth.
 template <class T>
 bool squares_are_finite(const T* x, index_t n) {
   const index_t rows = n / kPanel;
-  const auto are_finite = [=](Range share) {
-    return std::isfinite(kernels<T>().square_sum(x + share.begin * kPanel, share.end - share.begin));
-  };
-  std::atomic<bool> finite{std::all_of(x + rows * kPanel, x + n, [](T number) { return std::isfinite(number); })};
-  const int threads = threads_for_numbers(n);
-  if (threads == 1) return finite && are_finite({0, rows});  // without a region, which `team_is_awake` would take for work
-  parallel(threads, [&](Team& team) {
-    if (!are_finite(team.share(rows))) finite = false;
-  });
-  return finite;
+  return std::isfinite(kernels<T>().square_sum(x, rows)) &&
+         std::all_of(x + rows * kPanel, x + n, [](T number) { return std::isfinite(number); });
 }
 
 #define LAYERWISE_INSTANTIATE(T)                                                                                                      \

@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 # caller's own NumPy or torch. It reads this variable once, when the engine is loaded; a user's own setting stands.
 _quieten = "GOMP_SPINCOUNT" not in os.environ and "OMP_WAIT_POLICY" not in os.environ
 if _quieten:
-    os.environ["GOMP_SPINCOUNT"] = "4000"  # some 70 microseconds
+    os.environ["GOMP_SPINCOUNT"] = "4000"  # some 70 microseconds on Zen 4
 try:
     from layerwise import _core as _core
 except ImportError as _error:
