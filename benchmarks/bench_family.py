@@ -118,7 +118,7 @@ def finetuning_of(settings: Mapping[str, Any], watch: Callable[[Any], object], t
         workload.sizes[1:-1],
         batch_norm=batch_norm,
         pretraining=None,
-        finetuning=FineTuning(epochs=EPOCHS, batch_size=workload.batch_size, **own),
+        finetuning=FineTuning(epochs=EPOCHS, batch_size=workload.batch_size, schedule="constant", **own),
         callbacks=watch,
         n_jobs=threads,
         random_state=0,

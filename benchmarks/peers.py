@@ -168,7 +168,9 @@ class Layerwise(Contender):
 
         workload = self.workload
         optimizer = {"adam": Adam, "sgd": SGD}[workload.optimizer](workload.rate)
-        finetuning = FineTuning(epochs=self.epochs, batch_size=workload.batch_size, optimizer=optimizer)
+        finetuning = FineTuning(
+            epochs=self.epochs, batch_size=workload.batch_size, optimizer=optimizer, schedule="constant"
+        )
         shared = {
             "activation": workload.activation,
             "random_state": self.seed,

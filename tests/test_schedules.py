@@ -52,6 +52,7 @@ WARM = [
     StepDecay(0.3, every=2),
     ExponentialDecay(0.8),
     LinearDecay(0.1),
+    LinearDecay(0.2, hold=3.4),
     CosineDecay(0.05),
     ReduceOnPlateau(0.1),
 ]
@@ -70,7 +71,7 @@ def by_reference(schedule: schedules.Schedule, step: int) -> float:
         InverseTimeDecay: lambda s: reference_schedules.inverse_time(since, s.decay),
         StepDecay: lambda s: reference_schedules.step_decay(since, s.factor, s.every, STEPS),
         ExponentialDecay: lambda s: reference_schedules.exponential(since, s.factor, STEPS),
-        LinearDecay: lambda s: reference_schedules.linear(since, s.end, rest),
+        LinearDecay: lambda s: reference_schedules.linear(since, s.end, round(s.hold * STEPS), rest),
         CosineDecay: lambda s: reference_schedules.cosine(since, s.end, rest),
         ReduceOnPlateau: lambda _: 1.0,  # before any loss is known
     }[type(schedule)](schedule)
@@ -275,6 +276,7 @@ def test_training_reduces_the_rate_on_a_plateau(held_out: bool) -> None:
         *[(ReduceOnPlateau(tol=bad), "tol", bad) for bad in (-1, np.inf)],
         *[(ReduceOnPlateau(end=bad), "end", bad) for bad in (-0.1, 1.1)],
         *[(kind(bad), "end", bad) for kind in (LinearDecay, CosineDecay) for bad in (-0.1, 1.1, None)],
+        *[(LinearDecay(hold=bad), "hold", bad) for bad in (-0.1, None, "1", np.nan, np.inf)],
     ],
 )
 def test_bad_values_are_named(schedule: schedules.Schedule, name: str, bad: object) -> None:
@@ -286,7 +288,7 @@ def test_bad_values_are_named(schedule: schedules.Schedule, name: str, bad: obje
 def test_other_things_are_no_schedule(bad: object) -> None:
     with pytest.raises(InvalidParameterError, match="'schedule' parameter of Thing must be a schedule such as"):
         schedules.resolve(WHERE, bad)
-    with pytest.raises(InvalidParameterError, match="'schedule' parameter of Thing must be a schedule such as"):
+    with pytest.raises(InvalidParameterError, match=r"'schedule' parameter of Thing .* 'plateau'\] or \"auto\"\. Got"):
         FineTuning(schedule=bad).check(Parameter("Thing"), 1)  # type: ignore[arg-type]
 
 
@@ -299,7 +301,12 @@ def test_a_warm_up_must_end_before_the_training() -> None:
         Autoencoder(epochs=[3, 2], schedule=LinearDecay(warm_up=2)).check(where, 2)
     with pytest.raises(InvalidParameterError, match=r"'schedule' .* a list of 2 values"):
         Autoencoder(schedule=["linear"]).check(where, 2)
-    FineTuning(epochs=0, schedule=LinearDecay(warm_up=2)).check(where, 1)
+    message = r"'schedule__hold' parameter of Thing must be less than the number of epochs after the warm-up, 1\.5\."
+    for hold in (1.5, 2):
+        with pytest.raises(InvalidParameterError, match=message):
+            FineTuning(epochs=2, schedule=LinearDecay(warm_up=0.5, hold=hold)).check(where, 1)
+    FineTuning(epochs=2, schedule=LinearDecay(warm_up=0.5, hold=1.49)).check(where, 1)
+    FineTuning(epochs=0, schedule=LinearDecay(warm_up=2, hold=3)).check(where, 1)
     Autoencoder(epochs=[3, 2], schedule=[LinearDecay(warm_up=2.9), LinearDecay(warm_up=1.9)]).check(where, 2)
 
 
@@ -329,10 +336,10 @@ def test_files_keep_schedules(tmp_path: Path) -> None:
         model = PretrainedClassifier(
             (4, 3),
             pretraining=Autoencoder(
-                epochs=1, schedule=[schedule, "linear"], optimizer=[Momentum(momentum=MomentumRamp(0.9)), "adam"]
+                epochs=4, schedule=[schedule, "linear"], optimizer=[Momentum(momentum=MomentumRamp(0.9)), "adam"]
             ),
             finetuning=FineTuning(
-                epochs=1, schedule=schedule.replace(warm_up=0.5), optimizer=Nesterov(momentum=MomentumSwitch())
+                epochs=4, schedule=schedule.replace(warm_up=0.5), optimizer=Nesterov(momentum=MomentumSwitch())
             ),
         ).fit(X, np.arange(100) % 2)
         model.save(tmp_path / "model")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from layerwise import _core, checks, initializers, line_search, penalties, training
+from layerwise import _core, checks, initializers, line_search, penalties, schedules, training
 from layerwise.activations import Activation
 from layerwise.finetuning_settings import FineTuning as FineTuning
 from layerwise.finetuning_settings import resolve as resolve
@@ -205,7 +205,7 @@ def finetune(
         epochs=settings.epochs,
         batch_size=batch_size,
         learning_rate=settings.optimizer.learning_rate,
-        schedule=settings.schedule,
+        schedule=schedules.of_training(settings.schedule, steps_per_epoch=steps, epochs=settings.epochs),
         momentum_schedule=settings.optimizer.momentum_schedule,
         row_weights=row_weights,
         validation=held_out,

@@ -6,7 +6,7 @@ from typing import Any
 
 from layerwise import checks, optimizers, penalties, restarts, schedules, training
 from layerwise.checks import Parameter
-from layerwise.optimizers import Adam, Optimizer
+from layerwise.optimizers import Adam, LineSearches, Optimizer
 from layerwise.schedules import CONSTANT, Schedule
 from layerwise.settings import Settings
 
@@ -27,10 +27,12 @@ class FineTuning(Settings):
         `SGD`, `Momentum`, `Nesterov`, `Adagrad`, `RMSProp`, `Adam`, `AdamW`; or `ConjugateGradient` or `LBFGS`, whose
         line searches find the steps, so that schedule, clip_value, clip_norm, max_norm, rate_scale, layer_decay and
         output_rate_scale must have their defaults.
-    schedule : schedule or its name, default=ConstantRate()
+    schedule : schedule, its name or "auto", default="auto"
         How the optimizer's learning rate changes from step to step: `ConstantRate`, `InverseTimeDecay`, `StepDecay`,
         `ExponentialDecay`, `LinearDecay`, `CosineDecay` or `ReduceOnPlateau`, each with a warm-up if wanted. The linear
-        and the cosine one are as long as `epochs`, also if early stopping ends before.
+        and the cosine one are as long as `epochs`, also if early stopping or max_seconds ends before. "auto": constant
+        for 2,000 steps, from there to the last step a straight line to 0, as ``LinearDecay(hold=2000 / n)`` makes it
+        with n steps an epoch; constant in `partial_fit`, whose end is not known, and with line searches.
     alpha : float >= 0, default=0.0
         Adds 1/2 * alpha * ||W||^2 to the mean loss (weights only). scikit-learn's MLP divides its alpha by the number
         of rows of the batch besides; papers that write lambda * ||W||^2 mean alpha = 2 * lambda.
@@ -82,7 +84,7 @@ class FineTuning(Settings):
     epochs: int = 50
     batch_size: int | str = "auto"
     optimizer: Optimizer | str = ADAM
-    schedule: Schedule | str = CONSTANT
+    schedule: Schedule | str = "auto"
     alpha: float = 0.0
     l1: float = 0.0
     clip_value: float | None = None
@@ -113,8 +115,8 @@ class FineTuning(Settings):
         if checks.boolean(where.child("untie"), self.untie) and not unrolled:
             raise where.child("untie").error("False where no autoencoder is unrolled", self.untie)
         epochs = checks.integer(where.child("epochs"), self.epochs, 0)
-        schedule = schedules.resolve(where.child("schedule"), self.schedule)
-        schedule.check_length(where.child("schedule"), epochs)
+        optimizer = optimizers.resolve(where.child("optimizer"), self.optimizer)
+        schedule = _schedule(where.child("schedule"), self.schedule, optimizer, epochs)
         frozen = _frozen(where.child("frozen_layers"), self.frozen_layers, n_hidden)
         smoothing = _share(where.child("label_smoothing"), self.label_smoothing)
         if smoothing and not classes:
@@ -128,7 +130,7 @@ class FineTuning(Settings):
             epochs=epochs,
             schedule=schedule,
             batch_size=training.check_batch_size(where.child("batch_size"), self.batch_size),
-            optimizer=optimizers.resolve(where.child("optimizer"), self.optimizer),
+            optimizer=optimizer,
             alpha=checks.real(where.child("alpha"), self.alpha, 0),
             dropout=tuple(checks.per_layer(where.child("dropout"), self.dropout, n_hidden, _share)),
             frozen_layers=frozen,
@@ -145,6 +147,19 @@ class FineTuning(Settings):
         )
         optimizers.check_together(where, checked)
         return checked
+
+    def one_pass(self) -> "FineTuning":
+        """Return the checked settings as a pass of `partial_fit` follows them: how many come after is not known."""
+        return self.replace(epochs=1, schedule=CONSTANT)
+
+
+def _schedule(where: Parameter, value: Any, optimizer: Optimizer, epochs: int) -> Schedule | str:
+    """Return the schedule, checked; "auto" stays where it will depend on the number of rows."""
+    if checks.is_auto(value):
+        return CONSTANT if isinstance(optimizer, LineSearches) else "auto"
+    schedule = schedules.resolve(where, value, ' or "auto"')
+    schedule.check_length(where, epochs)
+    return schedule
 
 
 def _frozen(where: Parameter, value: Any, n_hidden: int) -> tuple[int, ...]:

@@ -28,9 +28,11 @@ def exponential(step: int, factor: float, steps_per_epoch: int) -> float:
     return math.exp(math.log(factor) * step / steps_per_epoch)
 
 
-def linear(step: int, end: float, steps: int) -> float:
-    """A straight line from 1 in step 0 to `end` in step `steps`, the first that is not done."""
-    return ((steps - step) + end * step) / steps
+def linear(step: int, end: float, held: int, steps: int) -> float:
+    """1 up to step `held`, from there a straight line to `end` in step `steps`, the first that is not done."""
+    if step < held:
+        return 1.0
+    return ((steps - step) + end * (step - held)) / (steps - held)
 
 
 def cosine(step: int, end: float, steps: int) -> float:

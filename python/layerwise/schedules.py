@@ -175,26 +175,39 @@ class ExponentialDecay(Schedule):
 
 @dataclass(frozen=True, repr=False)
 class LinearDecay(Schedule):
-    """1 - (1 - end) * s / S: a straight line from 1 to `end`, which the step after the last would have.
+    """1 for H steps, then 1 - (1 - end) * (s - H) / (S - H): a line to `end`, which the step after the last would have.
 
     Parameters
     ----------
     end : float in [0, 1], default=0.0
         As a share of the learning rate.
+    hold : float >= 0, default=0.0
+        For how many epochs after the warm-up, which need not be whole, the rate stays: H steps, the nearest whole
+        number. With the warm-up, it must be less than the number of epochs.
     warm_up : float >= 0, default=0.0
         In epochs, as in `ConstantRate`.
     """
 
     end: float = 0.0
+    hold: float = 0.0
     kind = "linear"
 
     def check(self, where: Parameter) -> None:
         """Raise InvalidParameterError if a setting is not allowed."""
         super().check(where)
         checks.real(where.child("end"), self.end, 0, 1)
+        checks.real(where.child("hold"), self.hold, 0)
 
-    def _shape(self, since: Vector, total: int, steps_per_epoch: int) -> Vector:  # noqa: ARG002
-        shape: Vector = 1.0 - (1.0 - self.end) * (since / total)
+    def check_length(self, where: Parameter, epochs: int) -> None:
+        """Raise InvalidParameterError if warm-up and hold do not end before a training of `epochs` epochs."""
+        super().check_length(where, epochs)
+        if 0 < epochs <= self.warm_up + self.hold:
+            allowed = f"less than the number of epochs after the warm-up, {epochs - self.warm_up:g}"
+            raise where.child("hold").error(allowed, self.hold)
+
+    def _shape(self, since: Vector, total: int, steps_per_epoch: int) -> Vector:
+        held = round(self.hold * steps_per_epoch)
+        shape: Vector = 1.0 - (1.0 - self.end) * (np.maximum(since - held, 0.0) / max(1, total - held))
         return shape
 
 
@@ -285,14 +298,31 @@ SCHEDULES = (
     ReduceOnPlateau,
 )
 BY_NAME: dict[str, type[Schedule]] = {kind.kind: kind for kind in SCHEDULES}
-CONSTANT = ConstantRate()  # the default; settings cannot change, so one object serves all
+CONSTANT = ConstantRate()  # pretraining's default; settings cannot change, so one object serves all
+STEPS_AT_FULL_RATE = 2000  # of fine-tuning, by default (docs/decisions/0003-defaults.md)
 
 
-def resolve(where: Parameter, value: Any) -> Schedule:
-    """Return the schedule meant by a settings object or by a name such as "cosine"; its settings are checked."""
+def resolve(where: Parameter, value: Any, also: str = "") -> Schedule:
+    """Return the schedule meant by a settings object or by a name such as "cosine"; its settings are checked.
+
+    `also` says what else the caller takes.
+    """
     if isinstance(value, str) and value in BY_NAME:
         value = BY_NAME[value]()
     if not isinstance(value, Schedule):
-        raise where.error(f"a schedule such as CosineDecay() or one of {list(BY_NAME)}", value)
+        raise where.error(f"a schedule such as CosineDecay() or one of {list(BY_NAME)}{also}", value)
     value.check(where)
     return value
+
+
+def of_training(schedule: Schedule | str, *, steps_per_epoch: int, epochs: int) -> Schedule:
+    """Return the schedule of a training of that length: the one given, or what "auto" means.
+
+    That is the whole rate for the first `STEPS_AT_FULL_RATE` steps, which short trainings need, and from there a
+    straight line to 0, without which the last steps of long ones leave their error to chance.
+    """
+    if isinstance(schedule, Schedule):
+        return schedule
+    if epochs * steps_per_epoch <= STEPS_AT_FULL_RATE:
+        return CONSTANT
+    return LinearDecay(hold=STEPS_AT_FULL_RATE / steps_per_epoch)

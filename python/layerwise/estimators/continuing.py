@@ -105,7 +105,7 @@ def passes_make_sense(estimator: Any) -> bool:
     if isinstance(settings, FineTuning):
         for name, whole in (
             ("early_stopping", bool(settings.early_stopping)),
-            ("schedule", settings.schedule != CONSTANT and settings.schedule != "constant"),
+            ("schedule", settings.schedule not in ("auto", "constant", CONSTANT)),
             ("thaw_after", settings.thaw_after is not None),
             ("optimizer__momentum", getattr(settings.optimizer, "momentum_schedule", None) is not None),
         ):

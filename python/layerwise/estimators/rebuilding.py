@@ -93,7 +93,7 @@ class RebuildingEstimator(CallbackSupportMixin, LayerwiseEstimator):  # type: ig
         if set(unrolled.start) != {"pretrained"}:
             raise where.child("start").error('"pretrained" for an autoencoder', given.start)
         check_training(where, unrolled, shape.kinds)
-        return settings, unrolled.replace(epochs=1) if once else unrolled
+        return settings, unrolled.one_pass() if once else unrolled
 
     def _for_rows(self, n_rows: int, settings: Any, unrolled: FineTuning) -> tuple[Any, FineTuning]:  # noqa: ARG002
         """Return the settings with what depends on the number of rows."""

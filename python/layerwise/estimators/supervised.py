@@ -224,7 +224,7 @@ class PretrainedEstimator(CallbackSupportMixin, LayerwiseEstimator):  # type: ig
             network,
             rows,
             Y,
-            finetuning_settings.replace(epochs=1) if once else finetuning_settings,
+            finetuning_settings.one_pass() if once else finetuning_settings,
             seed,
             show,
             loss=loss,
