@@ -247,7 +247,8 @@ def test_no_epoch_begins_after_the_time(kind: Any, seconds: float, monkeypatch: 
         assert len(said) == 1
         assert f"max_seconds={seconds} ended the fit" in said[0]
         assert reached in said[0]
-        assert said[0].endswith("next time, set warm_start=True, or give a checkpoint and run the same again.")
+        assert "To go on to the end of that fit next time, give a checkpoint and run the same again;" in said[0]
+        assert said[0].endswith("to begin other epochs from there, their schedules anew, set warm_start=True.")
 
 
 def test_the_time_ends_a_real_fit() -> None:

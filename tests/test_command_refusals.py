@@ -186,6 +186,8 @@ def test_a_run_that_fails_leaves_the_epochs_of_the_one_before(capsys: pytest.Cap
         ["train", "people.csv", "--test", "0.3"],
         ["train", "people.csv", "--dropout", "0.3"],
         ["train", "people.csv", "--early-stopping"],
+        ["train", "people.csv", "--schedule", "constant"],
+        ["train", "people.csv", "--target", "income", "--schedule", "fast"],
         ["train", "people.csv", "--unlabeled", "x"],
         ["train", "people.csv", "--task", "regression"],
         ["train", "people.csv", "--pretraining", "none"],

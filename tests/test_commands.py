@@ -285,6 +285,8 @@ def test_other_settings(capsys: pytest.CaptureFixture[str]) -> None:
         "relu",
         "--dropout",
         "0.1",
+        "--schedule",
+        "cosine",
         "--early-stopping",
         "--learning-rate",
         "0.01",
@@ -298,7 +300,7 @@ def test_other_settings(capsys: pytest.CaptureFixture[str]) -> None:
     network = model[-1]
     assert (network.activation, network.pretraining, network.n_jobs) == ("relu", None, 1)
     assert network.finetuning == layerwise.FineTuning(
-        dropout=0.1, early_stopping=True, optimizer=layerwise.Adam(learning_rate=0.01)
+        dropout=0.1, schedule="cosine", early_stopping=True, optimizer=layerwise.Adam(learning_rate=0.01)
     )
     assert model.named_steps["columns"].get_params()["categories__min_frequency"] == 25
     assert "categories__id_infrequent_sklearn" in model[:-1].get_feature_names_out()

@@ -128,6 +128,7 @@ FITS: dict[str, Callable[..., Any]] = {
     ),
     "early stopping": classifier(finetuning=STOPPING),
     "thawing": classifier(finetuning=THAWING),
+    "held": classifier(finetuning=FineTuning(epochs=3, batch_size=15, schedule=LinearDecay(hold=1.2))),
     "plateau": classifier(finetuning=PLATEAU),
     "learned activations": classifier(activation=[PReLU(), Swish(shared=True)]),
     "batch norm": classifier(

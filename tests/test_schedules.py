@@ -52,7 +52,8 @@ WARM = [
     StepDecay(0.3, every=2),
     ExponentialDecay(0.8),
     LinearDecay(0.1),
-    LinearDecay(0.2, hold=3.4),
+    LinearDecay(0.2, hold=1.2),
+    LinearDecay(hold=1.35),
     CosineDecay(0.05),
     ReduceOnPlateau(0.1),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from layerwise import (
@@ -67,6 +68,10 @@ def test_passes_have_a_constant_rate_by_default(kind: type) -> None:
             model.partial_fit(SOME, ANY, **known)
     assert [record.learning_rate for record in usual.history_ if record.stage == "finetuning"] == [1e-3] * 3
     assert usual.network_.layers[0].weights.tobytes() == level.network_.layers[0].weights.tobytes()
+    long = [fine_tuned(kind, batch_size=1, schedule=given) for given in ("auto", "constant")]
+    for model in long:  # a pass of more steps than "auto" leaves as they are
+        model.partial_fit(np.tile(SOME, (21, 1)), np.tile(ANY, 21), **known)
+    assert long[0].network_.layers[0].weights.tobytes() == long[1].network_.layers[0].weights.tobytes()
     for given in ("linear", LinearDecay(), ConstantRate(warm_up=0.5)):
         assert not hasattr(fine_tuned(kind, schedule=given), "partial_fit")
     for given in ("auto", "constant", ConstantRate()):

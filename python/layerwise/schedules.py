@@ -202,7 +202,7 @@ class LinearDecay(Schedule):
         """Raise InvalidParameterError if warm-up and hold do not end before a training of `epochs` epochs."""
         super().check_length(where, epochs)
         if 0 < epochs <= self.warm_up + self.hold:
-            allowed = f"less than the number of epochs after the warm-up, {epochs - self.warm_up:g}"
+            allowed = f"less than the number of epochs after the warm-up, {epochs - self.warm_up!r}"
             raise where.child("hold").error(allowed, self.hold)
 
     def _shape(self, since: Vector, total: int, steps_per_epoch: int) -> Vector:

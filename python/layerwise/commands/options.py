@@ -14,6 +14,7 @@ from layerwise.commands.tables import check_names
 
 PRETRAINING = ("denoising", "autoencoder", "sparse", "contractive", "rbm", "supervised", "none")
 NOISES = ("masking", "gaussian", "salt_and_pepper", "swap")
+SCHEDULES = ("auto", "constant", "linear", "cosine")
 #: What batch normalisation does not go with, and why not.
 UNNORMALISED = {
     "rbm": "whose units have a probability of their own for each row",
@@ -81,6 +82,11 @@ def add_network(parser: argparse.ArgumentParser, *, pretraining: tuple[str, ...]
     network.add_argument("--finetuning-epochs", type=words.number(0), metavar="E", help="on the labelled rows (50)")
     network.add_argument(
         "--learning-rate", type=words.positive, metavar="R", help="of Adam (0.001); an rbm has its own"
+    )
+    network.add_argument(
+        "--schedule",
+        choices=SCHEDULES,
+        help="of fine-tuning's rate (auto: constant for 2,000 steps, then in a straight line to 0)",
     )
     network.add_argument("--dropout", type=words.fraction, metavar="P", help="of hidden units in fine-tuning (0)")
     network.add_argument(
@@ -211,6 +217,8 @@ def _finetuning(given: argparse.Namespace) -> Any:
         settings["epochs"] = given.finetuning_epochs
     if given.learning_rate is not None:
         settings["optimizer"] = Adam(learning_rate=given.learning_rate)
+    if given.schedule is not None:
+        settings["schedule"] = given.schedule
     if given.dropout is not None:
         settings["dropout"] = given.dropout
     return FineTuning(**settings)

@@ -170,6 +170,8 @@ def _check(given: argparse.Namespace) -> None:
     for flag in ("labels", "test", "dropout", "early_stopping", "unlabeled"):
         if getattr(given, flag) not in (None, False):
             given.parser.error(f"--{flag.replace('_', '-')} needs a --target")
+    if given.schedule is not None and not given.finetuning_epochs:
+        given.parser.error("--schedule needs a --target, or --finetuning-epochs")
     if given.pretraining in ("none", "supervised"):
         given.parser.error(f"--pretraining {given.pretraining} needs a --target")
     if given.task != "auto":

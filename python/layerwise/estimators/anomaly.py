@@ -196,8 +196,8 @@ class AnomalyDetector(OutlierMixin, RebuildingEstimator):  # type: ignore[misc]
         ValueError
             As for `fit`.
         AttributeError
-            With a checkpoint, early stopping, a schedule of the learning rate or of the momentum, or layers that thaw,
-            which belong to whole fits.
+            With a checkpoint, early stopping, a schedule of the momentum or of the learning rate (but "auto" and
+            "constant"), or layers that thaw, which belong to whole fits.
         TrainingDiverged, KeyboardInterrupt
             As for `fit`.
         """

@@ -44,7 +44,7 @@ class StackedAutoencoder(RebuildingEstimator):
     warm_start : bool, default=False
         Whether `fit` goes on from the fit before: stages that are pretrained are kept, and the unrolled network is
         fine-tuned further, if it is fine-tuned. Layers added to `hidden_layer_sizes`, and those that an interrupted fit
-        did not reach, are pretrained on the kept ones; the stack is then unrolled anew.
+        did not reach, are pretrained on the kept ones; the stack is then unrolled anew. Schedules begin anew.
     max_seconds, callbacks, checkpoint, memory, verbose
         As in `PretrainedClassifier`.
 
@@ -163,8 +163,8 @@ class StackedAutoencoder(RebuildingEstimator):
         ValueError
             As for `fit`.
         AttributeError
-            With a checkpoint, early stopping, a schedule of the learning rate or of the momentum, or layers that thaw,
-            which belong to whole fits.
+            With a checkpoint, early stopping, a schedule of the momentum or of the learning rate (but "auto" and
+            "constant"), or layers that thaw, which belong to whole fits.
         TrainingDiverged, KeyboardInterrupt
             As for `fit`.
         """

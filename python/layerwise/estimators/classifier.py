@@ -76,7 +76,8 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator, ClassTargets): 
         Whether `fit` goes on from the fit before: stages that are pretrained are kept, fine-tuning starts from the
         network reached, in the targets' units of then, and `history_` grows. Layers added to `hidden_layer_sizes`, and
         those that an interrupted fit or `max_seconds` did not reach, are pretrained on the kept
-        ones; the stack is then fine-tuned anew.
+        ones; the stack is then fine-tuned anew. Each fit counts its epochs from 1, so schedules begin anew, too; to end
+        as a fit that was not cut, use `checkpoint`.
     max_seconds : float > 0 or None, default=None
         No epoch begins later than this after the call of `fit`. What was reached is then kept, as after Ctrl-C: a
         `TimeLimitWarning` says which layers had how many epochs, and the estimator can be used. None: no limit.
@@ -232,8 +233,8 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator, ClassTargets): 
             As for `fit`; also if `classes` is missing in the first call or differs in a later one, if a label is not
             among them.
         AttributeError
-            With a checkpoint, early stopping, a schedule of the learning rate or of the momentum, layers that thaw, or
-            class_weight="balanced", which belong to whole fits.
+            With a checkpoint, early stopping, a schedule of the momentum or of the learning rate (but "auto" and
+            "constant"), layers that thaw, or class_weight="balanced", which belong to whole fits.
         TrainingDiverged, KeyboardInterrupt
             As for `fit`.
         """

@@ -140,8 +140,8 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
         ValueError
             As for `fit`.
         AttributeError
-            With a checkpoint, early stopping, a schedule of the learning rate or of the momentum, or layers that thaw,
-            which belong to whole fits.
+            With a checkpoint, early stopping, a schedule of the momentum or of the learning rate (but "auto" and
+            "constant"), or layers that thaw, which belong to whole fits.
         TrainingDiverged, KeyboardInterrupt
             As for `fit`.
         """

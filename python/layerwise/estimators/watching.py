@@ -129,7 +129,10 @@ def what_time_cut(seconds: Any, fitted: dict[str, Any], epochs: int, checkpoint:
     done.append(("fine-tuning", len(fitted["_watch"].records), epochs))
     reached = ", ".join(f"{name} {count} of {asked} epochs" for name, count, asked in done if asked)
     if checkpoint is None:
-        going_on = "To go on from there next time, set warm_start=True, or give a checkpoint and run the same again."
+        going_on = (
+            "To go on to the end of that fit next time, give a checkpoint and run the same again; to begin other "
+            "epochs from there, their schedules anew, set warm_start=True."
+        )
     else:
         path = os.fspath(getattr(checkpoint, "path", checkpoint))
         going_on = (
