@@ -206,17 +206,20 @@ def test_what_cannot_be_written_is_noted(tmp_path: Path, monkeypatch: pytest.Mon
     path = tmp_path / "c"
     with pytest.raises(KeyboardInterrupt) as info:
         make(checkpoint=Checkpoint(path, NEVER), callbacks=stop).fit(X, Y)
-    (note,) = info.value.__notes__
+    nothing, note = info.value.__notes__
+    assert nothing.endswith("nothing of it is kept, and the estimator is as it was before.")
     assert note.startswith("The checkpoint could not be written (No space left on device); the older one is as it was")
 
 
-def test_without_a_checkpoint_nothing_is_said_of_one() -> None:
+def test_without_a_checkpoint_no_file_is_spoken_of() -> None:
     def stop(record: Any) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt) as info:
         make(callbacks=stop).fit(X, Y)
-    assert not getattr(info.value, "__notes__", [])
+    (note,) = info.value.__notes__
+    assert "nothing of it is kept" in note
+    assert "run the same again" not in note
 
 
 def test_a_detector_tells_of_its_checkpoint_once(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def resolve(where: Parameter, value: Any) -> Checkpoint | None:
 
 
 class NotWrittenError(OSError):
-    """A checkpoint could not be written. What the fit has reached is kept, as after Ctrl-C."""
+    """A checkpoint could not be written. The estimator keeps what it would after Ctrl-C."""
 
 
 class FileKeeper(Keeper):

@@ -203,7 +203,8 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
 
         After an error the estimator is as it was before. After Ctrl-C, or where a callback raised or a checkpoint could
         not be written, it has what was collected if that holds a finished stage or a network, and is as it was before
-        otherwise. Where a signal's handler or a callback ends the fit, the checkpoint is written once more.
+        otherwise; a note says which. Where a signal's handler or a callback ends the fit, the checkpoint is written
+        once more.
         """
         attributes, fitted = self.__dict__, dict[str, Any]()
         before = attributes.copy()
@@ -218,9 +219,10 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
             attributes.update(before)
             watch = fitted.get("_watch")
             stopped = isinstance(error, (KeyboardInterrupt, NotWrittenError)) or (watch and error is watch.raised)
-            if stopped and (fitted.get("stages_") or "network_" in fitted):
-                self._install(fitted | features)
-                error.add_note(what_was_kept(fitted))
+            if stopped and "stages_" in fitted:  # pretraining, or what stands in its place, had begun
+                if fitted["stages_"] or "network_" in fitted:
+                    self._install(fitted | features)
+                error.add_note(what_was_kept(fitted, self.checkpoint))
             last_word(error, watch)
             raise
         finally:
@@ -301,7 +303,7 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
         memory = cache.resolve(self._where("memory"), self.memory)
         stages = train(done)  # which also checks the settings, before any work
         if memory is not None:
-            self._warn_of_seeds()
+            cache.warn_of_seeds(self.random_state)
             what = [f"{type(settings).__name__}, key {key}, bfloat16 {bfloat16}, columns {groups_of(X)}"]
             what += [*identity.arithmetic().values(), *map(identity.in_words, targets)]
             what += [*map(identity.of_array, (X, weights)), *(identity.of_layers([one.encoder]) for one in before)]
@@ -312,15 +314,6 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
             fitted["history_"].extend(stage.history)
             if not show.cut:
                 show.keeper.done(stage)
-
-    def _warn_of_seeds(self) -> None:
-        if self.random_state is None:
-            warnings.warn(
-                "memory finds nothing again with random_state=None, which starts each fit differently. Give "
-                "random_state an integer.",
-                UserWarning,
-                stacklevel=7,
-            )
 
     def _finetune(
         self,

@@ -1,6 +1,7 @@
 """The pretraining cache: layers that an earlier fit pretrained on the same rows with the same settings."""
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -28,6 +29,17 @@ def resolve(where: Parameter, value: Any) -> Any:
     except (OSError, ValueError) as error:
         raise where.error(allowed, value) from error
     return check_memory(given)
+
+
+def warn_of_seeds(random_state: Any) -> None:
+    """Warn, from within a fit's pretraining, where no fit will find anything again."""
+    if random_state is None:
+        warnings.warn(
+            "memory finds nothing again with random_state=None, which starts each fit differently. Give "
+            "random_state an integer.",
+            UserWarning,
+            stacklevel=7,
+        )
 
 
 class _Unfinished(Exception):  # noqa: N818 (nothing went wrong)

@@ -79,11 +79,13 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator, ClassTargets): 
         ones; the stack is then fine-tuned anew. Each fit counts its epochs from 1, so schedules begin anew, too; to end
         as a fit that was not cut, use `checkpoint`.
     max_seconds : float > 0 or None, default=None
-        No epoch begins later than this after the call of `fit`. What was reached is then kept, as after Ctrl-C: a
-        `TimeLimitWarning` says which layers had how many epochs, and the estimator can be used. None: no limit.
+        No epoch begins later than this after the call of `fit`. All that was reached is then kept, the layer at work
+        with the epochs it has had: a `TimeLimitWarning` says which layers had how many, and the estimator can be used.
+        (Ctrl-C keeps less: finished layers, in `stages_`, and the network once fine-tuning has begun. The layer at work
+        is lost, and in the first layer's pretraining all, unless there is a `checkpoint`.) None: no limit.
     callbacks : callable, list of callables or None, default=None
         Each is called with the `EpochRecord` of each epoch; one that returns True ends the stage at work. If one
-        raises, the exception goes on and the estimator keeps what was reached, as after Ctrl-C. `JSONLines` and
+        raises, the exception goes on and the estimator keeps what it would after Ctrl-C. `JSONLines` and
         `BestModel` are ready-made. A model file does not hold them.
     checkpoint : path, Checkpoint or None, default=None
         A file in which the fit writes where it stands, every minute or as the `Checkpoint` says. If the process ends
@@ -201,7 +203,7 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator, ClassTargets): 
         FormatError, OSError
             If the file of `checkpoint` is damaged, or cannot be read or written; what was reached is kept.
         KeyboardInterrupt
-            On Ctrl-C, with a note that says what was kept: finished stages, or the network if fine-tuning had begun.
+            On Ctrl-C, with a note that says what was kept: nothing, finished stages, or the network in fine-tuning.
         """
         return self._fit(X, y, sample_weight)
 

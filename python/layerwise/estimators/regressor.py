@@ -110,7 +110,7 @@ class PretrainedRegressor(RegressorMixin, PretrainedEstimator):  # type: ignore[
         FormatError, OSError
             If the file of `checkpoint` is damaged, or cannot be read or written; what was reached is kept.
         KeyboardInterrupt
-            On Ctrl-C, with a note that says what was kept: finished stages, or the network if fine-tuning had begun.
+            On Ctrl-C, with a note that says what was kept: nothing, finished stages, or the network in fine-tuning.
         """
         return self._fit(X, y, sample_weight)
 

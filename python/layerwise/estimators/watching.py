@@ -114,12 +114,19 @@ def last_word(error: BaseException, watch: Watch | None) -> None:
         error.add_note(told)
 
 
-def what_was_kept(fitted: dict[str, Any]) -> str:
-    """Return in words what an interrupted fit keeps."""
+def what_was_kept(fitted: dict[str, Any], checkpoint: Any) -> str:
+    """Return in words what an interrupted fit keeps; what its checkpoint is worth, if it has one, is told apart."""
     if "network_" in fitted:
         done = sum(record.stage == "finetuning" for record in fitted["history_"])  # n_iter_ is at least 1
         return f"Fine-tuning was interrupted after {done} epochs; the estimator keeps the weights reached."
     done = len(fitted["stages_"])
+    if done == 0:
+        nothing = (
+            "The fit was interrupted before a layer was pretrained to its end: nothing of it is kept, and the "
+            "estimator is as it was before."
+        )
+        advice = " With checkpoint=... a fit that is called again goes on from its last step."
+        return nothing if checkpoint is not None else nothing + advice
     return f"Pretraining was interrupted; the {done} finished stages are kept in stages_. The estimator is not fitted."
 
 
