@@ -164,12 +164,24 @@ def test_json_lines(tmp_path: Any) -> None:
     model.fit(X, y)
     assert len(path.read_text().splitlines()) == 16
     assert repr(JSONLines("a.jsonl")) == "JSONLines('a.jsonl')"
-    missing = make(PretrainedClassifier, callbacks=JSONLines(tmp_path / "no" / "folder"))
-    with pytest.raises(FileNotFoundError):
-        missing.fit(X, y)
     scores = cross_val_score(make(PretrainedClassifier, callbacks=JSONLines(path)), X, y, cv=2)
     assert len(scores) == 2
     assert len(path.read_text().splitlines()) == 16 + 14
+
+
+@pytest.mark.parametrize("callback", [JSONLines, BestModel])
+def test_a_folder_that_is_missing_is_told_before_any_epoch(callback: Any, tmp_path: Any) -> None:
+    X, y = data(PretrainedClassifier)
+    seen: list[EpochRecord] = []
+    path = str(tmp_path / "no" / "file")
+    model = make(PretrainedClassifier, callbacks=[seen.append, callback(path)])
+    with pytest.raises(FileNotFoundError, match="its folder does not exist") as info:
+        model.fit(X, y)
+    assert info.value.filename == path
+    assert seen == []
+    with pytest.raises(IsADirectoryError):
+        model.set_params(callbacks=[seen.append, callback(tmp_path)]).fit(X, y)
+    assert seen == []
 
 
 @pytest.mark.parametrize("kind", ALL)

@@ -35,7 +35,7 @@ WHOLE = state(make().fit(X, Y))
 def test_a_place_that_cannot_be_written_is_told_before_any_work(tmp_path: Path) -> None:
     seen: list[Any] = []
     model = make(checkpoint=tmp_path / "no" / "c", callbacks=seen.append)
-    told = r"The checkpoint could not be written .No such file or directory.; there was none before"
+    told = r"The checkpoint could not be written .its folder does not exist.; there was none before"
     with pytest.raises(OSError, match=told):
         model.fit(X, Y)
     assert seen == []

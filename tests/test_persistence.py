@@ -232,12 +232,24 @@ def test_writing_is_synced_before_it_is_renamed(tmp_path: Path, monkeypatch: pyt
     assert calls == ["open", "fsync", "replace", "open", "fsync"]
 
 
-def test_places_that_cannot_be_written(tmp_path: Path) -> None:
+def test_places_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = small()
-    for path in (tmp_path / "no" / "such" / "folder", tmp_path):
-        with pytest.raises(OSError):
-            model.save(path)
-    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "no" / "m")
+    for name, kind, told in (
+        ("no/m", FileNotFoundError, "its folder does not exist"),
+        ("link", FileNotFoundError, "its folder does not exist"),
+        ("file/m", NotADirectoryError, "what should be its folder is a file"),
+        ("", IsADirectoryError, "Is a directory"),
+    ):
+        with pytest.raises(kind) as info:
+            model.save(os.path.join(tmp_path, name))
+        assert (info.value.strerror, info.value.filename) == (told, os.path.join(tmp_path, name))
+    assert sorted(os.listdir(tmp_path)) == ["file", "link"]
+    monkeypatch.setattr(persistence.os, "open", lambda path, *_: os.stat(path))  # an error that names what it is given
+    with pytest.raises(FileNotFoundError) as info:
+        model.save(tmp_path / "m")
+    assert info.value.filename == str(tmp_path / "m")
 
 
 # ---- reading ---------------------------------------------------------------------------------------------------------

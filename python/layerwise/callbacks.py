@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from layerwise.persistence import files
 from layerwise.training import EpochRecord
 
 
@@ -22,7 +23,8 @@ class JSONLines:
     Parameters
     ----------
     path : str or path-like
-        Made if it does not exist. Each line is written whole and at once, so that others may read while training runs.
+        Made if it does not exist; a fit is refused at its beginning if its folder does not. Each line is written whole
+        and at once, so that others may read while training runs.
         A fit that goes on from a checkpoint writes the epochs since that checkpoint again.
 
     Examples
@@ -33,6 +35,11 @@ class JSONLines:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = path
+
+    def attach(self, current: Callable[[], Any] | None) -> None:
+        """Begin or end a fit; it begins only if its lines can be written."""
+        if current is not None and (os.path.isdir(self.path) or not os.path.exists(self.path)):  # or a pipe
+            files.check_place(self.path)
 
     def __call__(self, record: EpochRecord) -> None:
         """Append an epoch; its fields are those of `EpochRecord`."""
@@ -53,6 +60,7 @@ class BestModel:
     Parameters
     ----------
     path : str or path-like
+        A fit is refused at its beginning if its folder does not exist.
 
     Attributes
     ----------
@@ -74,6 +82,7 @@ class BestModel:
         """Begin or end a fit: `current` returns the estimator as it stands."""
         self._current = current
         if current is not None:
+            files.check_place(self.path)  # the first model is saved when pretraining is over
             self.best_loss = float("inf")
 
     def take_up(self, records: Sequence[EpochRecord]) -> None:

@@ -64,7 +64,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     if content is None:
         content = encode_estimator(estimator, tensors, "")
     config = json.dumps(content, allow_nan=False, separators=(",", ":"))
-    files.write(os.path.realpath(path), files.pack(files.MODEL, config, tensors))
+    files.write(path, files.pack(files.MODEL, config, tensors))
 
 
 def load(path: str | os.PathLike[str]) -> Any:

@@ -51,8 +51,7 @@ def save(snapshot: Snapshot, path: str | os.PathLike[str]) -> None:
         ],
     }
     config = json.dumps(content, allow_nan=False, separators=(",", ":"))
-    place = os.path.realpath(path)
-    files.write(place, files.pack(files.CHECKPOINT, config, tensors), _prefix(place))
+    files.write(path, files.pack(files.CHECKPOINT, config, tensors), _prefix(os.path.realpath(path)))
 
 
 def load(path: str | os.PathLike[str]) -> Snapshot:

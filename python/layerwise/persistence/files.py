@@ -121,26 +121,50 @@ def _refuse_constant(text: str) -> Any:
     raise FormatError(f"{text} in the header")
 
 
-def write(path: str, data: bytes, prefix: str = ".layerwise-") -> None:
+def check_place(path: str | os.PathLike[str]) -> os.stat_result | None:
+    """Return what is known of the file at `path`, None where there is none yet.
+
+    Raises
+    ------
+    OSError
+        If no file can be put there: something else stands there, or its folder does not exist.
+    """
+    given, place = os.fspath(path), os.path.realpath(path)
+    if os.path.exists(place):
+        found = os.stat(place)
+        if stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), given)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", given)
+        return found
+    try:
+        folder = os.stat(os.path.dirname(place))
+    except FileNotFoundError:
+        raise FileNotFoundError(errno.ENOENT, "its folder does not exist", given) from None
+    if not stat.S_ISDIR(folder.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, "what should be its folder is a file", given)
+    return None
+
+
+def write(path: str | os.PathLike[str], data: bytes, prefix: str = ".layerwise-") -> None:
     """Put `data` at `path` whole or not at all: a temporary file in the same folder, synced, renamed.
 
-    `prefix` begins the temporary file's name.
+    Links are followed. `prefix` begins the temporary file's name, which no error names: nobody has written it.
     """
-    mode = os.stat(path).st_mode if os.path.exists(path) else None
-    if mode is not None and stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    if mode is not None and not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "not a regular file", path)
+    found, given, path = check_place(path), os.fspath(path), os.path.realpath(path)
     folder = os.path.dirname(path)
     temporary = os.path.join(folder, f"{prefix}{secrets.token_hex(8)}.tmp")
-    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, given) from error
     try:
         with open(file, "wb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        if mode is not None:
-            os.chmod(temporary, stat.S_IMODE(mode))
+        if found is not None:
+            os.chmod(temporary, stat.S_IMODE(found.st_mode))
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):  # interrupted just after it had been renamed
