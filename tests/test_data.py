@@ -21,6 +21,7 @@ from layerwise import (
     StackedAutoencoder,
     _core,
     checks,
+    pretrain,
 )
 
 ALL = [StackedAutoencoder, PretrainedClassifier, PretrainedRegressor]
@@ -130,6 +131,36 @@ def test_all_layouts_and_containers_give_the_same_bits(kind: Any, dtype: Any, tm
         for a, b in zip(plain.coefs_, model.coefs_, strict=True):
             np.testing.assert_array_equal(a, b)
         np.testing.assert_array_equal(np.asarray(model.transform(layout)), plain.transform(X))
+
+
+FLOAT32 = ["Float32", "Int8", "Int16", "UInt8", "boolean", "float[pyarrow]", "int8[pyarrow]", "bool[pyarrow]"]
+FLOAT64 = ["Float64", "Int32", "UInt16 and int16", "double[pyarrow]", "int64[pyarrow]"]
+
+
+@pytest.mark.parametrize("names", [*FLOAT32, "Int8 and float32", "Float32 and bool[pyarrow]", *FLOAT64])
+def test_columns_that_can_miss_values_train_what_those_of_numpy_train(names: str) -> None:
+    y = np.arange(60) % 3
+    numbers = (np.random.default_rng(0).random((60, 4)) < 0.5).astype(np.int64)
+    frame = pd.DataFrame(numbers, columns=list("abcd"))
+    for column, name in zip("abcd", (names.split(" and ") * 4)[:4], strict=True):
+        frame[column] = frame[column].astype(name)
+    expected = np.dtype(np.float64 if names in FLOAT64 else np.float32)
+    plain = make(PretrainedClassifier).fit(numbers.astype(expected), y)
+    model = make(PretrainedClassifier).fit(frame, y)
+    assert model.network_.dtype == expected
+    for a, b in zip(plain.coefs_, model.coefs_, strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(model.predict_proba(frame), plain.predict_proba(numbers.astype(expected)))
+    assert next(pretrain(frame, (3,), DenoisingAutoencoder(epochs=1))).weights.dtype == expected
+    frame.loc[3, "b"] = None
+    with pytest.raises(ValueError, match=r"^Input X contains NaN\."):
+        make(PretrainedClassifier).fit(frame, y)
+
+
+def test_one_column_of_another_kind_leaves_the_dtype_to_scikit_learn() -> None:
+    y = np.arange(60) % 3
+    frame = pd.DataFrame({"a": pd.Series(y, dtype="Float32"), "b": pd.Series(y.astype(str), dtype="str")})
+    assert make(PretrainedClassifier).fit(frame, y).network_.dtype == np.float64  # scikit-learn reads digits
 
 
 @pytest.mark.parametrize("kind", ALL)

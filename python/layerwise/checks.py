@@ -222,6 +222,20 @@ def engine_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.float64)
 
 
+def dtype_of(X: Any, converted: np.ndarray[Any, Any]) -> np.dtype[Any]:
+    """Return the dtype of data of which NumPy has made the array `converted`.
+
+    It is that array's, but for frames with columns that can miss values (pandas' "Float32" and "boolean", pyarrow's),
+    which become float64 or objects whatever they held: then the one that NumPy's columns of these kinds would share.
+    """
+    kinds = X.dtypes if hasattr(X, "dtypes") and getattr(X, "ndim", 0) == 2 else ()
+    bare = [getattr(kind, "numpy_dtype", kind) for kind in kinds]
+    dtype: np.dtype[Any] = converted.dtype
+    if any(hasattr(kind, "numpy_dtype") for kind in kinds) and all(kind.kind in "biuf" for kind in bare):
+        dtype = np.result_type(*bare)
+    return dtype
+
+
 def is_ready(X: Any, dtype: np.dtype[Any], estimator: Any) -> TypeGuard[np.ndarray[Any, Any]]:
     """Whether X is a finite, aligned, C-ordered matrix of that dtype, about which a fitted estimator has no questions.
 
@@ -257,13 +271,13 @@ def as_engine(X: np.ndarray[Any, Any], dtype: np.dtype[Any], name: str = "X") ->
 def as_matrix(X: Any, name: str = "X") -> np.ndarray[Any, Any]:
     """Return `X` as a finite, non-empty, C-contiguous matrix of the engine's dtype (see `engine_dtype`)."""
     refuse_odd_dtypes(X, name)
-    X = np.asarray(X)
+    given, X = X, np.asarray(X)
     refuse_odd_dtypes(X, name)
     if X.ndim != 2:
         raise ValueError(f"{name} must be a matrix (2 dimensions). Got {X.ndim} dimensions, shape {X.shape}.")
     if 0 in X.shape:
         raise ValueError(f"{name} must have at least one row and one column. Got shape {X.shape}.")
-    return as_engine(X, engine_dtype(X.dtype), name)
+    return as_engine(X, engine_dtype(dtype_of(given, X)), name)
 
 
 def refuse_odd_dtypes(X: Any, name: str = "X") -> None:

@@ -172,10 +172,10 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
                 return X
         checks.refuse_odd_dtypes(X)
         groups = groups_of(X) if fits else None
-        X = validate_data(self, X, reset=reset, dtype="numeric", order="C")
+        given, X = X, validate_data(self, X, reset=reset, dtype="numeric", order="C")
         checks.refuse_odd_dtypes(X)
         if dtype is None:
-            dtype = checks.engine_dtype(X.dtype)
+            dtype = checks.engine_dtype(checks.dtype_of(given, X))
         if reset:
             checks.bfloat16(self._where("precision"), self.precision, dtype)
         checked: Array = with_groups(checks.as_engine(X, dtype), groups)

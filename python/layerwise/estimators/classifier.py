@@ -125,7 +125,8 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator, ClassTargets): 
     Notes
     -----
     float32 data train a float32 network, float64 data a float64 one; bool, 8- and 16-bit integers and float16 become
-    float32, other integers float64. Scaling is up to the user; [0, 1] suits the defaults.
+    float32, other integers float64; pandas' and pyarrow's own columns of these kinds count alike. Scaling is up to the
+    user; [0, 1] suits the defaults.
 
     Examples
     --------
