@@ -180,7 +180,7 @@ def test_broadcast_arrays_give_the_same_bits(kind: Any, dtype: Any) -> None:
 def test_ready_data_take_the_short_way_and_no_others() -> None:
     X, y = np.random.default_rng(0).random((60, 5), dtype=np.float32), np.arange(60) % 2
     model = PretrainedClassifier((4,), pretraining=None).fit(X, y)
-    assert checks.is_ready(X, np.dtype(np.float32), model)
+    assert checks.ready(X, np.dtype(np.float32), model) is X
     hole = X.copy()
     hole[3, 2] = np.nan
     rest, edge = X.copy(), X.copy()
@@ -192,7 +192,10 @@ def test_ready_data_take_the_short_way_and_no_others() -> None:
         hole,
         rest,
         edge,
-        X.astype(np.float64),
+        hole.astype(np.float64),
+        1e300 * X.astype(np.float64),
+        X.astype(">f8"),
+        X.astype(np.float16),
         X[:, :4],
         X[:0],
         X[0],
@@ -200,9 +203,26 @@ def test_ready_data_take_the_short_way_and_no_others() -> None:
         X.tolist(),
         X[:, ::-1],
     )
-    assert not any(checks.is_ready(other, np.dtype(np.float32), model) for other in others)
+    assert all(checks.ready(other, np.dtype(np.float32), model) is None for other in others)
     with pytest.raises(ValueError, match="NaN"):
         model.predict_proba(hole)
     with pytest.raises(ValueError, match="4 features"):
         model.predict_proba(X[:, :4])
     assert model.predict_proba(X).tobytes() == model.predict_proba(X.tolist()).astype(np.float32).tobytes()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_other_dtype_takes_the_short_way_with_the_same_bits(dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = np.float64 if dtype == np.float32 else np.float32
+    X, y = np.random.default_rng(1).random((60, 5)), np.arange(60) % 2
+    model = PretrainedClassifier((4,), pretraining=None, random_state=0).fit(X.astype(dtype), y)
+    rows = X.astype(other)
+    before = rows.copy()
+    ways = rows, rows[::-1][::-1], np.asfortranarray(rows), rows[:1]
+    long = [model.predict_proba(way.tolist() if other is np.float64 else np.array(way, ">f4")) for way in ways]
+    with pytest.raises(ValueError, match="too large for float32 in column 0" if dtype == np.float32 else "infinity"):
+        model.predict(np.full((1, 5), 1e300).astype(np.float64) * (1 if dtype == np.float32 else np.inf))
+    monkeypatch.setattr("layerwise.estimators.base.validate_data", None)  # the long way
+    for way, expected in zip(ways, long, strict=True):
+        assert model.predict_proba(way).tobytes() == expected.tobytes()
+    assert rows.tobytes() == before.tobytes()

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -30,6 +30,8 @@ class TimeLimitWarning(UserWarning):
 
 
 MOST_THREADS = 2**15
+
+ENGINE_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 # Of the decoders whose outputs are bounded.
 DECODER_RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "relu": (0.0, np.inf), "softplus": (0.0, np.inf)}
@@ -236,19 +238,23 @@ def dtype_of(X: Any, converted: np.ndarray[Any, Any]) -> np.dtype[Any]:
     return dtype
 
 
-def is_ready(X: Any, dtype: np.dtype[Any], estimator: Any) -> TypeGuard[np.ndarray[Any, Any]]:
-    """Whether X is a finite, aligned, C-ordered matrix of that dtype, about which a fitted estimator has no questions.
+def ready(X: Any, dtype: np.dtype[Any], estimator: Any) -> np.ndarray[Any, Any] | None:
+    """Return X in that dtype if it is a finite matrix about which a fitted estimator has no questions.
 
-    False is no refusal: the full checks then say what is wrong, if anything is.
+    So are aligned matrices of the dtype in C order, which are not copied, and all of the engine's other dtype. None is
+    no refusal: the full checks then say what is wrong, if anything is.
     """
-    if type(X) is not np.ndarray or X.ndim != 2 or not len(X) or X.dtype != dtype:
-        return False
+    if type(X) is not np.ndarray or X.ndim != 2 or not len(X) or X.dtype not in ENGINE_DTYPES:
+        return None
     if X.shape[1] != estimator.n_features_in_ or hasattr(estimator, "feature_names_in_"):
-        return False
+        return None
+    if X.dtype != dtype:
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite then goes the long way
+            X = X.astype(dtype, order="C")
     flags = X.flags
     if not (flags.c_contiguous and flags.aligned):
-        return False
-    return _core.squares_are_finite(X)  # a sum that overflows only sends X the long way
+        return None
+    return X if _core.squares_are_finite(X) else None  # a sum that overflows only sends X the long way
 
 
 def as_engine(X: np.ndarray[Any, Any], dtype: np.dtype[Any], name: str = "X") -> np.ndarray[Any, Any]:

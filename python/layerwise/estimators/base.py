@@ -168,8 +168,9 @@ class LayerwiseEstimator(HiddenOutputs, Continuing, OutputNames, TransformerMixi
         fits = reset or dtype is not None
         if not reset:
             dtype = self.network_.dtype if dtype is None else dtype
-            if checks.is_ready(X, dtype, self):  # of a single row scikit-learn's checks cost more than the network
-                return X
+            ready = checks.ready(X, dtype, self)  # of a single row scikit-learn's checks cost more than the network
+            if ready is not None:
+                return ready
         checks.refuse_odd_dtypes(X)
         groups = groups_of(X) if fits else None
         given, X = X, validate_data(self, X, reset=reset, dtype="numeric", order="C")

@@ -126,7 +126,9 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator, ClassTargets): 
     -----
     float32 data train a float32 network, float64 data a float64 one; bool, 8- and 16-bit integers and float16 become
     float32, other integers float64; pandas' and pyarrow's own columns of these kinds count alike. Scaling is up to the
-    user; [0, 1] suits the defaults.
+    user; [0, 1] suits the defaults. Single rows are predicted fastest as NumPy arrays of float32 or float64 by a model
+    fitted without column names (a small one takes some 0.01 ms); all else goes through scikit-learn's checks, which
+    take ten times as long.
 
     Examples
     --------
