@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,25 @@ def test_of_pretraining_without_labels(kind: Any) -> None:
 def test_of_pretraining_with_labels(kind: Any) -> None:
     for allowed in ("None, ", "a fitted StackedAutoencoder", "SupervisedPretraining()", '"supervised"', "'rbm'"):
         assert allowed in said(kind, pretraining="no such")
+
+
+NAMES = ["autoencoder", "denoising", "sparse", "contractive", "rbm"]
+
+
+@pytest.mark.parametrize("kind", [*UNSUPERVISED, *SUPERVISED])
+def test_of_the_names_of_pretraining(kind: Any) -> None:
+    message = said(kind, pretraining="no such")
+    for name in NAMES:
+        assert f"{name!r}" in message
+        if kind is StackedAutoencoder or kind is PretrainedClassifier:
+            assert f'"{name}"' in inspect.getdoc(kind)  # type: ignore[operator]
+
+
+def test_short_and_long_names_mean_the_same() -> None:
+    for name in ("denoising", "sparse", "contractive"):
+        long, short = (StackedAutoencoder(2, pretraining=own, random_state=0) for own in (f"{name}_autoencoder", name))
+        assert long.fit(X).stages_[0].settings == short.fit(X).stages_[0].settings
+        assert long.coefs_[0].tobytes() == short.coefs_[0].tobytes()
 
 
 def test_of_class_weights() -> None:

@@ -45,8 +45,11 @@ MIXED = "mixed"  # decoder and loss of columns of several kinds
 BY_NAME: dict[str, type[Pretraining]] = {
     "auto": DenoisingAutoencoder,
     "autoencoder": Autoencoder,
+    "denoising": DenoisingAutoencoder,  # the short names are those of the command line, too
     "denoising_autoencoder": DenoisingAutoencoder,
+    "sparse": SparseAutoencoder,
     "sparse_autoencoder": SparseAutoencoder,
+    "contractive": ContractiveAutoencoder,
     "contractive_autoencoder": ContractiveAutoencoder,
     "rbm": RestrictedBoltzmannMachine,
 }
@@ -81,7 +84,8 @@ def pretrain(
         loss, unless the settings fix it or the decoder.
     hidden_layer_sizes : sequence of int
     settings : Autoencoder or a kind of it, RestrictedBoltzmannMachine, or a name, default=None
-        None: `DenoisingAutoencoder` with its defaults.
+        None: `DenoisingAutoencoder` with its defaults. The names: "autoencoder", "denoising", "sparse", "contractive"
+        (each of these three also with "_autoencoder" behind it), "rbm"; the settings then are the defaults.
     activation, initializer : one, or a list with one a layer
     batch_norm : bool, BatchNorm, or a list with one a layer, default=False
         Batch normalisation of the hidden layers; decoders have none.

@@ -27,8 +27,8 @@ class StackedAutoencoder(RebuildingEstimator):
         "auto": (100, 100).
     pretraining : settings or their name, default="auto"
         `Autoencoder`, `DenoisingAutoencoder`, `SparseAutoencoder`, `ContractiveAutoencoder` or
-        `RestrictedBoltzmannMachine` ("rbm"). "auto": `DenoisingAutoencoder`
-        with its defaults.
+        `RestrictedBoltzmannMachine`, or with their defaults "autoencoder", "denoising", "sparse", "contractive", "rbm".
+        "auto": "denoising".
     finetuning : None, "auto" or FineTuning, default=None
         None: encoders and decoders stay as their layers' pretraining left them. Otherwise all encoders and decoders are
         unrolled into one network and trained to rebuild X (Hinton & Salakhutdinov 2006). Tied weights stay tied unless

@@ -33,8 +33,8 @@ class PretrainedClassifier(ClassifierMixin, PretrainedEstimator, ClassTargets): 
         "auto": (100, 100), or those of a fitted autoencoder given as `pretraining`.
     pretraining : settings, their name, fitted StackedAutoencoder or None, default="auto"
         `Autoencoder`, `DenoisingAutoencoder`, `SparseAutoencoder`, `ContractiveAutoencoder`,
-        `RestrictedBoltzmannMachine` ("rbm") or `SupervisedPretraining`
-        ("supervised": on the labels themselves). "auto": `DenoisingAutoencoder` with its defaults. None: no
+        `RestrictedBoltzmannMachine` or `SupervisedPretraining` (on the labels themselves), or with their defaults
+        "autoencoder", "denoising", "sparse", "contractive", "rbm", "supervised". "auto": "denoising". None: no
         pretraining, a plain network from a random start. A fitted `StackedAutoencoder` gives its hidden layers; where
         the classifier is cloned (cross-validation), wrap it in `sklearn.frozen.FrozenEstimator`.
     finetuning : "auto" or FineTuning, default="auto"
