@@ -151,6 +151,11 @@ def test_what_is_no_machine_is_refused() -> None:
         boltzmann.pseudo_likelihood(stage, X)
     with pytest.raises(TypeError, match="RestrictedBoltzmannMachine"):
         boltzmann.generate([stage, *pretrain(binary_data(), [3], Autoencoder(epochs=1))], X)
+    for other in (StackedAutoencoder(2), stage):
+        with pytest.raises(TypeError, match=rf"^generate takes a list .* stages_\. Got a {type(other).__name__}\.$"):
+            boltzmann.generate(other, X, 5)
+    with pytest.raises(TypeError, match=r"^A Stage is needed, as stages_\[0\] .* Got a StackedAutoencoder\.$"):
+        boltzmann.free_energy(StackedAutoencoder(2), X)
     with pytest.raises(ValueError, match="no stage"):
         boltzmann.generate([], X)
     with pytest.raises(InvalidParameterError, match="'n_steps' parameter of generate"):

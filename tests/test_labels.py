@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import scipy.sparse
 from sklearn.exceptions import DataConversionWarning
 from sklearn.metrics import accuracy_score, r2_score
 
@@ -229,6 +230,9 @@ def test_bad_targets(make: Any) -> None:
         make().fit(X, [0, 1])
     with pytest.raises(TypeError, match="y is a masked array"):
         make().fit(X, np.ma.masked_equal(np.arange(12), 3))
+    for sparse in (scipy.sparse.csr_array([[0, 1, 2] * 4]), scipy.sparse.csc_matrix(np.eye(12, 3))):
+        with pytest.raises(TypeError, match=r"^y is a sparse matrix, .* Use y\.toarray\(\)\.$"):
+            make().fit(X, sparse)
     model = make().fit(X, [0, 1, 2] * 4)
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         model.score(X, [0, 1])

@@ -152,12 +152,15 @@ def generate(stages: Sequence[Stage], X: Array, n_steps: int = 1000, *, seed: in
     Raises
     ------
     TypeError
-        If a stage is no Boltzmann machine.
+        If `stages` is no list of stages, or if one of them is no Boltzmann machine.
     ValueError
         If there is no stage.
     InvalidParameterError
         If an argument is not allowed.
     """
+    if not checks.is_sequence(stages):
+        kind = type(stages).__name__
+        raise TypeError(f"generate takes a list of stages, as a fitted estimator has in stages_. Got a {kind}.")
     if len(stages) == 0:
         raise ValueError("There is no stage to generate from.")
     for stage in stages:
@@ -214,7 +217,10 @@ def monitor(
     return measure
 
 
-def _check_machine(stage: Stage) -> None:
+def _check_machine(stage: Any) -> None:
+    if not isinstance(stage, Stage):
+        kind = type(stage).__name__
+        raise TypeError(f"A Stage is needed, as stages_[0] of a fitted estimator is one. Got a {kind}.")
     if not isinstance(stage.settings, RestrictedBoltzmannMachine):
         raise TypeError(f"The stage must be pretrained as a RestrictedBoltzmannMachine. Got {stage.settings!r}.")
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.exceptions import DataConversionWarning
 from sklearn.utils.multiclass import check_classification_targets
 
@@ -82,7 +83,7 @@ def known_classes(
 
 def is_matrix(y: Any) -> bool:
     """Return whether y has two dimensions and more than one column: an indicator matrix, for a classifier."""
-    shape = np.shape(_as_array(_refuse_masked(y)))
+    shape = np.shape(_as_array(_refuse_odd(y)))
     return len(shape) == 2 and shape[1] > 1
 
 
@@ -115,14 +116,16 @@ def known_indicators(y: Any, unlabeled: str | int | None, *, required: bool = Tr
     if unlabeled is not None:
         missing |= numbers == -1
     known = numbers[~missing]
+    odd = values[~missing][~np.isin(known, (0, 1))]
     if len(known) == 0 and required:
         raise ValueError(
             "y holds no label: every element is unknown (NaN, None or -1). At least one row needs a label."
         )
-    if not np.isin(known, (0, 1)).all():
+    if len(odd):
+        first = odd[0].item() if isinstance(odd[0], np.generic) else odd[0]
         raise ValueError(
             "A y of several columns must be an indicator matrix: 1 where the row has the column's label, 0 where not, "
-            f"NaN, None or -1 where that is unknown. Got {values[~missing][~np.isin(known, (0, 1))][0]!r}; several "
+            f"NaN, None or -1 where that is unknown. Got {first!r}; several "
             "outputs of more than two classes each (multiclass-multioutput) are not supported."
         )
     numbers[missing] = np.nan
@@ -151,7 +154,7 @@ def known_numbers(y: Any, unlabeled: str | int | None, *, required: bool = True)
     ValueError
         If a number is infinite, if an output has no known value, or if y does not hold numbers.
     """
-    y = _refuse_masked(y)
+    y = _refuse_odd(y)
     values = _as_array(y)
     if values.ndim not in (1, 2) or values.size == 0:
         raise ValueError(f"y should be a 1d or 2d array of targets. Got shape {values.shape}.")
@@ -193,7 +196,7 @@ def _lists_missing(y: Any) -> bool:
 
 
 def _as_vector(y: Any) -> Array:
-    values = _as_array(_refuse_masked(y))
+    values = _as_array(_refuse_odd(y))
     if values.ndim == 2 and values.shape[1] == 1:
         warnings.warn(
             "A column-vector y was passed when a 1d array was expected. Please change the shape of y to (n_samples,), "
@@ -207,7 +210,10 @@ def _as_vector(y: Any) -> Array:
     return values
 
 
-def _refuse_masked(y: Any) -> Any:
+def _refuse_odd(y: Any) -> Any:
+    """Return y unless NumPy would not see its labels as they are meant."""
+    if issparse(y):
+        raise TypeError("y is a sparse matrix, and labels are taken dense alone. Use y.toarray().")
     if isinstance(y, np.ma.MaskedArray):
         raise TypeError("y is a masked array, whose mask would be ignored. Use y.filled(numpy.nan) for unknown labels.")
     return y
