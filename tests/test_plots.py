@@ -23,6 +23,7 @@ from layerwise import (
     FineTuning,
     InvalidParameterError,
     PretrainedClassifier,
+    PretrainedRegressor,
     StackedAutoencoder,
     plots,
     tabular_pipeline,
@@ -150,6 +151,81 @@ def test_codes_of_two_units() -> None:
     for label, own in enumerate(by_label):
         np.testing.assert_allclose(own, model.transform(X)[label == Y], rtol=1e-6)
     assert ax.get_xlabel() == "unit 1"
+
+
+def legend(ax: Any) -> list[str]:
+    return [] if ax.get_legend() is None else [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def shades(ax: Any) -> set[tuple[float, ...]]:
+    return {tuple(scatter.get_facecolor()[0]) for scatter in ax.collections}
+
+
+@pytest.mark.parametrize("count", [10, 11, 20, 21, 60])
+@pytest.mark.parametrize("hole", [False, True])
+def test_codes_have_a_colour_for_each_label(count: int, hole: bool) -> None:
+    labels = np.arange(len(X)) % count
+    y = np.where(np.arange(len(X)) == 119, np.nan, labels) if hole else labels
+    ax = plots.codes(autoencoder(), X, y)
+    names = [str(label) for label in (np.arange(count) * 1.0 if hole else range(count))]
+    assert legend(ax) == names + ["unknown"] * hole
+    assert len(shades(ax)) == count + hole
+    if hole:
+        assert sum(len(set(color[:3])) == 1 for color in shades(ax)) == 1
+
+
+def test_codes_of_unknown_labels_are_grey() -> None:
+    model = autoencoder()
+    found = model.transform(X)
+    strings = [None if i % 3 else str(label) for i, label in enumerate(Y)]
+    for y, first in (
+        (strings, "0"),
+        (np.array([np.nan if label is None else float(label) for label in strings]), "0.0"),
+        (pd.Series(strings, dtype="string"), "0"),
+    ):
+        ax = plots.codes(model, X, y)
+        assert [legend(ax)[0], legend(ax)[-1]] == [first, "unknown"]
+        np.testing.assert_allclose(points(ax)[-1], found[np.arange(len(X)) % 3 > 0], rtol=1e-6)
+        red, green, blue, _ = ax.collections[-1].get_facecolor()[0]
+        assert red == green == blue
+        assert ax.collections[-1].get_zorder() < ax.collections[0].get_zorder()
+    assert legend(plots.codes(model, X, [None] * len(X))) == ["unknown"]
+    assert legend(plots.codes(model, X, ["a", None, 2] * 40)) == ["2", "a", "unknown"]
+    with pytest.raises(ValueError, match=r"one label a row\. Got an array of shape \(120, 2\)"):
+        plots.codes(model, X, np.ones((120, 2)))
+    assert legend(plots.codes(model, X, Y[:, None])) == [str(label) for label in range(10)]
+
+
+def test_codes_where_minus_one_is_unknown_and_where_not() -> None:
+    y = np.where(np.arange(len(X)) % 2, Y, -1)
+    assert legend(plots.codes(classifier(), X, y))[-1] == "unknown"
+    own = PretrainedClassifier((9, 5), unlabeled=None, **QUICK).fit(X, y)
+    assert legend(plots.codes(own, X, y))[0] == "-1"
+    two = PretrainedClassifier((9, 5), **QUICK).fit(X, np.where(Y > 4, 1, -1))
+    assert legend(plots.codes(two, X, np.where(Y > 4, 1, -1))) == ["-1", "1"]
+    detector = AnomalyDetector((9, 2), **QUICK).fit(X)
+    assert legend(plots.codes(detector, X, y))[0] == "-1"
+
+
+def test_codes_of_numbers_have_a_colour_bar() -> None:
+    target = X.mean(axis=1).astype(np.float64)
+    target[::4] = np.nan
+    target[1] = -1
+    for unlabeled in ("auto", -1):
+        model = PretrainedRegressor((9, 5), unlabeled=unlabeled, **QUICK).fit(X, target)
+        ax = plots.codes(model, X, target)
+        known = np.isfinite(target) & ((target != -1) | (unlabeled == "auto"))
+        np.testing.assert_array_equal(ax.collections[0].get_array(), target[known])
+        assert len(points(ax)[1]) == (~known).sum()
+        assert legend(ax) == ["unknown"]
+        assert [own.get_ylabel() for own in ax.figure.axes] == ["component 2", "y"]
+    assert legend(plots.codes(model, X, Y)) == []  # whole numbers, too
+    ax = plots.codes(autoencoder(), X, target)
+    assert legend(ax) == ["unknown"]
+    assert len(ax.figure.axes) == 2
+    assert legend(plots.codes(autoencoder(), X, Y / 2)) == [str(label / 2) for label in range(10)]
+    whole = plots.codes(autoencoder(), X, np.arange(120) % 30 * 1.0)
+    assert len(legend(whole)) == 30
 
 
 def test_codes_of_other_widths() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from importlib import import_module
 from itertools import groupby
 from numbers import Integral
 from typing import Any
@@ -17,9 +18,12 @@ from numpy.typing import NDArray
 
 from layerwise import checks, measurements
 from layerwise.checks import Parameter
+from layerwise.estimators.labels import as_array, natural, unknown_labels
 from layerwise.stage import Stage
 
 Array = NDArray[Any]
+
+MOST_LEVELS = 20  # more different floats are no labels
 
 __all__ = ["activation_histograms", "codes", "column_errors", "filters", "learning_curves", "reconstructions"]
 
@@ -141,7 +145,9 @@ def codes(estimator: Any, X: Any, y: Any = None, *, layer: int | None = None, ax
     estimator : fitted estimator, or a Pipeline that ends in one
     X : array-like of shape (n_samples, n_features)
     y : array-like of shape (n_samples,), default=None
-        Labels, each with a colour and a line of the legend.
+        Labels, each with a colour and a line of the legend; those that are unknown to the estimator (NaN, None, and -1
+        where its `unlabeled` says so) are grey, under the others. For a regressor, and where there are more than 20
+        different floats that are not all whole, numbers with a colour bar.
     layer : int, default=None
         Counted from 1, 0 the input; None is the last hidden layer. If it does not have two units, the first two
         principal components of its outputs are shown (a layer of one unit against zeros).
@@ -150,10 +156,10 @@ def codes(estimator: Any, X: Any, y: Any = None, *, layer: int | None = None, ax
     Returns
     -------
     matplotlib axes
-        With one scatter for each label.
+        With one scatter for each label (or for all numbers), and a last one for unknown rows if there are any.
     """
+    from sklearn.base import is_regressor
     from sklearn.decomposition import PCA
-    from sklearn.utils.validation import check_consistent_length
 
     estimator, X = measurements.network_and_columns(Parameter("codes"), estimator, X)
     points = np.asarray(estimator.transform(X, layer=layer), np.float64)
@@ -167,11 +173,7 @@ def codes(estimator: Any, X: Any, y: Any = None, *, layer: int | None = None, ax
     if y is None:
         ax.scatter(*points.T, s=8)
     else:
-        check_consistent_length(points, y)
-        labels = np.asarray(y)
-        for label in np.unique(labels):
-            ax.scatter(*points[labels == label].T, s=8, label=str(label))
-        ax.legend(markerscale=2)
+        _scatter_labels(ax, points, *_labels_and_unknown(estimator, points, y), is_regressor(estimator))
     ax.set_xlabel(names[0])
     ax.set_ylabel(names[1])
     return ax
@@ -285,6 +287,51 @@ def _several(where: Parameter, axes: Any, count: int) -> NDArray[Any]:
     if len(given) != count:
         raise where.child("axes").error(f"None or {count} axes", axes)
     return given
+
+
+def _labels_and_unknown(estimator: Any, points: Array, y: Any) -> tuple[Array, Array]:
+    """Return y as a vector, and where the estimator takes it as unknown."""
+    from sklearn.base import is_classifier
+    from sklearn.utils.validation import check_consistent_length
+
+    values = as_array(y)
+    values = values.ravel() if values.ndim == 2 and values.shape[1] == 1 else values
+    if values.ndim != 1:
+        raise ValueError(f"y must have one label a row. Got an array of shape {values.shape}; choose a column.")
+    check_consistent_length(points, values)
+    unlabeled = getattr(estimator, "unlabeled", None)
+    if is_classifier(estimator):
+        return values, unknown_labels(values, unlabeled, estimator.classes_)
+    return values, unknown_labels(values, None if checks.is_auto(unlabeled) else unlabeled)  # -1 may be a number
+
+
+def _scatter_labels(ax: Any, points: Array, labels: Array, unknown: Array, measured: bool) -> None:
+    """Draw rows by their labels, or by a scale of numbers if they are `measured`; unknown ones in grey."""
+    known, labels = points[~unknown], natural(labels[~unknown])
+    mixed = labels.dtype.kind == "O"  # strings, or labels of several kinds, which have no order
+    found = sorted(set(labels.tolist()), key=str) if mixed else np.unique(labels)
+    if labels.dtype.kind == "f" and len(found) > MOST_LEVELS:
+        measured = measured or bool((found[np.isfinite(found)] % 1 != 0).any())
+    if measured and labels.dtype.kind in "biuf":
+        drawn = ax.scatter(*known.T, s=8, c=labels.astype(np.float64))
+        ax.figure.colorbar(drawn, ax=ax, label="y")
+    else:
+        for label, color in zip(found, _colors(len(found), beside_grey=bool(unknown.any())), strict=True):
+            ax.scatter(*known[labels == label].T, s=8, color=color, label=str(label))
+    if unknown.any():
+        ax.scatter(*points[unknown].T, s=8, color="lightgrey", label="unknown", zorder=0)
+    lines = len(ax.get_legend_handles_labels()[1])
+    if lines:
+        ax.legend(markerscale=2, ncols=-(-lines // 12))
+
+
+def _colors(count: int, *, beside_grey: bool) -> list[Any]:
+    """Return colours that differ, those of matplotlib's own cycle first; where grey means something, others."""
+    maps = import_module("matplotlib").colormaps
+    pairs = maps["tab20"].colors
+    ordered = (*pairs[::2], *pairs[3::2], pairs[1])  # strong ones, pale ones, and last the one nearest to a light grey
+    colors = [color for color in ordered if not beside_grey or len(set(color)) > 1]
+    return colors[:count] if count <= len(colors) else list(maps["turbo"](np.linspace(0, 1, count)))
 
 
 def _require(where: Parameter, estimator: Any, method: str) -> None:

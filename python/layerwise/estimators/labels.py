@@ -53,19 +53,11 @@ def known_classes(
         If the labels are neither all numbers nor all strings.
     """
     y = _as_vector(y)
-    missing = _missing(y)
-    if unlabeled is None:
-        if missing.any():
-            raise ValueError("Input y contains NaN or None, and unlabeled=None says that every element is a label.")
-    else:
-        minus_one = _minus_one(y, any_number=unlabeled == -1)
-        if classes is not None:
-            is_class = any(isinstance(c, Real) and c == -1 for c in classes)
-        else:
-            is_class = unlabeled == "auto" and len(set(y[~missing & ~minus_one].tolist())) == 1
-        missing |= minus_one & (not is_class)
+    missing = unknown_labels(y, unlabeled, classes)
+    if unlabeled is None and missing.any():
+        raise ValueError("Input y contains NaN or None, and unlabeled=None says that every element is a label.")
 
-    labels = _natural(y[~missing])
+    labels = natural(y[~missing])
     if len(labels) == 0 and not required:
         return ~missing, labels
     if len(labels) == 0:
@@ -81,9 +73,22 @@ def known_classes(
     return ~missing, labels
 
 
+def unknown_labels(y: Array, unlabeled: str | int | None, classes: Array | None = None) -> Array:
+    """Return where a vector of labels says that the label is unknown, by the rules of `known_classes`."""
+    missing = _missing(y)
+    if unlabeled is None:
+        return missing
+    minus_one = _minus_one(y, any_number=unlabeled == -1)
+    if classes is not None:
+        is_class = any(isinstance(c, Real) and c == -1 for c in classes)
+    else:
+        is_class = unlabeled == "auto" and len(set(y[~missing & ~minus_one].tolist())) == 1
+    return missing | (minus_one & (not is_class))
+
+
 def is_matrix(y: Any) -> bool:
     """Return whether y has two dimensions and more than one column: an indicator matrix, for a classifier."""
-    shape = np.shape(_as_array(_refuse_odd(y)))
+    shape = np.shape(as_array(_refuse_odd(y)))
     return len(shape) == 2 and shape[1] > 1
 
 
@@ -103,7 +108,7 @@ def known_indicators(y: Any, unlabeled: str | int | None, *, required: bool = Tr
     ValueError
         If a known cell is neither 0 nor 1.
     """
-    values = _as_array(y)
+    values = as_array(y)
     missing = _missing(values)
     numbers = np.full(values.shape, np.nan)
     for place in zip(*np.nonzero(~missing), strict=True) if values.dtype.kind == "O" else ():
@@ -155,7 +160,7 @@ def known_numbers(y: Any, unlabeled: str | int | None, *, required: bool = True)
         If a number is infinite, if an output has no known value, or if y does not hold numbers.
     """
     y = _refuse_odd(y)
-    values = _as_array(y)
+    values = as_array(y)
     if values.ndim not in (1, 2) or values.size == 0:
         raise ValueError(f"y should be a 1d or 2d array of targets. Got shape {values.shape}.")
     if values.dtype.kind == "O":
@@ -182,7 +187,8 @@ def known_numbers(y: Any, unlabeled: str | int | None, *, required: bool = True)
     return numbers, values.ndim == 1
 
 
-def _as_array(y: Any) -> Array:
+def as_array(y: Any) -> Array:
+    """Return y as an array in which NaN and None stay what they are."""
     if isinstance(y, (list, tuple)) and _lists_missing(y):
         return np.array(y, dtype=object)  # NumPy would turn ["a", nan] into strings
     return np.asarray(y)
@@ -196,7 +202,7 @@ def _lists_missing(y: Any) -> bool:
 
 
 def _as_vector(y: Any) -> Array:
-    values = _as_array(_refuse_odd(y))
+    values = as_array(_refuse_odd(y))
     if values.ndim == 2 and values.shape[1] == 1:
         warnings.warn(
             "A column-vector y was passed when a 1d array was expected. Please change the shape of y to (n_samples,), "
@@ -246,7 +252,7 @@ def _minus_one(y: Array, any_number: bool) -> Array:
     return np.array([is_number(v, kind) and v == -1 for v in y], bool)
 
 
-def _natural(labels: Array) -> Array:
+def natural(labels: Array) -> Array:
     """Give numbers that came in an object array, because of None among them, their own dtype back."""
     if labels.dtype.kind == "O" and len(labels):
         for kind, dtype in ((bool, bool), (Integral, np.int64), (Real, np.float64)):
