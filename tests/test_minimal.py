@@ -38,6 +38,7 @@ def alone(code: str) -> subprocess.CompletedProcess[str]:
         "layerwise.training",
         "layerwise.pretraining",
         "layerwise.boltzmann",
+        "layerwise.callbacks",
     ],
 )
 def test_import_needs_numpy_alone(module: str) -> None:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from layerwise.persistence import files
 from layerwise.training import EpochRecord
 
 
@@ -39,7 +38,7 @@ class JSONLines:
     def attach(self, current: Callable[[], Any] | None) -> None:
         """Begin or end a fit; it begins only if its lines can be written."""
         if current is not None and (os.path.isdir(self.path) or not os.path.exists(self.path)):  # or a pipe
-            files.check_place(self.path)
+            _check_place(self.path)
 
     def __call__(self, record: EpochRecord) -> None:
         """Append an epoch; its fields are those of `EpochRecord`."""
@@ -82,7 +81,7 @@ class BestModel:
         """Begin or end a fit: `current` returns the estimator as it stands."""
         self._current = current
         if current is not None:
-            files.check_place(self.path)  # the first model is saved when pretraining is over
+            _check_place(self.path)  # the first model is saved when pretraining is over
             self.best_loss = float("inf")
 
     def take_up(self, records: Sequence[EpochRecord]) -> None:
@@ -102,6 +101,12 @@ class BestModel:
     def __repr__(self) -> str:
         """Return the call that makes this object."""
         return f"BestModel({os.fspath(self.path)!r})"
+
+
+def _check_place(path: str | os.PathLike[str]) -> None:
+    from layerwise.persistence import files  # needs scikit-learn, which `pretrain` with a callback does not
+
+    files.check_place(path)
 
 
 def _loss(record: EpochRecord) -> float:
