@@ -138,28 +138,28 @@ def _columns_of_text(model: Any) -> list[str]:
 
 
 def _columns_for(given: argparse.Namespace, model: Any, X: Any) -> Any:
+    """Return the columns that the model takes, with numbers where it learned from numbers."""
     names = getattr(model, "feature_names_in_", None)
+    is_array = isinstance(X, np.ndarray)
     if names is not None:
-        if isinstance(X, np.ndarray):
+        if is_array:
             raise ValueError(f"{given.model} knows its columns by name, and {given.file} has none: give CSV or Parquet")
         tables.check_names(given.file, [str(name) for name in names], list(X.columns), "column")
         X = X[list(names)]
-        _check_numbers(given, model, X)
-        return X
-    X = X if isinstance(X, np.ndarray) else X.to_numpy()
-    if X.shape[1] != model.n_features_in_:
+    elif X.shape[1] != model.n_features_in_:
         own = "" if given.target is not None else "; --target leaves a target out"
         raise ValueError(f"{given.file} has {X.shape[1]} columns, but {given.model} takes {model.n_features_in_}{own}")
-    return X
+    if not is_array:
+        remedy = "make a number of it" + (", or leave it empty" if _is_table(model) else "")
+        X = tables.as_numbers(given.file, X, _places_of_numbers(model), remedy)
+    return X if is_array or names is not None else X.to_numpy()
 
 
-def _check_numbers(given: argparse.Namespace, model: Any, X: Any) -> None:
-    """Raise ValueError if a column that held numbers in training holds text."""
-    chosen = next((c for n, _, c in model.steps[0][1].transformers_ if n == "numbers"), ()) if _is_table(model) else ()
-    for name in X.columns[list(chosen)]:
-        for value in X[name].dropna() if X[name].dtype.kind not in "biufc" else ():
-            if not isinstance(value, (int, float)):
-                raise ValueError(f"{given.file}: column {name!r} must hold numbers, as in training, got {value!r}")
+def _places_of_numbers(model: Any) -> list[int]:
+    """Return which columns held numbers in training: of a plain estimator all."""
+    if not _is_table(model):
+        return list(range(model.n_features_in_))
+    return [int(place) for name, _, places in model.steps[0][1].transformers_ if name == "numbers" for place in places]
 
 
 def _is_table(model: Any) -> bool:

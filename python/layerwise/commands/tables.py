@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def read(path: Path, as_text: Collection[str] = ()) -> Any:
         if kind in (".csv", ".tsv"):
             return _with_rows(path, _csv(path, as_text))
         if kind in (".parquet", ".pq"):
-            return _with_rows(path, _dates_refused(path, _pandas(path).read_parquet(path)))
+            return _with_rows(path, _decimals_as_floats(_dates_refused(path, _pandas(path).read_parquet(path))))
         if kind == ".npy":
             return _with_rows(path, np.load(path, allow_pickle=False))
         if kind == ".npz":
@@ -114,6 +115,48 @@ def check_names(path: Path, wanted: Sequence[str], names: Sequence[Any], what: s
     raise ValueError(f"{path} has no {what} {missing!r}{meant}; it has {shown}")
 
 
+def as_numbers(path: Path, X: Any, columns: Sequence[int], remedy: str) -> Any:
+    """Return a frame whose cells in some columns are numbers or empty, if all of them say numbers.
+
+    Parameters
+    ----------
+    path : Path
+        For messages.
+    X : DataFrame
+    columns : sequence of int
+        The columns that held numbers in training.
+    remedy : str
+        What to do about a cell that is none.
+
+    Returns
+    -------
+    DataFrame
+
+    Raises
+    ------
+    ValueError
+        With the first cell that is neither a number nor empty, and its row.
+    """
+    for place in columns:
+        column = X.iloc[:, place]
+        if column.dtype.kind in "biuf":
+            continue
+        import pandas
+
+        column = column.astype(object)  # one cell of text makes text of all the others
+        numbers = pandas.to_numeric(column, errors="coerce")
+        strange = np.flatnonzero(column.notna() & numbers.isna())
+        if len(strange):
+            row = int(strange[0])
+            of = "" if len(strange) == 1 else f" ({len(strange):,} of {len(column):,} cells are none)"
+            raise ValueError(
+                f"{path}: column {X.columns[place]!r} must hold numbers, as in training, got {column.iloc[row]!r} in "
+                f"row {row + 1} of the data{of}: {remedy}"
+            )
+        X = X.assign(**{X.columns[place]: numbers})
+    return X
+
+
 def _csv(path: Path, as_text: Collection[str]) -> Any:
     pandas = _pandas(path)
     with open(path, encoding="utf-8-sig") as file:
@@ -143,6 +186,17 @@ def _dates_refused(path: Path, frame: Any) -> Any:
         if getattr(frame[name].dtype, "kind", "") in "mM":
             raise ValueError(f"{path}: column {name!r} holds dates or times; make numbers of them, or leave it out")
     frame.columns = [str(name) for name in frame.columns]
+    return frame
+
+
+def _decimals_as_floats(frame: Any) -> Any:
+    """Return a table with floats for the decimal numbers that Parquet has: they are numbers like others."""
+    import pandas
+
+    for name in frame.columns:
+        present = frame[name].dropna() if frame[name].dtype == object else ()
+        if len(present) and all(isinstance(value, Decimal) for value in present):
+            frame[name] = pandas.to_numeric(frame[name])
     return frame
 
 

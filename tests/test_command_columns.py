@@ -1,0 +1,73 @@
+"""What the commands make of columns: numbers that come as decimals or as text, holes, categories."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from command_lines import ROWS, complaint_of, people, run, table_of, train, write_tables
+
+import layerwise
+from layerwise import load
+from layerwise.commands import tables
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_tables(tmp_path)
+
+
+def save_plain(columns: str = "abcd") -> pd.DataFrame:
+    """Save a detector that was trained without a pipeline, and return its rows."""
+    frame = pd.DataFrame(np.load("some.npz")["X"], columns=list(columns)).astype(np.float64)
+    detector = layerwise.AnomalyDetector((5,), finetuning=layerwise.FineTuning(epochs=1), random_state=0)
+    detector.fit(frame).save("plain.layerwise")
+    return frame
+
+
+def test_decimals_are_numbers() -> None:
+    pytest.importorskip("pyarrow")
+    decimals = [None, *(Decimal(number) / 7 for number in range(ROWS - 1))]
+    frame = pd.DataFrame({"d": decimals, "x": range(ROWS), "y": [Decimal(number) / 4 for number in range(ROWS)]})
+    frame.to_parquet("decimals.parquet")
+    train("decimals.parquet", "--target", "y", "-q")
+    model = load("decimals.layerwise")
+    assert isinstance(model[-1], layerwise.PretrainedRegressor)
+    assert run("predict", "decimals.layerwise", "decimals.parquet", "--target", "y", "-o", "out.npy") == 0
+    np.testing.assert_array_equal(np.load("out.npy"), model.predict(frame[["d", "x"]].astype(float)))
+    assert run("transform", "decimals.layerwise", "decimals.parquet", "-o", "out.npy") == 0
+    assert np.load("out.npy").shape == (ROWS, 4)
+
+
+def test_the_first_cell_that_is_no_number_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    train("people.csv", "--target", "income", "-q")
+    rows = people().astype({"age": object})
+    rows.loc[50, "age"] = "Bad Input"
+    rows.to_csv("bad.csv", index=False)
+    said = complaint_of(capsys, "predict", "people.layerwise", "bad.csv")
+    assert said == (
+        "layerwise: bad.csv: column 'age' must hold numbers, as in training, got 'Bad Input' in row 51 of the data: "
+        "make a number of it, or leave it empty\n"
+    )
+    rows.loc[70, "age"] = "-"
+    rows.to_csv("bad.csv", index=False)
+    said = complaint_of(capsys, "predict", "people.layerwise", "bad.csv")
+    assert "got 'Bad Input' in row 51 of the data (2 of 80 cells are none)" in said
+    save_plain().assign(b=["1.5", *["x"] * 59]).to_csv("bad.csv", index=False)
+    said = complaint_of(capsys, "predict", "plain.layerwise", "bad.csv")
+    assert "column 'b' must hold numbers, as in training, got 'x' in row 2 of the data (59 of 60 cells" in said
+
+
+def test_text_that_says_numbers_is_numbers() -> None:
+    pytest.importorskip("pyarrow")
+    train("people.csv", "--target", "income", "-q")
+    frame = tables.read(Path("people.csv"), ["code"])
+    text = [None if age != age else str(age) for age in frame["age"]]
+    frame.assign(age=text).to_parquet("text.parquet")
+    for name in ("people.csv", "text.parquet"):
+        assert run("predict", "people.layerwise", name, "--probabilities", "-o", f"{name}.csv") == 0
+    assert table_of("text.parquet.csv") == table_of("people.csv.csv")
