@@ -71,3 +71,20 @@ def test_text_that_says_numbers_is_numbers() -> None:
     for name in ("people.csv", "text.parquet"):
         assert run("predict", "people.layerwise", name, "--probabilities", "-o", f"{name}.csv") == 0
     assert table_of("text.parquet.csv") == table_of("people.csv.csv")
+
+
+def test_a_value_that_means_unknown_makes_no_text_of_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    age = [str(age) if row % 3 else "n.d." for row, age in enumerate(people()["age"].fillna(30) + 0.5)]
+    people().assign(age=age).to_csv("mixed.csv", index=False)
+    train("mixed.csv", "--target", "age", "--unlabeled", "n.d.", "--drop", "id,income")
+    assert "target 'age': numbers from 18.5 to 79.5; 53 of the rows are labelled" in capsys.readouterr().out
+    assert isinstance(load("mixed.layerwise")[-1], layerwise.PretrainedRegressor)
+    assert (
+        run("predict", "mixed.layerwise", "mixed.csv", "--target", "age", "--unlabeled", "n.d.", "-o", "out.npy") == 0
+    )
+    assert "on 53 rows" in capsys.readouterr().err
+    hint = "'n.d.' in row 1 of the data; if such cells mean that the label is unknown: --unlabeled n.d.\n"
+    said = complaint_of(capsys, "train", "mixed.csv", "--target", "age", "--task", "regression")
+    assert said == f"layerwise: mixed.csv: the target 'age' must hold numbers for a regression, got {hint}"
+    train("mixed.csv", "--target", "age", "--test", "0")
+    assert "(text among numbers makes classes of all: " + hint.strip() + ")" in capsys.readouterr().out

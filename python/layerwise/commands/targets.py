@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,11 +25,14 @@ class Target:
         As the estimators take it: float64 with NaN for numbers; for classes with None where the label is unknown.
     known : ndarray of bool, shape (n_rows,)
     is_classes : bool
+    stray : str
+        Where text stands among numbers and makes classes of them: the first such cell, with its row; otherwise empty.
     """
 
     values: Array
     known: Array
     is_classes: bool
+    stray: str = ""
 
     def hidden(self, rows: Array) -> Array:
         """Return the values with the labels of some rows, given by number, taken away."""
@@ -76,10 +80,14 @@ def target(column: Any, task: str = "auto", unlabeled: str | None = None, name: 
     labels = [value.item() if isinstance(value, np.generic) else value for value in values[known]]
     if not labels:
         raise ValueError(f"{name} has no label: each of its {len(values)} cells is empty or means unknown")
+    said: list[Any] = [_number(label) for label in labels]
+    if None not in said and (unlabeled is not None or task == "regression"):
+        labels = said  # it was the value that means unknown that had made text of them
     numeric = all(isinstance(label, (int, float)) and not isinstance(label, bool) for label in labels)
+    stray = "" if numeric else _stray(labels, said, np.flatnonzero(known))
     if task == "regression" and not numeric:
-        strange = next(label for label in labels if isinstance(label, bool) or not isinstance(label, (int, float)))
-        raise ValueError(f"{name} must hold numbers for a regression, got {strange!r}")
+        strange = stray or repr(labels[said.index(None)])
+        raise ValueError(f"{name} must hold numbers for a regression, got {strange}")
     whole = numeric and all(np.isfinite(label) and label == int(label) for label in labels)
     is_classes = task == "classification" or (
         task == "auto" and (not numeric or (whole and len(set(labels)) <= MOST_CLASSES))
@@ -97,7 +105,7 @@ def target(column: Any, task: str = "auto", unlabeled: str | None = None, name: 
         raise ValueError(f"{name} has one class only, {text(labels[0])}: there is nothing to tell apart")
     classes = np.empty(len(values), dtype=object)
     classes[known] = labels
-    return Target(np.array(labels) if known.all() else classes, known, True)
+    return Target(np.array(labels) if known.all() else classes, known, True, stray)
 
 
 def text(label: Any) -> str:
@@ -105,6 +113,28 @@ def text(label: Any) -> str:
     if isinstance(label, (float, np.floating)) and label == np.trunc(label):
         return str(int(label))
     return str(label)
+
+
+def _number(label: Any) -> float | None:
+    """Return the number that a label is, or says as text; None if it is none."""
+    if isinstance(label, (int, float)) and not isinstance(label, bool):
+        return label
+    try:
+        return float(label) if isinstance(label, str) and "_" not in label else None
+    except ValueError:
+        return None
+
+
+def _stray(labels: list[Any], said: list[Any], rows: Array) -> str:
+    """Return the first label that is no number and its row, if most labels say numbers."""
+    strange = [place for place, number in enumerate(said) if number is None]
+    if not strange or 2 * len(strange) >= len(labels):
+        return ""
+    label = labels[strange[0]]
+    return (
+        f"{label!r} in row {rows[strange[0]] + 1} of the data; if such cells mean that the label is unknown: "
+        f"--unlabeled {shlex.quote(str(label))}"
+    )
 
 
 def _equals_itself(value: Any) -> bool:

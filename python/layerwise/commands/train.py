@@ -195,6 +195,8 @@ def _describe(given: argparse.Namespace, X: Any, target: Target | None) -> str:
     lines.append(f"target {given.target!r}: {target.describe()}; {target.known.sum():,} of the rows are labelled")
     if target.is_classes and -1 in target.values[target.known].tolist():
         lines.append("(-1 is taken as a class; --unlabeled -1 makes it an unknown label)")
+    if target.stray:
+        lines.append(f"(text among numbers makes classes of all: {target.stray})")
     return "\n".join(lines)
 
 
