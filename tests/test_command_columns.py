@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +13,7 @@ import pytest
 from command_lines import ROWS, complaint_of, people, run, table_of, train, write_tables
 
 import layerwise
-from layerwise import load
+from layerwise import load, tabular
 from layerwise.commands import tables
 
 
@@ -88,3 +90,40 @@ def test_a_value_that_means_unknown_makes_no_text_of_numbers(capsys: pytest.Capt
     assert said == f"layerwise: mixed.csv: the target 'age' must hold numbers for a regression, got {hint}"
     train("mixed.csv", "--target", "age", "--test", "0")
     assert "(text among numbers makes classes of all: " + hint.strip() + ")" in capsys.readouterr().out
+
+
+def test_many_categories_are_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["x" * 50, *"abcdefg"]
+    pd.DataFrame({name: ["p", "q"] * 10 for name in names} | {"n": range(20)}).to_csv("many.csv", index=False)
+    train("many.csv")
+    shown = f"columns: 1 of numbers, 8 of categories ({'x' * 39}…, a, b, c, d, e, … 2 more); no target"
+    assert shown in capsys.readouterr().out
+    assert run("info", "many.layerwise") == 0
+    assert f"categories   8: {'x' * 39}…, a, b, c, d, e, f, g\n" in capsys.readouterr().out
+    train("some.npy")
+    assert "columns: 5 of numbers, 0 of categories; no target" in capsys.readouterr().out
+    assert run("info", "some.layerwise") == 0
+    assert "categories" not in capsys.readouterr().out
+
+
+class StrangeColumnWarning(UserWarning):
+    """Of this package, as far as its module says."""
+
+
+StrangeColumnWarning.__module__ = "layerwise.tabular"
+
+
+def test_own_warnings_are_a_line_each(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = tabular.TableColumns.fit_transform
+
+    def warns(self: Any, X: Any, y: Any = None, **params: Any) -> Any:
+        for _ in range(2):  # as of a column that is looked at more than once
+            warnings.warn("column 'a'\nis strange", StrangeColumnWarning, stacklevel=2)
+            warnings.warn("other packages' business", UserWarning, stacklevel=2)
+            exec("warnings.warn('our own business', UserWarning, stacklevel=3)", vars(tabular))
+        return fit(self, X, y, **params)
+
+    monkeypatch.setattr(tabular.TableColumns, "fit_transform", warns)
+    train("people.csv", "--target", "income")
+    said = capsys.readouterr().err
+    assert said == "layerwise: warning: column 'a' is strange\nlayerwise: warning: our own business\n"

@@ -38,6 +38,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["n.d.", "0.5", "-2"], {"unlabeled": "n.d."}, False, [0.5, -2.0]),
         (["n.d.", "0", "1", "1"], {"unlabeled": "n.d."}, True, [0, 1, 1]),
         (["n.d.", "0", "1", "1_0"], {"unlabeled": "n.d."}, True, ["0", "1", "1_0"]),
+        (["n.d.", "0", "nan"], {"unlabeled": "n.d."}, True, ["0", "nan"]),
         (["0", "1"], {}, True, ["0", "1"]),
         (["0", "1"], {"task": "regression"}, False, [0, 1]),
         ([0.5, np.nan, 2.0], {}, False, [0.5, 2.0]),

@@ -34,7 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_table_is_learned_kept_and_predicted(capsys: pytest.CaptureFixture[str]) -> None:
     train("people.csv", "--target", "income", "--drop", "id", "--noise", "0.3")
     said = capsys.readouterr().out
-    assert "people.csv: 80 rows; columns: 1 of numbers, 3 of categories" in said
+    assert "people.csv: 80 rows; columns: 1 of numbers, 3 of categories (job, code, owner)" in said
     assert "target 'income': 2 classes (high, low); 40 of the rows are labelled" in said
     assert "layer 2: loss " in said
     assert "fine-tuning on 32 labelled rows of 72" in said
@@ -223,6 +223,7 @@ def test_info_of_a_model(capsys: pytest.CaptureFixture[str]) -> None:
     for line in (
         "PretrainedClassifier",
         "columns      5: id, age",
+        "categories   3: job, code, owner",
         "classes      high, low",
         "layer 2    1 epochs, skill",
     ):

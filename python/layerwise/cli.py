@@ -7,6 +7,7 @@ Exit codes: 0 done; 1 something failed (one line on standard error says what); 2
 from __future__ import annotations
 
 import argparse
+import inspect
 import os
 import sys
 import warnings
@@ -42,8 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            warnings.showwarning = _warn
-            _show_own_warnings()
+            warnings.simplefilter("always", UserWarning)
+            warnings.showwarning = _Warnings()
             return int(given.command(given))
     except KeyboardInterrupt as stopped:
         _complain(str(stopped) or "interrupted")
@@ -72,15 +73,32 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _show_own_warnings() -> None:
-    from layerwise import checks
+class _Warnings:
+    """Shows this package's warnings, each once and in one line; those of other packages are not for the command line.
 
-    for category in (checks.ScaleWarning, checks.TimeLimitWarning):
-        warnings.simplefilter("always", category)
+    This package's are those of its own categories, and others that its own code gives.
+    """
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def __call__(self, message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        text = str(message)
+        if text not in self._told and (_is_own(category.__module__) or _is_own(_giver())):
+            self._told.add(text)
+            _complain(f"warning: {text}")
 
 
-def _warn(message: Any, *_: Any, **__: Any) -> None:
-    _complain(f"warning: {message}")
+def _is_own(module: str) -> bool:
+    return module.partition(".")[0] == "layerwise"
+
+
+def _giver() -> str:
+    """Return the name of the module that gives the warning which is being shown."""
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_globals["__name__"] in (__name__, "warnings", "_py_warnings"):
+        frame = frame.f_back
+    return "" if frame is None else str(frame.f_globals["__name__"])
 
 
 def _complain(message: str) -> None:

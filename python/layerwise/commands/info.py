@@ -61,6 +61,8 @@ def _tell_model(file: Path) -> None:
     kinds = dict.fromkeys(layer.activation.title for layer in network.network_.layers[:-1])
     print(f"estimator    {type(network).__name__}")
     print(f"columns      {model.n_features_in_}" + ("" if names is None else f": {', '.join(map(str, names))}"))
+    if categories := _categories(model):
+        print(f"categories   {len(categories)}: {words.listed(categories, most=50)}")
     if hasattr(network, "classes_"):
         print(f"classes      {', '.join(targets.text(label) for label in network.classes_)}")
     print(f"network      {'-'.join(map(str, sizes))}, {', '.join(kinds)}, {network.network_.dtype}")
@@ -73,3 +75,12 @@ def _tell_model(file: Path) -> None:
         print(f"             {len(own)} epochs, loss {own[-1].loss:.4g}")
     if hasattr(network, "n_labeled_"):
         print(f"labels       {network.n_labeled_:,} rows had one")
+
+
+def _categories(model: Any) -> list[Any]:
+    """Return the columns of a table that are categories, by name if they have names."""
+    if not hasattr(model, "steps"):
+        return []
+    places = [int(place) for name, _, own in model.steps[0][1].transformers_ if name == "categories" for place in own]
+    names = getattr(model, "feature_names_in_", None)
+    return places if names is None else [names[place] for place in places]

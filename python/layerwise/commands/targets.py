@@ -120,9 +120,10 @@ def _number(label: Any) -> float | None:
     if isinstance(label, (int, float)) and not isinstance(label, bool):
         return label
     try:
-        return float(label) if isinstance(label, str) and "_" not in label else None
+        number = float(label) if isinstance(label, str) and "_" not in label else np.nan
     except ValueError:
         return None
+    return None if np.isnan(number) else number
 
 
 def _stray(labels: list[Any], said: list[Any], rows: Array) -> str:

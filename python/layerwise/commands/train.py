@@ -51,7 +51,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("-o", "--output", type=Path, metavar="MODEL", help="the model file (FILE's name + .layerwise)")
     parser.add_argument("--history", type=Path, metavar="JSONL", help="file of the epochs (MODEL's name + .jsonl)")
-    parser.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print nothing but warnings and errors")
     options.add_columns(parser)
     options.add_network(parser)
     run = parser.add_argument_group("run")
@@ -187,8 +187,10 @@ def _name(given: argparse.Namespace) -> str:
 
 
 def _describe(given: argparse.Namespace, X: Any, target: Target | None) -> str:
-    n_categories = len(options.categories(given, X))
-    columns = f"{X.shape[1] - n_categories} of numbers, {n_categories} of categories"
+    categories = options.categories(given, X)
+    columns = f"{X.shape[1] - len(categories)} of numbers, {len(categories)} of categories"
+    if categories:  # by name: a number column with a cell of text is among them
+        columns += f" ({words.listed(X.columns[categories] if hasattr(X, 'columns') else categories)})"
     lines = [f"{given.file}: {len(X):,} rows; columns: {columns}"]
     if target is None:
         return f"{lines[0]}; no target: an autoencoder"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from layerwise.checks import MOST_THREADS
@@ -92,6 +92,13 @@ def names(text: str) -> list[str]:
     if not all(found):
         raise argparse.ArgumentTypeError(f"must be names of columns with commas between, got {text!r}")
     return found
+
+
+def listed(names: Iterable[Any], most: int = 6, longest: int = 40) -> str:
+    """Return names with commas between: the first few, each cut where it is long."""
+    every = [str(name) for name in names]
+    shown = [name if len(name) <= longest else f"{name[: longest - 1]}…" for name in every[:most]]
+    return ", ".join(shown) + (f", … {len(every) - most} more" if len(every) > most else "")
 
 
 def _real(text: str) -> float:
