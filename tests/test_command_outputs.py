@@ -95,6 +95,46 @@ def test_the_score_of_one_output_that_came_as_a_column(capsys: pytest.CaptureFix
     assert f"root mean squared error {expected:.4g} on 60 rows" in capsys.readouterr().err
 
 
+def test_scores_of_a_detector(capsys: pytest.CaptureFixture[str]) -> None:
+    with np.load("some.npz") as arrays:
+        frame = pd.DataFrame(arrays["X"].astype(np.float64), columns=list("abcd"))
+    frame.loc[3] *= 20
+    frame.to_csv("own.csv", index=False)
+    quick = {"finetuning": layerwise.FineTuning(epochs=1), "random_state": 0}
+    plain = layerwise.AnomalyDetector((5,), **quick)
+    table = layerwise.tabular_pipeline(layerwise.AnomalyDetector((5,), **quick), numbers="standard")
+    for model, final in ((plain, plain), (table, table[-1])):
+        model.fit(frame).save("own.layerwise")
+        assert run("predict", "own.layerwise", "own.csv", "--scores", "-o", "out.csv") == 0
+        out = table_of("out.csv")
+        assert list(out[0]) == ["prediction", "score"]
+        scores = np.array([float(row["score"]) for row in out])
+        np.testing.assert_allclose(scores, model.score_samples(frame))
+        assert run("predict", "own.layerwise", "own.csv", "--scores", "-o", "out.npy") == 0
+        np.testing.assert_allclose(np.load("out.npy"), scores)
+        assert run("info", "own.layerwise") == 0
+        said = capsys.readouterr().out
+        threshold = float(said.split("threshold ")[1].split(":")[0])
+        assert threshold == final.offset_
+        assert [row["prediction"] for row in out] == ["-1" if score < threshold else "1" for score in scores]
+        assert out[3]["prediction"] == "-1"
+        said = complaint_of(capsys, "predict", "own.layerwise", "own.csv", "--probabilities")
+        assert "own.layerwise holds an AnomalyDetector: use --scores" in said
+
+
+def test_scores_are_for_detectors(capsys: pytest.CaptureFixture[str]) -> None:
+    train("people.csv", "--target", "income", "-q")
+    said = complaint_of(capsys, "predict", "people.layerwise", "people.csv", "--scores")
+    holds = "people.layerwise holds a PretrainedClassifier: use --probabilities"
+    assert said == f"layerwise: --scores are for anomaly detectors, and {holds}\n"
+    train("people.csv", "--target", "age", "-q")
+    said = complaint_of(capsys, "predict", "people.layerwise", "people.csv", "--scores", "-o", "out.csv")
+    assert said.endswith("and people.layerwise holds a PretrainedRegressor\n")
+    assert not Path("out.csv").exists()
+    assert run("info", "people.layerwise") == 0
+    assert "threshold" not in capsys.readouterr().out
+
+
 def test_what_is_appended_to_need_be_no_regular_file() -> None:
     os.mkfifo("epochs")
     check_writable(Path("epochs"), appends=True)

@@ -65,6 +65,8 @@ def _tell_model(file: Path) -> None:
         print(f"categories   {len(categories)}: {words.listed(categories, most=50)}")
     if hasattr(network, "classes_"):
         print(f"classes      {', '.join(targets.text(label) for label in network.classes_)}")
+    if hasattr(network, "offset_"):
+        print(f"threshold    {float(network.offset_)}: rows with a score below it are anomalies (predicted as -1)")
     print(f"network      {'-'.join(map(str, sizes))}, {', '.join(kinds)}, {network.network_.dtype}")
     print(f"pretraining  {network.pretraining!r}")
     for stage in network.stages_:

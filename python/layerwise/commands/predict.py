@@ -21,7 +21,8 @@ Array = NDArray[Any]
 PREDICT_EXAMPLES = """\
 people.layerwise new.csv
 people.layerwise new.csv --probabilities -o predicted.csv
-people.layerwise test.csv --target income -o predicted.npy"""
+people.layerwise test.csv --target income -o predicted.npy
+detector.layerwise new.csv --scores -o scores.csv"""
 
 TRANSFORM_EXAMPLES = """\
 people.layerwise new.csv -o codes.csv
@@ -41,6 +42,12 @@ def add(commands: Any) -> None:
     _add_files(parser, "the target's column, if FILE has it: how well it is predicted is said on standard error", True)
     parser.add_argument(
         "--probabilities", action="store_true", help="of a classifier: also a column for each class (.npy: only these)"
+    )
+    parser.add_argument(
+        "--scores",
+        action="store_true",
+        help="of an anomaly detector: also the score of each row, lower if less normal (.npy: only the scores); "
+        "`layerwise info MODEL` has the threshold",
     )
     parser.set_defaults(command=run_predict)
     parser = words.command(
@@ -72,10 +79,15 @@ def run_predict(given: argparse.Namespace) -> int:
         given.parser.error("--unlabeled needs a --target")
     model, X, y = _ready(given)
     final = _final(model)
+    kind = words.a(type(final).__name__)
     if not hasattr(final, "predict"):
-        raise ValueError(f"{given.model} holds a {type(final).__name__}, which has no target: use transform")
+        raise ValueError(f"{given.model} holds {kind}, which has no target: use transform")
     if given.probabilities and not hasattr(final, "predict_proba"):
-        raise ValueError(f"--probabilities are for classifiers, and {given.model} holds a {type(final).__name__}")
+        instead = ": use --scores" if hasattr(final, "score_samples") else ""
+        raise ValueError(f"--probabilities are for classifiers, and {given.model} holds {kind}{instead}")
+    if given.scores and not hasattr(final, "score_samples"):
+        instead = ": use --probabilities" if hasattr(final, "predict_proba") else ""
+        raise ValueError(f"--scores are for anomaly detectors, and {given.model} holds {kind}{instead}")
     predicted = model.predict(X)
     if y is not None and predicted.ndim > 1 and predicted.shape[1] > 1:
         raise ValueError(
@@ -85,12 +97,16 @@ def run_predict(given: argparse.Namespace) -> int:
     outputs = [predicted] if predicted.ndim == 1 else predicted.T
     header = ["prediction"] if predicted.ndim == 1 else [f"prediction{number}" for number in range(1, len(outputs) + 1)]
     columns = [[targets.text(value) for value in output] for output in outputs]
-    probabilities = None
+    array = predicted
     if given.probabilities:
-        probabilities = model.predict_proba(X)
+        array = model.predict_proba(X)
         header += [f"probability_{targets.text(label)}" for label in final.classes_]
-        columns += [[str(p) for p in column] for column in probabilities.T]
-    _deliver(given, predicted if probabilities is None else probabilities, header, zip(*columns, strict=True))
+        columns += [[str(p) for p in column] for column in array.T]
+    if given.scores:
+        array = model.score_samples(X)
+        header.append("score")
+        columns.append([str(score) for score in array])
+    _deliver(given, array, header, zip(*columns, strict=True))
     if y is not None:
         print(_score(given, model, X, y), file=sys.stderr)
     return 0
@@ -101,7 +117,7 @@ def run_transform(given: argparse.Namespace) -> int:
     model, X, _ = _ready(given)
     final = _final(model)
     if not hasattr(final, "transform"):
-        raise ValueError(f"{given.model} holds a {type(final).__name__}, which has no codes to show")
+        raise ValueError(f"{given.model} holds {words.a(type(final).__name__)}, which has no codes to show")
     codes = final.transform(X if final is model else model[:-1].transform(X), layer=given.layer)
     header = [f"unit{number}" for number in range(1, codes.shape[1] + 1)]
     _deliver(given, codes, header, ([str(value) for value in row] for row in codes))

@@ -94,6 +94,11 @@ def names(text: str) -> list[str]:
     return found
 
 
+def a(name: str) -> str:
+    """Return a name with its article."""
+    return f"{'an' if name[:1] in 'AEIOU' else 'a'} {name}"
+
+
 def listed(names: Iterable[Any], most: int = 6, longest: int = 40) -> str:
     """Return names with commas between: the first few, each cut where it is long."""
     every = [str(name) for name in names]
