@@ -127,3 +127,24 @@ def test_own_warnings_are_a_line_each(capsys: pytest.CaptureFixture[str], monkey
     train("people.csv", "--target", "income")
     said = capsys.readouterr().err
     assert said == "layerwise: warning: column 'a' is strange\nlayerwise: warning: our own business\n"
+
+
+def test_holes_that_a_plain_estimator_does_not_take(capsys: pytest.CaptureFixture[str]) -> None:
+    frame = save_plain()
+    frame.loc[4, "c"] = np.nan
+    frame.to_csv("holes.csv", index=False)
+    for command in ("predict", "transform"):
+        said = complaint_of(capsys, command, "plain.layerwise", "holes.csv")
+        assert said == (
+            "layerwise: holes.csv: column 'c' is empty in row 5 of the data, and plain.layerwise holds an "
+            "AnomalyDetector that takes no holes: fill them, or train one that does, in Python with tabular_pipeline\n"
+        )
+    layerwise.StackedAutoencoder((5,), random_state=0).fit(np.load("some.npy")).save("plain.layerwise")
+    X = np.load("some.npy")
+    X[7, 1] = np.nan
+    np.save("holes.npy", X)
+    said = complaint_of(capsys, "transform", "plain.layerwise", "holes.npy")
+    assert "holes.npy: column 1 is empty in row 8 of the data, and plain.layerwise holds a StackedAutoencoder" in said
+    assert said.endswith("in Python with tabular_pipeline or by `layerwise train`\n")
+    train("some.npy")
+    assert run("transform", "some.layerwise", "holes.npy", "-o", "out.npy") == 0

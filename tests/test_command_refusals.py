@@ -104,8 +104,9 @@ def test_minus_one_can_be_a_class(capsys: pytest.CaptureFixture[str]) -> None:
             ["train", "people.csv", "--target", "income", "--labels", "33"],
             "--labels must be from 2 (one a class) to 32",
         ),
+        (["train", "people.csv", "--target", "age", "--labels", "65"], "--labels must be from 1 to 63 (those of"),
         (["train", "people.csv", "--target", "income", "--test", "0.01"], "too few to test on; use --test 0"),
-        (["train", "people.csv", "--target", "id", "--task", "classification"], "has one labelled row"),
+        (["train", "people.csv", "--target", "id", "--task", "classification"], "class '0' has one labelled row"),
         (["train", "some.npz", "--target", "z"], "some.npz has no array 'z'; it has X, y, size"),
         (["train", "some.npz", "--target", "y", "--features", "size"], "must hold rows of columns"),
         (["train", "some.npz", "--target", "X", "--features", "X"], "one target for each of 60 rows is needed"),
@@ -182,6 +183,25 @@ def test_a_run_that_fails_leaves_the_epochs_of_the_one_before(capsys: pytest.Cap
     assert Path("people.jsonl").read_text() == before
     train("people.csv", "--target", "income", "--max-seconds", "1e-9")
     assert Path("people.jsonl").read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "interrupted before the last layer was trained: no model is written"),
+        (["--finetuning-epochs", "2"], "interrupted before fine-tuning: no model is written"),
+        (["--target", "income"], "interrupted before fine-tuning: no model is written"),
+    ],
+)
+def test_an_interruption_tells_what_was_to_come(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+) -> None:
+    def interrupts(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tabular.TableColumns, "fit_transform", interrupts)
+    assert run("train", "people.csv", "-q", *words) == 130
+    assert capsys.readouterr().err == f"layerwise: {said}\n"
 
 
 @pytest.mark.parametrize(

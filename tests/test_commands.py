@@ -114,7 +114,7 @@ def test_codes(capsys: pytest.CaptureFixture[str]) -> None:
     found = np.array([line.split(",") for line in lines[1:]], float)
     np.testing.assert_allclose(found, model[-1].transform(model[:-1].transform(frame), layer=1))
     said = complaint_of(capsys, "transform", "people.layerwise", "people.csv", "--layer", "3")
-    assert said == "layerwise: --layer must be None or an integer in [0, 2]. Got 3 instead.\n"
+    assert said == "layerwise: --layer must be a whole number from 0 to 2. Got 3 instead.\n"
 
 
 def test_an_autoencoder_where_there_is_no_target(capsys: pytest.CaptureFixture[str]) -> None:
@@ -247,7 +247,7 @@ def test_compare_prints_the_table_and_the_verdict(capsys: pytest.CaptureFixture[
     assert said.strip().endswith(found["verdict"])
     assert len(found["scores"]["gradient boosting"]) == 2
     said = complaint_of(capsys, "compare", "people.csv", "--target", "income", "--labels", "1", *QUICK)
-    assert "--labels must be None or an integer in [2, 30]. Got 1" in said
+    assert "--labels must be a whole number from 2 to 30. Got 1" in said
 
 
 # ---- settings --------------------------------------------------------------------------------------------------------

@@ -111,12 +111,14 @@ FLAGS = {
 
 
 def in_flags(message: str) -> str:
-    """Return the message of a refused parameter with the name of the flag that set it."""
+    """Return the message of a refused parameter with the name of the flag that set it, and in words of a command."""
 
     def flag(found: re.Match[str]) -> str:
         return FLAGS.get(found[1], found[0])
 
-    return re.sub(r"The '(\w+)' parameter of \w+", flag, message)
+    message = re.sub(r"The '(\w+)' parameter of \w+", flag, message)
+    message = re.sub(r"^(--\S+ must be) None or ", r"\1 ", message)  # which a flag is by being left out
+    return re.sub(r"^(--\S+ must be) an integer in \[(-?\d+), (-?\d+)\]", r"\1 a whole number from \2 to \3", message)
 
 
 def check(given: argparse.Namespace) -> None:

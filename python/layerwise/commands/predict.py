@@ -165,10 +165,27 @@ def _columns_for(given: argparse.Namespace, model: Any, X: Any) -> Any:
     elif X.shape[1] != model.n_features_in_:
         own = "" if given.target is not None else "; --target leaves a target out"
         raise ValueError(f"{given.file} has {X.shape[1]} columns, but {given.model} takes {model.n_features_in_}{own}")
+    if not _is_table(model):
+        _refuse_holes(given, model, X)
     if not is_array:
         remedy = "make a number of it" + (", or leave it empty" if _is_table(model) else "")
         X = tables.as_numbers(given.file, X, _places_of_numbers(model), remedy)
     return X if is_array or names is not None else X.to_numpy()
+
+
+def _refuse_holes(given: argparse.Namespace, model: Any, X: Any) -> None:
+    """Raise ValueError with the first hole: an estimator that was trained without a pipeline takes none."""
+    holes = np.asarray(X.isna()) if hasattr(X, "isna") else X != X
+    if not holes.any():
+        return
+    row, column = (int(place) for place in np.argwhere(holes)[0])
+    name = repr(X.columns[column]) if hasattr(X, "columns") else column
+    command = "" if hasattr(model, "score_samples") else " or by `layerwise train`"  # which trains no detectors
+    raise ValueError(
+        f"{given.file}: column {name} is empty in row {row + 1} of the data, and {given.model} holds "
+        f"{words.a(type(model).__name__)} that takes no holes: fill them, or train one that does, in Python with "
+        f"tabular_pipeline{command}"
+    )
 
 
 def _places_of_numbers(model: Any) -> list[int]:

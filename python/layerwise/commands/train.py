@@ -120,6 +120,8 @@ def run_train(given: argparse.Namespace) -> int:
             epochs.begin()
             model.save(model_file)
             told = f"interrupted; {model_file} holds the model as it was in fine-tuning"
+        elif network.finetuning is None:  # an autoencoder that there is nothing to tune for
+            told = "interrupted before the last layer was trained: no model is written"
         else:
             told = "interrupted before fine-tuning: no model is written"
         of_checkpoint = getattr(stopped, "of_checkpoint", "")
@@ -214,7 +216,7 @@ def _divide(given: argparse.Namespace, n_rows: int, target: Target | None) -> tu
     if groups is not None:
         classes, counts = np.unique(groups, return_counts=True)
         if counts.min() < 2:
-            rare = classes[counts.argmin()]
+            rare = str(classes[counts.argmin()])
             raise ValueError(f"class {rare!r} has one labelled row: no test row can be kept apart; use --test 0")
     try:
         _, test = train_test_split(known, test_size=share, stratify=groups, random_state=given.seed)
@@ -235,7 +237,8 @@ def _shown(given: argparse.Namespace, target: Target, train: Any) -> Any:
     own = [str(label) for label in labels[known]] if target.is_classes else ["number"] * len(known)
     least = len(set(own))
     if not least <= given.labels <= len(known):
-        allowed = f"from {least} (one a class) to {len(known)} (those of the training rows)"
+        one_each = " (one a class)" if target.is_classes else ""
+        allowed = f"from {least}{one_each} to {len(known)} (those of the training rows)"
         raise ValueError(f"--labels must be {allowed}, got {given.labels}")
     kept = datasets.few_labels(own, given.labels, random_state=given.seed)
     hidden = train[known[[label is None for label in kept]]]
