@@ -32,7 +32,7 @@ from layerwise import (
 )
 from layerwise import persistence as files
 from layerwise.estimators import anomaly_defaults, column_errors
-from layerwise.estimators.explanation import Explanation
+from layerwise.explanation import Explanation
 
 QUICK = {"pretraining": DenoisingAutoencoder(epochs=2), "finetuning": FineTuning(epochs=3), "random_state": 0}
 

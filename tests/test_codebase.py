@@ -215,7 +215,7 @@ FLOORS = [
         "penalties",
         "schedules",
     },
-    {"network"},
+    {"explanation", "network"},
     {"keeping", "line_search", "restarts", "training"},
     {
         "autoencoders",
@@ -231,6 +231,7 @@ FLOORS = [
     },
     {"pretraining", "finetuning", "progress", "supervised_pretraining"},
     {"persistence"},
+    {"tabular_explanation"},
     {"callbacks", "checkpoints", "tabular"},
     {"tabular_files"},
     {"estimators"},

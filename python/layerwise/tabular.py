@@ -13,10 +13,12 @@ from sklearn.compose import ColumnTransformer
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OneHotEncoder, QuantileTransformer, StandardScaler
+from sklearn.utils.metaestimators import available_if
 
-from layerwise import checks, persistence
+from layerwise import checks, persistence, tabular_explanation
 from layerwise.checks import Parameter
 from layerwise.column_groups import ColumnGroups, groups_of, with_groups
+from layerwise.explanation import Explanation
 
 Array = NDArray[Any]
 
@@ -224,6 +226,32 @@ class TabularPipeline(Pipeline):  # type: ignore[misc]
             As for the estimators' `save`.
         """
         persistence.save(self, path)
+
+    @available_if(lambda pipeline: hasattr(pipeline.steps[-1][1], "explain"))  # type: ignore[untyped-decorator]
+    def explain(self, row: Any, top: int | None = None) -> Explanation:
+        """Tell which columns make a row abnormal; for pipelines that end in an `AnomalyDetector`.
+
+        Parameters
+        ----------
+        row : dataframe or array-like of shape (1, n_features), array-like of shape (n_features,), or a pandas Series
+            As the table that was fitted.
+        top : int, default=None
+            Only so many columns, those with the greatest shares; None for all.
+
+        Returns
+        -------
+        Explanation
+            As that of `AnomalyDetector.explain`, in the table's own columns and units: what is observed are the cells
+            ("missing" where there is no value), and what is expected of a number is scaled back. "NAME missing" is the
+            flag that tells whether a number is missing: 1, and its expected probability.
+
+        Raises
+        ------
+        ValueError
+            If `row` is not one row of such a table, or `top` is not a positive integer.
+        """
+        steps = self.named_steps
+        return tabular_explanation.explain(steps["columns"], steps["float32"], self.steps[-1][1], row, top)
 
 
 SCALES = ("rank_gauss", "range", "standard")

@@ -17,10 +17,10 @@ from layerwise.column_groups import ColumnGroups, groups_of, with_groups
 from layerwise.estimators.anomaly_defaults import FINETUNING, PRETRAINING, usual_batch, usual_sizes
 from layerwise.estimators.column_errors import blocks, by_variable, errors, moments, standardized
 from layerwise.estimators.continuing import Architecture, Kept, passes_make_sense
-from layerwise.estimators.explanation import Explanation, as_table
 from layerwise.estimators.fitted import require_fitted
 from layerwise.estimators.rebuilding import RebuildingEstimator
 from layerwise.estimators.thresholds import threshold
+from layerwise.explanation import Explanation, as_table
 from layerwise.finetuning import FineTuning
 from layerwise.network import Network
 from layerwise.training import EpochRecord

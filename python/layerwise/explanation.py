@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,6 +68,12 @@ class Explanation(tuple[ColumnError, ...]):
         )
         with np.errstate(over="ignore"):
             explanation.score, explanation.offset = -float(errors.sum() / (n_columns or len(errors))), offset
+        return explanation
+
+    def with_lines(self, lines: Iterable[ColumnError]) -> Explanation:
+        """Return an explanation of the same row with these lines."""
+        explanation = Explanation(lines)
+        explanation.score, explanation.offset = self.score, self.offset
         return explanation
 
     def __repr__(self) -> str:
