@@ -231,7 +231,7 @@ FLOORS = [
     },
     {"callbacks", "pretraining", "finetuning", "progress", "supervised_pretraining"},
     {"persistence"},
-    {"checkpoints", "tabular"},
+    {"checkpoints", "table_checks", "tabular"},
     {"tabular_files"},
     {"estimators"},
     {"datasets", "measurements", "paired", "plots", "terminal"},

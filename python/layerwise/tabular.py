@@ -14,7 +14,7 @@ from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OneHotEncoder, QuantileTransformer, StandardScaler
 
-from layerwise import checks, persistence
+from layerwise import checks, persistence, table_checks
 from layerwise.checks import Parameter
 from layerwise.column_groups import ColumnGroups, groups_of, with_groups
 
@@ -101,6 +101,13 @@ class TableColumns(ColumnTransformer):  # type: ignore[misc]
         -------
         ndarray or dataframe of shape (n_samples, n_columns)
         """
+        X = table_checks.as_table(X)
+        table_checks.check_shape(X)
+        chosen = {name: columns for name, _, columns in self.transformers}["categories"]
+        if isinstance(chosen, Columns):
+            places = chosen(X)
+            listed = not checks.is_auto(chosen.categorical)
+            table_checks.check_columns(X, places, self.get_params()["categories__min_frequency"], listed=listed)
         return with_groups(super().fit_transform(X, y, **params), self._groups())
 
     def transform(self, X: Any, **params: Any) -> Any:
@@ -249,9 +256,13 @@ def tabular_pipeline(
         Such as PretrainedClassifier, PretrainedRegressor, StackedAutoencoder or AnomalyDetector; used as it is.
     categorical : "auto" or list of str or int, default="auto"
         The columns that hold categories, by name (by number in arrays). "auto": those that do not hold numbers
-        (strings, categories, bool).
+        (strings, categories, bool). Numbers that are text, or among which one cell is, are categories too: `fit` warns
+        of that (`ColumnWarning`), unless the columns are listed here.
     min_frequency : int >= 1, float in (0, 1) or None, default=None
-        Levels with fewer rows than that (or than that share of them) become one level, "infrequent".
+        Levels with fewer rows than that (or than that share of them) become one level, "infrequent". Without it each
+        level is an input, and where nearly all differ (ids, dates as text; `fit` warns of them) the network is as wide
+        as the table is long, and an `AnomalyDetector` calls every new row an anomaly: it never saw its level. With it
+        such levels are all "infrequent", as those of new rows are then; but a column without other levels says nothing.
     numbers : {"rank_gauss", "range", "standard"}, default="rank_gauss"
         How columns of numbers are scaled. "rank_gauss": their quantiles are mapped to those of a normal distribution
         (1,000 quantiles, learned on at most 10,000 rows drawn with a fixed seed), then to mean 0 and variance 1; for
@@ -268,6 +279,13 @@ def tabular_pipeline(
     ------
     InvalidParameterError
         At the call, if a parameter is not allowed.
+    TypeError
+        In `fit`, if a column holds dates, times or complex numbers, or text and numbers mixed.
+
+    Warns
+    -----
+    ColumnWarning
+        In `fit`, if a column of categories rather holds numbers, or nearly as many levels as rows.
 
     Examples
     --------

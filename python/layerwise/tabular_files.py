@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.compose import ColumnTransformer
 from sklearn.utils.validation import check_is_fitted
 
 from layerwise.persistence.parts import FormatError, Tensors, fields_of
@@ -251,7 +252,7 @@ def _fit(columns: Any, table: Array, places: dict[str, list[int]], kinds: list[_
         categories=[kind.levels.astype(object) for kind in kinds] if kinds else "auto",
         min_frequency=None if min_frequency is None else 1,
     )
-    columns.fit(table)
+    ColumnTransformer.fit_transform(columns, table)  # of this package's own checks, none is meant for such a table
     columns.transformers = chosen
     encoder.set_params(categories="auto", min_frequency=min_frequency)
     if not kinds:

@@ -1,0 +1,171 @@
+"""What a table pipeline says of a table's columns: numbers as text, too many levels, dates, cells that do not fit."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from layerwise import ColumnWarning, StackedAutoencoder, tabular_pipeline
+
+ROWS = 1000
+NUMBERS = np.random.default_rng(0).normal(size=ROWS).astype(str).astype(object)
+DAYS = pd.date_range("2020", periods=ROWS)
+
+
+def fitted(X: Any, **settings: Any) -> Any:
+    return tabular_pipeline(StackedAutoencoder(), **settings)[:-1].fit(X)
+
+
+def with_cells(cells: dict[int, Any]) -> Any:
+    """The numbers as text, with other cells in the places given."""
+    values = NUMBERS.copy()
+    values[list(cells)] = list(cells.values())
+    return values
+
+
+# ---- numbers as text -------------------------------------------------------------------------------------------------
+
+BAD = with_cells({501: "Bad Input", 700: "?", 3: None})
+
+
+@pytest.mark.parametrize(
+    ("X", "name"),
+    [
+        (pd.DataFrame({"a": BAD}), "'a'"),
+        (pd.DataFrame({"a": pd.Series(BAD, dtype="str")}).set_index(np.arange(ROWS) + 7), "'a'"),
+        (pd.DataFrame({"a": pd.Series(BAD, dtype="string")}), "'a'"),
+        (pl.DataFrame({"b": np.arange(ROWS), "a": list(BAD)}), "'a'"),
+        (np.column_stack([np.arange(ROWS).astype(object), BAD]), "1"),
+    ],
+    ids=["pandas", "str", "string", "polars", "array"],
+)
+def test_a_text_cell_among_numbers_is_warned_of(X: Any, name: str) -> None:
+    said = (
+        f"column {name} is taken as categories: 997 of 999 cells are numbers, but row 501 (counted from 0) has "
+        "'Bad Input'. Make it a column of numbers"
+    )
+    with pytest.warns(ColumnWarning, match=re.escape(said)) as warned:
+        fitted(X)
+    assert len(warned) == 1
+    with pytest.warns(ColumnWarning, match=re.escape(said)):
+        fitted(X, min_frequency=5)  # all levels would be one
+
+
+def test_decimal_commas_and_numbers_that_are_all_text_are_warned_of() -> None:
+    commas = pd.DataFrame({"a": [number.replace(".", ",") for number in NUMBERS]})
+    said = (
+        r"1,000 of 1,000 cells are numbers \(1,000 with a decimal comma\), such as '0,12\d+' in row 0 .*decimal=\",\""
+    )
+    with pytest.warns(ColumnWarning, match=said):
+        fitted(commas)
+    with pytest.warns(ColumnWarning, match=r"750 of 1,000 .* \(500 with a decimal comma\), but row 3 .* has 'none'\."):
+        fitted(pd.DataFrame({"a": [(f"{n},5", f"{n},5", str(n), "none")[n % 4] for n in range(ROWS)]}))
+    with pytest.warns(
+        ColumnWarning, match="1,000 of 1,000 cells are numbers, of 1,000 different values, though as text"
+    ):
+        fitted(pd.DataFrame({"a": NUMBERS}))
+    with pytest.warns(ColumnWarning, match="of 500 different values"):
+        fitted(pd.DataFrame({"a": [str(n % 500) for n in range(ROWS)]}))
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        ["1", "2", "3", None] * 250,
+        ["2", "3", "4", "5more"] * 250,
+        [f"0{n % 60}" for n in range(ROWS)],
+        [f"{n % 5},5" for n in range(ROWS)],
+        ["cook", "clerk", "7"] * 300,
+        [f"{n}" if n % 3 == 0 else "cook" for n in range(ROWS)],
+        ["nan", "inf", "1_0", "x"] * 5,
+        [str(n) for n in range(40)],
+    ],
+)
+def test_categories_that_are_meant_so(column: list[Any]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted(pd.DataFrame({"a": column}))
+
+
+def test_categories_that_the_user_has_listed_are_his_own() -> None:
+    column = [f"{n % 300}.5" for n in range(ROWS)]
+    column[7] = "bad"
+    X = pd.DataFrame({"a": column})
+    fitted(X, categorical=["a"])
+    fitted(X.astype("category"))
+    with pytest.warns(ColumnWarning):
+        fitted(X)
+
+
+# ---- levels that nearly all differ -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [pd.DataFrame, pl.DataFrame])
+def test_levels_that_nearly_all_differ_are_warned_of(kind: Any) -> None:
+    X = kind({"time": list(DAYS.astype(str)), "x": np.arange(ROWS)})
+    said = (
+        "column 'time' holds 1,000 different values in 1,000 rows: each value becomes an input .* or set min_frequency"
+    )
+    with pytest.warns(ColumnWarning, match=said):
+        fitted(X)
+    with pytest.warns(ColumnWarning, match=said):
+        fitted(X, min_frequency=1)
+    for few in (2, 0.01):
+        with pytest.warns(ColumnWarning, match=r"all come in fewer rows than min_frequency .* or lower min_frequency"):
+            fitted(X, min_frequency=few)
+    with pytest.warns(ColumnWarning, match="column 'x' holds 1,000 different"):
+        fitted(X[["x"]], categorical=["x"])
+
+
+def test_small_tables_and_levels_that_come_again_are_not_warned_of() -> None:
+    fitted(pd.DataFrame({"id": [f"a{n}" for n in range(49)]}))
+    often = [f"a{n // 2}" for n in range(ROWS)]
+    fitted(pd.DataFrame({"id": often}))
+    half = ["known"] * 600 + [f"a{n}" for n in range(400)]
+    fitted(pd.DataFrame({"id": half}))
+    mostly = ["known"] * 400 + [f"a{n}" for n in range(600)]
+    fitted(pd.DataFrame({"id": mostly}), min_frequency=5)
+    with pytest.warns(ColumnWarning, match="601 different values in 1,000 rows"):
+        fitted(pd.DataFrame({"id": mostly}))
+
+
+# ---- dates, times, complex numbers -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pd.Series(DAYS),
+        pd.Series(DAYS.tz_localize("UTC")),
+        pd.Series(DAYS.to_period()),
+        pd.Series(DAYS - DAYS[0]),
+        pd.Series(DAYS).astype(object),
+        pd.Series(DAYS).astype("category"),
+        pd.Series([None, date(2020, 1, 2)] * 5, dtype=object),
+        pl.Series(DAYS.to_pydatetime().tolist()),
+        pl.Series([timedelta(1), None]),
+        np.arange("2020", "2030", dtype="M8[Y]"),
+        np.arange(10).astype("m8[s]").astype(object),
+    ],
+    ids=lambda column: f"{type(column).__module__.split('.')[0]}-{column.dtype}",
+)
+def test_dates_and_times_are_refused(column: Any) -> None:
+    X = column[:, None] if isinstance(column, np.ndarray) else type(column.to_frame())({"when": column})
+    name = "column 0" if isinstance(X, np.ndarray) else "column 'when'"
+    with pytest.raises(TypeError, match=rf"^{name} holds dates or times\. Make numbers of them \(for example seconds"):
+        fitted(X)
+    with pytest.raises(TypeError, match=rf"^{name} holds dates or times"):
+        fitted(X, categorical=[name.split()[1].strip("'") if "'" in name else 0])
+
+
+def test_complex_numbers_are_refused() -> None:
+    for X in (np.ones((5, 1)) * 1j, pd.DataFrame({0: np.ones(5) * 1j}), pd.DataFrame({0: [1.5, 2j]}, dtype=object)):
+        with pytest.raises(TypeError, match=r"^column 0 holds complex numbers\. Make columns of their parts"):
+            fitted(X)
