@@ -169,3 +169,84 @@ def test_complex_numbers_are_refused() -> None:
     for X in (np.ones((5, 1)) * 1j, pd.DataFrame({0: np.ones(5) * 1j}), pd.DataFrame({0: [1.5, 2j]}, dtype=object)):
         with pytest.raises(TypeError, match=r"^column 0 holds complex numbers\. Make columns of their parts"):
             fitted(X)
+
+
+# ---- cells that do not fit -------------------------------------------------------------------------------------------
+
+FOUR = pd.DataFrame({"a": [1.0, 2, 3, 4], "job": ["cook", "clerk", "cook", None]}, index=list("wxyz"))
+
+
+def test_a_cell_that_is_no_number_is_named() -> None:
+    before = fitted(FOUR)
+    said = r"^column 'a' is taken as numbers, but row 2 \(counted from 0\) has 'bad'\. Give a number there, or "
+    wrong = FOUR.assign(a=["1", None, "bad", "4"])
+    other = wrong.assign(more="x")[["more", "job", "a"]]
+    for table in (wrong, other, wrong.astype({"a": "string"})):
+        with pytest.raises(ValueError, match=said):
+            before.transform(table)
+    np.testing.assert_array_equal(before.transform(FOUR.assign(a=list("1234"))), before.transform(FOUR))
+    from_polars = fitted(pl.DataFrame({"x": [1, 2, 3], "a": [1.0, 2, 3]}))
+    with pytest.raises(ValueError, match=said):
+        from_polars.transform(pl.DataFrame({"a": ["1", None, "bad"], "x": [1, 2, 3]}))
+    from_array = fitted(np.ones((3, 2)))
+    with pytest.raises(ValueError, match=r"column 1 is taken as numbers, but row 0 .* has '\?'"):
+        from_array.transform(np.array([[1, "?"]], dtype=object))
+    with pytest.raises(ValueError, match=r"column 'job' .* row 0 .* has 'cook'.* or name the column in 'categorical'"):
+        fitted(FOUR.assign(b=[0, 1, 0, 1]), categorical=["b"])
+    with pytest.raises(TypeError, match="column 'a' holds dates or times"):
+        before.transform(FOUR.assign(a=DAYS[:4]))
+    with pytest.raises(ValueError, match="columns are missing"):
+        before.transform(FOUR[["job"]])
+
+
+@pytest.mark.parametrize(
+    ("X", "said"),
+    [
+        (FOUR.assign(a=[1, np.nan, -np.inf, np.inf]), "column 'a' has -inf in row 2 "),
+        (FOUR.assign(a=pd.array([1, None, np.inf, 2], dtype="Float64")), "column 'a' has inf in row 2 "),
+        (FOUR.assign(a=[1, None, 2, np.inf]).astype(object), "column 'a' has inf in row 3 "),
+        (
+            pl.DataFrame({"a": [1, None, np.inf], "job": ["cook", "clerk", None]}, strict=False),
+            "column 'a' has inf in row 2 ",
+        ),
+        (np.array([[1, 2, 3], [3, -np.inf, 0]]), "column 1 has -inf in row 1 "),
+        (FOUR.set_axis([3, 5], axis=1).replace({3: {2.0: np.inf}}), "column 3 has inf in row 1 "),
+    ],
+    ids=["pandas", "Float64", "object", "polars", "array", "numbered"],
+)
+def test_infinity_is_named(X: Any, said: str) -> None:
+    said = f"^{re.escape(said + '(counted from 0).')} Numbers must be finite: give NaN for a hole"
+    with pytest.raises(ValueError, match=said):
+        fitted(X)
+    if isinstance(X, pd.DataFrame) and "a" in X:
+        with pytest.raises(ValueError, match=said):
+            fitted(FOUR).transform(X)
+
+
+def test_cells_of_several_kinds_are_named() -> None:
+    said = r"^column 'a' holds cells of several kinds: row 0 has 1 \(number; such cells: 2\) and row 1 has 'b' \(text; "
+    with pytest.raises(TypeError, match=said):
+        fitted(pd.DataFrame({"a": [1, "b", 2.5, None]}))
+    with pytest.raises(TypeError, match=r"column 1 holds .* row 0 has True \(bool; .* and row 2 has 'b'"):
+        fitted(np.array([[1, True], [1, None], [1, "b"]], dtype=object))
+    with pytest.raises(TypeError, match=r"column 'a' has \[1\] in row 1 \(counted from 0\)\. Categories are strings"):
+        fitted(pd.DataFrame({"a": [None, [1], [2]]}))
+    fitted([[1, "a"], [2, "b"]])  # columns of one kind each
+    fitted(pd.DataFrame({"a": [True, 0, 2.5, None]}))
+
+
+def test_tables_that_are_none_are_refused() -> None:
+    twice = pd.concat([FOUR, FOUR[["a"]]], axis=1)
+    before = fitted(FOUR)
+    for call in (fitted, before.transform):
+        with pytest.raises(
+            ValueError, match=r"X has 2 columns named 'a' \(numbers 0, 2, from 0\).* rename or leave out"
+        ):
+            call(twice)
+        for table in (FOUR[:0], pl.DataFrame({"a": [], "job": []}), np.zeros((0, 2))):
+            with pytest.raises(ValueError, match=r"X has no rows \(its shape is \(0, 2\)\)"):
+                call(table)
+        with pytest.raises(ValueError, match=r"X has no columns"):
+            call(FOUR[[]])
+        with pytest.raises(ValueError, match=r"X must be a table with rows and columns\. Got one of shape \(4,\)"):
+            call(np.ones(4))

@@ -41,6 +41,12 @@ def column_of(X: Any, number: int) -> Any:
     return X.to_series(number) if hasattr(X, "to_series") else np.asarray(X)[:, number]
 
 
+def with_names(X: Any, numbers: Iterable[int]) -> list[tuple[Any, Any]]:
+    """Return columns, each with its name."""
+    names = names_of(X)
+    return [(names[number], column_of(X, number)) for number in numbers]
+
+
 def called(name: Any) -> str:
     """Return how messages call a column: by its name, or its number in an array."""
     return f"column {str(name)!r}" if isinstance(name, str) else f"column {name}"
@@ -92,6 +98,47 @@ def check_columns(X: Any, categories: Sequence[int], min_frequency: Any, *, list
         if kinds == {"text"} and not listed and kind != "category" and _warn_of_numbers(name, levels, cells):
             continue
         _warn_of_many(name, levels, min_frequency, len(cells))
+
+
+def check_numbers(columns: Iterable[tuple[Any, Any]]) -> None:
+    """Refuse columns of numbers that hold dates, times or complex numbers now, which would be read as other numbers."""
+    for name, column in columns:
+        _check_kinds(name, {_kind_of_dtype(column.dtype)})
+
+
+def bad_number(columns: Iterable[tuple[Any, Any]], remedy: str = "") -> ValueError | None:
+    """Return an error that names the first cell of columns of numbers that is none, or not finite; None: all are.
+
+    Parameters
+    ----------
+    columns : iterable of (name, column)
+    remedy : str
+        What else may be done, where a cell is no number.
+    """
+    for name, column in columns:
+        if _kind_of_dtype(column.dtype) == "number":
+            whole = column.astype("float64") if hasattr(column, "isna") else column
+            for row in np.flatnonzero(np.isinf(np.asarray(whole, dtype=np.float64)))[:1]:
+                return _not_finite(name, row, float(whole.iloc[row] if hasattr(whole, "iloc") else whole[int(row)]))
+            continue
+        for row, value in enumerate(cells_of(column)):
+            try:
+                number = 0.0 if value is None else float(value)
+            except (TypeError, ValueError, OverflowError):
+                return ValueError(
+                    f"{called(name)} is taken as numbers, but row {row} (counted from 0) has {str(value)!r}. Give a "
+                    f"number there, or NaN for a hole{remedy}."
+                )
+            if abs(number) == np.inf:
+                return _not_finite(name, row, number)
+    return None
+
+
+def _not_finite(name: Any, row: int, number: float) -> ValueError:
+    return ValueError(
+        f"{called(name)} has {number} in row {row} (counted from 0). Numbers must be finite: give NaN for a hole, or "
+        "the greatest value that is possible."
+    )
 
 
 # --------------------------------------------------------------------------------------------------------------- kinds

@@ -13,6 +13,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OneHotEncoder, QuantileTransformer, StandardScaler
+from sklearn.utils.validation import check_is_fitted
 
 from layerwise import checks, persistence, table_checks
 from layerwise.checks import Parameter
@@ -104,11 +105,17 @@ class TableColumns(ColumnTransformer):  # type: ignore[misc]
         X = table_checks.as_table(X)
         table_checks.check_shape(X)
         chosen = {name: columns for name, _, columns in self.transformers}["categories"]
+        places = chosen(X) if isinstance(chosen, Columns) else range(np.shape(X)[1])
         if isinstance(chosen, Columns):
-            places = chosen(X)
             listed = not checks.is_auto(chosen.categorical)
             table_checks.check_columns(X, places, self.get_params()["categories__min_frequency"], listed=listed)
-        return with_groups(super().fit_transform(X, y, **params), self._groups())
+        try:
+            made = super().fit_transform(X, y, **params)
+        except (TypeError, ValueError) as error:
+            numbers = [number for number in range(np.shape(X)[1]) if number not in places]
+            self._say_which(X, numbers, error, "; or name the column in 'categorical', if it holds categories")
+            raise
+        return with_groups(made, self._groups())
 
     def transform(self, X: Any, **params: Any) -> Any:
         """Return the columns that the fitted transformers make.
@@ -123,7 +130,32 @@ class TableColumns(ColumnTransformer):  # type: ignore[misc]
         -------
         ndarray or dataframe of shape (n_samples, n_columns)
         """
-        return with_groups(super().transform(X, **params), self._groups())
+        check_is_fitted(self)
+        X = table_checks.as_table(X)
+        table_checks.check_shape(X)
+        numbers = self._places(X, "numbers")
+        table_checks.check_numbers(table_checks.with_names(X, numbers))
+        try:
+            made = super().transform(X, **params)
+        except (TypeError, ValueError) as error:
+            self._say_which(X, numbers, error)
+            raise
+        return with_groups(made, self._groups())
+
+    def _places(self, X: Any, transformer: str) -> list[int]:
+        """Return where a table has the columns that a transformer was fitted on, but for those that it has not."""
+        fitted = next(columns for name, _, columns in self.transformers_ if name == transformer)
+        if hasattr(self, "feature_names_in_") and hasattr(X, "columns"):
+            of = {name: number for number, name in enumerate(X.columns)}
+            return [of[name] for name in self.feature_names_in_[fitted] if name in of]
+        return [number for number in fitted if number < np.shape(X)[1]]
+
+    @staticmethod
+    def _say_which(X: Any, numbers: list[int], error: Exception, remedy: str = "") -> None:
+        """Raise an error that names the cell, if one in the columns of numbers is what made the error."""
+        better = table_checks.bad_number(table_checks.with_names(X, numbers), remedy)
+        if better is not None:
+            raise better from error
 
     def _groups(self) -> ColumnGroups | None:
         given = {name: self._input_names(columns) for name, _, columns in self.transformers_}
@@ -281,6 +313,9 @@ def tabular_pipeline(
         At the call, if a parameter is not allowed.
     TypeError
         In `fit`, if a column holds dates, times or complex numbers, or text and numbers mixed.
+    ValueError
+        In `fit` and with new rows, if a column of numbers has a cell that is none or not finite (the error names column
+        and row), if two columns have one name, or if there are no rows.
 
     Warns
     -----
