@@ -231,7 +231,7 @@ FLOORS = [
     },
     {"callbacks", "pretraining", "finetuning", "progress", "supervised_pretraining"},
     {"persistence"},
-    {"checkpoints", "table_checks", "tabular"},
+    {"checkpoints", "table_checks", "table_levels", "tabular"},
     {"tabular_files"},
     {"estimators"},
     {"datasets", "measurements", "paired", "plots", "terminal"},

@@ -250,3 +250,76 @@ def test_tables_that_are_none_are_refused() -> None:
             call(FOUR[[]])
         with pytest.raises(ValueError, match=r"X must be a table with rows and columns\. Got one of shape \(4,\)"):
             call(np.ones(4))
+
+
+# ---- levels of another kind than at fit ------------------------------------------------------------------------------
+
+
+def levels_of(made: Any) -> list[int | None]:
+    """The place of each row's level; None: no level."""
+    return [int(row.argmax()) if row.any() else None for row in np.asarray(made)]
+
+
+@pytest.mark.parametrize(
+    ("levels", "cells", "expected"),
+    [
+        ([1, 2, 3], ["1", " 2", "3.0", "4", "x"], [0, 1, 2, None, None]),
+        ([1.5, 2.0, 3.0], ["1.5", "2", "3.00", "nan", "1_5"], [0, 1, 2, None, None]),
+        ([2**60, 2**60 + 1], [str(2**60 + 1), str(2**60), "7"], [1, 0, None]),
+        ([True, False], ["True", "False", "yes"], [1, 0, None]),
+        (["1", "2", "3"], [1, 2, 4], [0, 1, None]),
+        (["1", "2", "x"], [1.0, np.nan, 2.5], [0, None, None]),
+        (["01", "02"], [1, 2, 3], [0, 1, None]),
+        (["01", "02", "1"], [1, 2, 3], [2, 1, None]),
+        (["001", "01", "2"], [1, 2], [None, 2]),
+        (["1.0", "2.0"], [1, 2, 3], [0, 1, None]),
+        (["False", "True"], [True, False], [1, 0]),
+        (["1", "2"], ["2", 1, None], [1, 0, None]),
+    ],
+)
+def test_levels_of_another_kind_are_read(levels: list[Any], cells: list[Any], expected: list[int | None]) -> None:
+    before = fitted(pd.DataFrame({"zip": levels * 2}), categorical=["zip"])
+    rows = pd.DataFrame({"more": 1, "zip": cells})
+    kept = rows.copy()
+    assert levels_of(before.transform(rows)) == expected
+    pd.testing.assert_frame_equal(rows, kept)
+    assert levels_of(before.transform(rows.assign(zip=pd.Series(cells, dtype="category")))) == expected
+    before = fitted(np.array(levels * 2)[:, None], categorical=[0])
+    assert levels_of(before.transform(np.array(cells, dtype=object)[:, None])) == expected
+    if len({type(cell) for cell in cells}) == 1:
+        before = fitted(pl.DataFrame({"zip": levels * 2}), categorical=["zip"])
+        assert levels_of(before.transform(pl.DataFrame({"zip": cells, "more": 1}))) == expected
+
+
+def test_holes_stay_holes_where_levels_are_read() -> None:
+    for levels, cells in (([1, 2, None], ["2", None, "1"]), (["1", "2", None], [2, None, 1])):
+        for kind in (pd.DataFrame, pl.DataFrame):
+            before = fitted(kind({"zip": levels}), categorical=["zip"])
+            assert levels_of(before.transform(kind({"zip": cells}))) == [1, 2, 0]
+        before = fitted(np.array(levels, dtype=object)[:, None], categorical=[0])
+        assert levels_of(before.transform(np.array(cells, dtype=object)[:, None])) == [1, 2, 0]
+
+
+def test_an_array_of_strings_is_read_as_numbers_and_levels() -> None:
+    X = np.array([[1.5, 1], [2.5, 2], [0, 1]])
+    before = fitted(X, categorical=[1])
+    np.testing.assert_array_equal(before.transform(X.astype(str)), before.transform(X))
+    again = fitted(X.astype(str), categorical=[1])
+    np.testing.assert_array_equal(again.transform(X), before.transform(X))
+
+
+def test_levels_that_cannot_be_read_are_warned_of() -> None:
+    before = fitted(pd.DataFrame({"x": np.arange(8), "zip": [10, 20, 30, 40] * 2}), categorical=["zip"])
+    said = (
+        "column 'zip' had numbers or bool as levels at fit (10, 20, 30, …), but row 1 (counted from 0) has 'ten' as "
+        "text, and no row has one of the levels."
+    )
+    with pytest.warns(ColumnWarning, match=re.escape(said)):
+        before.transform(pd.DataFrame({"x": [1, 2, 3], "zip": [None, "ten", "11"]}))
+    before.transform(pd.DataFrame({"x": [1, 2], "zip": [None, None]}))
+    before.transform(pd.DataFrame({"x": [1, 2], "zip": [11, 12]}))  # new levels, of the same kind
+    before = fitted(pd.DataFrame({"word": ["a", "b"]}))
+    for cells, kind in (([1, 2], "number"), (DAYS[:2], "date"), ([True, False], "bool")):
+        with pytest.warns(ColumnWarning, match=rf"had strings as levels at fit \('a', 'b'\), but .* as {kind},"):
+            before.transform(pd.DataFrame({"word": cells}))
+    before.transform(pd.DataFrame({"word": ["c", 1]}))

@@ -34,6 +34,11 @@ def names_of(X: Any) -> list[Any]:
     return list(X.columns) if hasattr(X, "columns") else list(range(np.shape(X)[1]))
 
 
+def readable(X: Any, numbers: Sequence[int]) -> Any:
+    """Return an array of strings as objects if some of its columns are numbers, which scikit-learn reads then alone."""
+    return X.astype(object) if len(numbers) > 0 and getattr(getattr(X, "dtype", None), "kind", "") == "U" else X
+
+
 def column_of(X: Any, number: int) -> Any:
     """Return a column by its number."""
     if hasattr(X, "iloc"):
@@ -85,7 +90,7 @@ def check_columns(X: Any, categories: Sequence[int], min_frequency: Any, *, list
     """
     for number, name in enumerate(names_of(X)):
         column = column_of(X, number)
-        kind = _kind_of_dtype(column.dtype)
+        kind = kind_of_dtype(column.dtype)
         if kind in ("number", "bool") and (kind == "bool" or number not in categories):
             continue
         cells = cells_of(column) if kind not in ("date", "complex") else []
@@ -94,7 +99,7 @@ def check_columns(X: Any, categories: Sequence[int], min_frequency: Any, *, list
         if number not in categories or kinds == {"bool"}:
             continue
         _check_mixture(name, kinds, cells)
-        levels = _levels(name, cells)
+        levels = levels_of(name, cells)
         if kinds == {"text"} and not listed and kind != "category" and _warn_of_numbers(name, levels, cells):
             continue
         _warn_of_many(name, levels, min_frequency, len(cells))
@@ -103,7 +108,7 @@ def check_columns(X: Any, categories: Sequence[int], min_frequency: Any, *, list
 def check_numbers(columns: Iterable[tuple[Any, Any]]) -> None:
     """Refuse columns of numbers that hold dates, times or complex numbers now, which would be read as other numbers."""
     for name, column in columns:
-        _check_kinds(name, {_kind_of_dtype(column.dtype)})
+        _check_kinds(name, {kind_of_dtype(column.dtype)})
 
 
 def bad_number(columns: Iterable[tuple[Any, Any]], remedy: str = "") -> ValueError | None:
@@ -116,7 +121,7 @@ def bad_number(columns: Iterable[tuple[Any, Any]], remedy: str = "") -> ValueErr
         What else may be done, where a cell is no number.
     """
     for name, column in columns:
-        if _kind_of_dtype(column.dtype) == "number":
+        if kind_of_dtype(column.dtype) == "number":
             whole = column.astype("float64") if hasattr(column, "isna") else column
             for row in np.flatnonzero(np.isinf(np.asarray(whole, dtype=np.float64)))[:1]:
                 return _not_finite(name, row, float(whole.iloc[row] if hasattr(whole, "iloc") else whole[int(row)]))
@@ -144,20 +149,33 @@ def _not_finite(name: Any, row: int, number: float) -> ValueError:
 # --------------------------------------------------------------------------------------------------------------- kinds
 
 
-def _kind_of_dtype(dtype: Any) -> str:
-    """Return "number", "bool", "date", "complex", "category" (of a frame's own type), or "cells": they must tell."""
+def kind_of_dtype(dtype: Any) -> str:
+    """Return "number", "bool", "text", "date", "complex", "category" (a frame's own), or "cells": they must tell."""
     if hasattr(dtype, "is_temporal"):  # polars
         if dtype.is_temporal():
             return "date"
         if dtype.is_numeric():
             return "number"
-        return {"Boolean": "bool", "Categorical": "category", "Enum": "category"}.get(type(dtype).__name__, "cells")
+        return {"String": "text", "Boolean": "bool", "Categorical": "category", "Enum": "category"}.get(
+            type(dtype).__name__, "cells"
+        )
     if hasattr(dtype, "categories"):  # pandas
-        inner = _kind_of_dtype(dtype.categories.dtype)
+        inner = kind_of_dtype(dtype.categories.dtype)
         return inner if inner in ("date", "complex") else "category"
     if type(dtype).__name__ == "PeriodDtype":
         return "date"
-    kinds = {"M": "date", "m": "date", "c": "complex", "b": "bool", "i": "number", "u": "number", "f": "number"}
+    if type(dtype).__name__ == "StringDtype":
+        return "text"
+    kinds = {
+        "U": "text",
+        "M": "date",
+        "m": "date",
+        "c": "complex",
+        "b": "bool",
+        "i": "number",
+        "u": "number",
+        "f": "number",
+    }
     return kinds.get(dtype.kind, "cells")
 
 
@@ -210,7 +228,8 @@ def _check_mixture(name: Any, kinds: set[str], cells: list[Any]) -> None:
     )
 
 
-def _levels(name: Any, cells: list[Any]) -> Counter[Any]:
+def levels_of(name: Any, cells: list[Any]) -> Counter[Any]:
+    """Return how many cells each level has."""
     try:
         levels = Counter(cells)
     except TypeError:

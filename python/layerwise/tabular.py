@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OneHotEncoder, QuantileTransformer, StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
-from layerwise import checks, persistence, table_checks
+from layerwise import checks, persistence, table_checks, table_levels
 from layerwise.checks import Parameter
 from layerwise.column_groups import ColumnGroups, groups_of, with_groups
 
@@ -109,10 +109,11 @@ class TableColumns(ColumnTransformer):  # type: ignore[misc]
         if isinstance(chosen, Columns):
             listed = not checks.is_auto(chosen.categorical)
             table_checks.check_columns(X, places, self.get_params()["categories__min_frequency"], listed=listed)
+        numbers = [number for number in range(np.shape(X)[1]) if number not in places]
+        X = table_checks.readable(X, numbers)
         try:
             made = super().fit_transform(X, y, **params)
         except (TypeError, ValueError) as error:
-            numbers = [number for number in range(np.shape(X)[1]) if number not in places]
             self._say_which(X, numbers, error, "; or name the column in 'categorical', if it holds categories")
             raise
         return with_groups(made, self._groups())
@@ -135,6 +136,11 @@ class TableColumns(ColumnTransformer):  # type: ignore[misc]
         table_checks.check_shape(X)
         numbers = self._places(X, "numbers")
         table_checks.check_numbers(table_checks.with_names(X, numbers))
+        X = table_checks.readable(X, numbers)
+        categories = self._places(X, "categories")
+        levels = self.named_transformers_["categories"].categories_ if categories else []
+        if len(levels) == len(categories):  # if not, scikit-learn says which columns are missing
+            X = table_levels.as_fitted(X, categories, levels)
         try:
             made = super().transform(X, **params)
         except (TypeError, ValueError) as error:
@@ -275,8 +281,9 @@ def tabular_pipeline(
 
     Numbers: holes take the median; then each column is scaled as `numbers` says. A flag for each column that had holes
     in training says where they were. Categories: a column of 0 and 1 for each level, a hole being a level too; a level
-    that was not there in training is all zeros, or counts with the rare ones. All is fitted on the rows that `fit`
-    gets, and comes out as float32.
+    that was not there in training is all zeros, or counts with the rare ones. Levels that were numbers in training and
+    are text now ("1" for 1), or the reverse, count as the levels they can be read as; `ColumnWarning` if none can.
+    All is fitted on the rows that `fit` gets, and comes out as float32.
 
     The estimator learns what each column is: unless its settings say otherwise, its first autoencoder rebuilds numbers,
     flags and categories each by the loss that fits them, and an `AnomalyDetector` judges and explains by them (see
@@ -320,7 +327,8 @@ def tabular_pipeline(
     Warns
     -----
     ColumnWarning
-        In `fit`, if a column of categories rather holds numbers, or nearly as many levels as rows.
+        In `fit`, if a column of categories rather holds numbers, or about as many levels as rows. With new rows, if the
+        cells of a category are of another kind than its levels, and none can be read as one.
 
     Examples
     --------
