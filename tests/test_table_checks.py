@@ -12,7 +12,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from layerwise import ColumnWarning, StackedAutoencoder, tabular_pipeline
+from layerwise import AnomalyDetector, ColumnWarning, DenoisingAutoencoder, StackedAutoencoder, tabular_pipeline
 
 ROWS = 1000
 NUMBERS = np.random.default_rng(0).normal(size=ROWS).astype(str).astype(object)
@@ -323,3 +323,29 @@ def test_levels_that_cannot_be_read_are_warned_of() -> None:
         with pytest.warns(ColumnWarning, match=rf"had strings as levels at fit \('a', 'b'\), but .* as {kind},"):
             before.transform(pd.DataFrame({"word": cells}))
     before.transform(pd.DataFrame({"word": ["c", 1]}))
+
+
+# ---- what the docstring says of anomalies ----------------------------------------------------------------------------
+
+
+def test_values_beyond_the_greatest_are_told_apart_unless_by_ranks() -> None:
+    X = pd.DataFrame(np.random.default_rng(0).normal(size=(300, 3)), columns=list("abc"))
+    beyond = pd.concat([X[:1].assign(a=X["a"].max() * factor) for factor in (1, 1.01, 1e6)])
+    for scale, told_apart in (("rank_gauss", False), ("standard", True), ("range", True)):
+        detector = AnomalyDetector((8,), pretraining=DenoisingAutoencoder(epochs=5), random_state=0)
+        scores = tabular_pipeline(detector, numbers=scale).fit(X).score_samples(beyond)
+        assert (len(set(scores)) == 3) is told_apart
+        assert bool(scores[2] < 100 * scores[1]) is told_apart  # by ranks they are the same
+
+
+def test_rare_levels_as_one_let_new_ids_pass() -> None:
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"id": [f"a{n}" for n in range(400)], "x": rng.normal(size=400), "job": ["cook", "clerk"] * 200})
+    shares = []
+    for few in (None, 2):
+        detector = AnomalyDetector((16,), pretraining=DenoisingAutoencoder(epochs=20), random_state=0)
+        with pytest.warns(ColumnWarning, match="column 'id'"):
+            model = tabular_pipeline(detector, min_frequency=few).fit(X[:300])
+        shares.append((model.predict(X[300:]) == -1).mean())
+    assert shares[0] > 0.9
+    assert shares[1] < 0.2

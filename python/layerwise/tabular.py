@@ -305,8 +305,10 @@ def tabular_pipeline(
     numbers : {"rank_gauss", "range", "standard"}, default="rank_gauss"
         How columns of numbers are scaled. "rank_gauss": their quantiles are mapped to those of a normal distribution
         (1,000 quantiles, learned on at most 10,000 rows drawn with a fixed seed), then to mean 0 and variance 1; for
-        columns of any shape, and what lies beyond the greatest value counts as the greatest. "range": to [0, 1]; for
-        pixels and other columns whose zero means something. "standard": to mean 0 and variance 1.
+        columns of any shape. What lies beyond the greatest value counts as the greatest, and below the least as the
+        least: an `AnomalyDetector` scores a value 1 % above the greatest as one a million times above it. Where such
+        values matter, set "standard". "range": to [0, 1]; for pixels and other columns whose zero means something.
+        "standard": to mean 0 and variance 1; with neither of these two are values cut off.
 
     Returns
     -------
