@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 import warnings
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from scipy import sparse
 
-from layerwise import AnomalyDetector, ColumnWarning, DenoisingAutoencoder, StackedAutoencoder, tabular_pipeline
+from layerwise import AnomalyDetector, ColumnWarning, DenoisingAutoencoder, StackedAutoencoder, load, tabular_pipeline
 
 ROWS = 1000
 NUMBERS = np.random.default_rng(0).normal(size=ROWS).astype(str).astype(object)
@@ -250,6 +252,8 @@ def test_tables_that_are_none_are_refused() -> None:
             call(FOUR[[]])
         with pytest.raises(ValueError, match=r"X must be a table with rows and columns\. Got one of shape \(4,\)"):
             call(np.ones(4))
+        with pytest.raises(TypeError, match=r"X is sparse\. Tables must be dense"):
+            call(sparse.eye(2).tocsr())
 
 
 # ---- levels of another kind than at fit ------------------------------------------------------------------------------
@@ -306,6 +310,20 @@ def test_an_array_of_strings_is_read_as_numbers_and_levels() -> None:
     np.testing.assert_array_equal(before.transform(X.astype(str)), before.transform(X))
     again = fitted(X.astype(str), categorical=[1])
     np.testing.assert_array_equal(again.transform(X), before.transform(X))
+
+
+def test_models_from_files_read_levels_too(tmp_path: Path) -> None:
+    X = pd.DataFrame({"x": np.arange(60.0), "zip": [10, 20, 30] * 20, "code": ["1", "2", None] * 20})
+    settings = DenoisingAutoencoder(epochs=1)
+    model = tabular_pipeline(
+        StackedAutoencoder((4,), pretraining=settings, random_state=0), categorical=["zip", "code"]
+    )
+    model.fit(X).save(tmp_path / "model")
+    other = X.assign(x=X["x"].astype(str), zip=X["zip"].astype(str), code=X["code"].astype(float))
+    for one in (model, load(tmp_path / "model")):
+        np.testing.assert_array_equal(one.transform(other), model.transform(X))
+    with pytest.raises(ValueError, match="column 'x' is taken as numbers, but row 3 "):
+        load(tmp_path / "model").transform(X.astype({"x": object}).replace({"x": {3.0: "?"}}))
 
 
 def test_levels_that_cannot_be_read_are_warned_of() -> None:

@@ -58,7 +58,9 @@ def called(name: Any) -> str:
 
 
 def check_shape(X: Any) -> None:
-    """Refuse a table without rows or columns, and one with two columns of the same name."""
+    """Refuse what is no table, one without rows or columns, and one with two columns of the same name."""
+    if hasattr(X, "toarray"):
+        raise TypeError("X is sparse. Tables must be dense: X.toarray(), or the estimator without tabular_pipeline.")
     shape = np.shape(X)
     if len(shape) == 2 and 0 in shape:
         what = "rows" if shape[0] == 0 else "columns"
