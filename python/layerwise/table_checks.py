@@ -46,6 +46,11 @@ def column_of(X: Any, number: int) -> Any:
     return X.to_series(number) if hasattr(X, "to_series") else np.asarray(X)[:, number]
 
 
+def dtypes_of(X: Any) -> list[Any]:
+    """Return the types of the columns, without taking a wide frame to pieces."""
+    return list(X.dtypes) if hasattr(X, "columns") else [np.asarray(X).dtype] * np.shape(X)[1]
+
+
 def with_names(X: Any, numbers: Iterable[int]) -> list[tuple[Any, Any]]:
     """Return columns, each with its name."""
     names = names_of(X)
@@ -90,15 +95,15 @@ def check_columns(X: Any, categories: Sequence[int], min_frequency: Any, *, list
     listed : bool
         Whether the user has listed the categories, so that numbers among them are meant so.
     """
-    for number, name in enumerate(names_of(X)):
-        column = column_of(X, number)
-        kind = kind_of_dtype(column.dtype)
-        if kind in ("number", "bool") and (kind == "bool" or number not in categories):
+    chosen = set(categories)
+    for number, (name, dtype) in enumerate(zip(names_of(X), dtypes_of(X), strict=True)):
+        kind = kind_of_dtype(dtype)
+        if kind == "bool" or (kind == "number" and number not in chosen):
             continue
-        cells = cells_of(column) if kind not in ("date", "complex") else []
+        cells = cells_of(column_of(X, number)) if kind not in ("date", "complex") else []
         kinds = {kind} if kind in ("date", "complex") else kinds_of(cells)
         _check_kinds(name, kinds)
-        if number not in categories or kinds == {"bool"}:
+        if number not in chosen or kinds == {"bool"}:
             continue
         _check_mixture(name, kinds, cells)
         levels = levels_of(name, cells)
@@ -107,10 +112,11 @@ def check_columns(X: Any, categories: Sequence[int], min_frequency: Any, *, list
         _warn_of_many(name, levels, min_frequency, len(cells))
 
 
-def check_numbers(columns: Iterable[tuple[Any, Any]]) -> None:
+def check_numbers(X: Any, numbers: Iterable[int]) -> None:
     """Refuse columns of numbers that hold dates, times or complex numbers now, which would be read as other numbers."""
-    for name, column in columns:
-        _check_kinds(name, {kind_of_dtype(column.dtype)})
+    names, dtypes = names_of(X), dtypes_of(X)
+    for number in numbers:
+        _check_kinds(names[number], {kind_of_dtype(dtypes[number])})
 
 
 def bad_number(columns: Iterable[tuple[Any, Any]], remedy: str = "") -> ValueError | None:

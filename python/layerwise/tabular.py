@@ -108,8 +108,8 @@ class TableColumns(ColumnTransformer):  # type: ignore[misc]
         places = chosen(X) if isinstance(chosen, Columns) else range(np.shape(X)[1])
         if isinstance(chosen, Columns):
             listed = not checks.is_auto(chosen.categorical)
-            table_checks.check_columns(X, places, self.get_params()["categories__min_frequency"], listed=listed)
-        numbers = [number for number in range(np.shape(X)[1]) if number not in places]
+            table_checks.check_columns(X, places, self.get_params().get("categories__min_frequency"), listed=listed)
+        numbers = sorted({*range(np.shape(X)[1])} - {*places})
         X = table_checks.readable(X, numbers)
         try:
             made = super().fit_transform(X, y, **params)
@@ -135,7 +135,7 @@ class TableColumns(ColumnTransformer):  # type: ignore[misc]
         X = table_checks.as_table(X)
         table_checks.check_shape(X)
         numbers = self._places(X, "numbers")
-        table_checks.check_numbers(table_checks.with_names(X, numbers))
+        table_checks.check_numbers(X, numbers)
         X = table_checks.readable(X, numbers)
         categories = self._places(X, "categories")
         levels = self.named_transformers_["categories"].categories_ if categories else []
