@@ -232,7 +232,7 @@ FLOORS = [
     {"pretraining", "finetuning", "progress", "supervised_pretraining"},
     {"persistence"},
     {"tabular_explanation"},
-    {"callbacks", "checkpoints", "tabular"},
+    {"callbacks", "checkpoints", "table_checks", "table_levels", "table_transformers", "tabular"},
     {"tabular_files"},
     {"estimators"},
     {"datasets", "measurements", "paired", "plots", "terminal"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
 from decimal import Decimal
 from pathlib import Path
@@ -120,13 +122,33 @@ def test_own_warnings_are_a_line_each(capsys: pytest.CaptureFixture[str], monkey
         for _ in range(2):  # as of a column that is looked at more than once
             warnings.warn("column 'a'\nis strange", StrangeColumnWarning, stacklevel=2)
             warnings.warn("other packages' business", UserWarning, stacklevel=2)
-            exec("warnings.warn('our own business', UserWarning, stacklevel=3)", vars(tabular))
+            exec(
+                "warnings.warn('our own business', UserWarning, stacklevel=3)", {**vars(tabular), "warnings": warnings}
+            )
         return fit(self, X, y, **params)
 
     monkeypatch.setattr(tabular.TableColumns, "fit_transform", warns)
     train("people.csv", "--target", "income")
     said = capsys.readouterr().err
     assert said == "layerwise: warning: column 'a' is strange\nlayerwise: warning: our own business\n"
+
+
+def test_a_sensor_with_one_cell_of_text_is_told() -> None:
+    frame = pd.DataFrame({"a": np.linspace(0, 1, 60), "b": np.linspace(3, 2, 60)}).astype({"a": object})
+    frame["y"] = frame.b * 2
+    frame.loc[41, "a"] = "Bad Input"
+    frame.to_csv("bad.csv", index=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "layerwise", "train", "bad.csv", "--target", "y", "--epochs", "1", "-q"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == (
+        "layerwise: warning: column 'a' is taken as categories: 59 of 60 cells are numbers, but row 41 (counted from 0) "
+        "has 'Bad Input'. Make it a column of numbers, with NaN for such cells; or, if it is meant so, list all columns "
+        "of categories in --categorical, this one too.\n"
+    )
 
 
 def test_holes_that_a_plain_estimator_does_not_take(capsys: pytest.CaptureFixture[str]) -> None:

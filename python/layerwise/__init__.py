@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from layerwise.batch_normalization import BatchNorm
     from layerwise.callbacks import BestModel, JSONLines
     from layerwise.checkpoints import Checkpoint
-    from layerwise.checks import InvalidParameterError, ScaleWarning, SeenRowsWarning, TimeLimitWarning
+    from layerwise.checks import ColumnWarning, InvalidParameterError, ScaleWarning, SeenRowsWarning, TimeLimitWarning
     from layerwise.column_groups import ColumnGroups
     from layerwise.comparison import Comparison, compare
     from layerwise.corruption import Emphasis, Gaussian, Masking, SaltAndPepper, Swap
@@ -80,7 +80,7 @@ _HOMES = {
     "batch_normalization": ("BatchNorm",),
     "callbacks": ("BestModel", "JSONLines"),
     "checkpoints": ("Checkpoint",),
-    "checks": ("InvalidParameterError", "ScaleWarning", "SeenRowsWarning", "TimeLimitWarning"),
+    "checks": ("ColumnWarning", "InvalidParameterError", "ScaleWarning", "SeenRowsWarning", "TimeLimitWarning"),
     "column_groups": ("ColumnGroups",),
     "comparison": ("Comparison", "compare"),
     "corruption": ("Emphasis", "Gaussian", "Masking", "SaltAndPepper", "Swap"),
@@ -138,6 +138,7 @@ __all__ = [
     "BestModel",
     "Checkpoint",
     "ColumnGroups",
+    "ColumnWarning",
     "Comparison",
     "ConjugateGradient",
     "ConstantRate",

@@ -25,6 +25,10 @@ class ScaleWarning(UserWarning):
     """The data's scale cannot work with the settings, for example values outside [0, 1] under a sigmoid decoder."""
 
 
+class ColumnWarning(UserWarning):
+    """A column of a table is probably not what `tabular_pipeline` takes it for, or not of use as it is."""
+
+
 class TimeLimitWarning(UserWarning):
     """`max_seconds` was over before the fit was."""
 

@@ -83,7 +83,7 @@ class _Warnings:
         self._told: set[str] = set()
 
     def __call__(self, message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-        text = str(message)
+        text = str(message).replace("'categorical'", "--categorical").replace("min_frequency", "--min-frequency")
         if text not in self._told and (_is_own(category.__module__) or _is_own(_giver())):
             self._told.add(text)
             _complain(f"warning: {text}")

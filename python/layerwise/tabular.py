@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from numbers import Integral, Number, Real
 from typing import Any
 
@@ -12,75 +11,19 @@ from numpy.typing import NDArray
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OneHotEncoder, QuantileTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OneHotEncoder, StandardScaler
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 
-from layerwise import checks, persistence, tabular_explanation
+from layerwise import checks, persistence, table_checks, table_levels, tabular_explanation
 from layerwise.checks import Parameter
 from layerwise.column_groups import ColumnGroups, groups_of, with_groups
 from layerwise.explanation import Explanation
+from layerwise.table_transformers import Levels, RankGauss
 
 Array = NDArray[Any]
 
 WHERE = Parameter("tabular_pipeline")
-
-
-class RankGauss(QuantileTransformer):  # type: ignore[misc]
-    """scikit-learn's QuantileTransformer, without its warning that a small table has few quantiles."""
-
-    def fit(self, X: Any, y: Any = None) -> RankGauss:
-        """Learn the quantiles.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        y : ignored
-
-        Returns
-        -------
-        self
-        """
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "n_quantiles .* is greater than the total number of samples")
-            super().fit(X, y)
-        return self
-
-
-class Levels(OneHotEncoder):  # type: ignore[misc]
-    """scikit-learn's OneHotEncoder, which also takes the holes of pandas' own strings and numbers (pandas.NA)."""
-
-    def fit(self, X: Any, y: Any = None) -> Levels:
-        """Learn the levels.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        y : ignored
-
-        Returns
-        -------
-        self
-        """
-        super().fit(_with_nan(X), y)
-        return self
-
-    def transform(self, X: Any) -> Any:
-        """Return the columns of 0 and 1.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_levels)
-        """
-        return super().transform(_with_nan(X))
-
-
-def _with_nan(X: Any) -> Any:
-    """Return a pandas frame with NaN in each hole; anything else as it is."""
-    return X.astype(object).where(X.notna(), np.nan) if hasattr(X, "notna") else X
 
 
 class TableColumns(ColumnTransformer):  # type: ignore[misc]
@@ -103,7 +46,21 @@ class TableColumns(ColumnTransformer):  # type: ignore[misc]
         -------
         ndarray or dataframe of shape (n_samples, n_columns)
         """
-        return with_groups(super().fit_transform(X, y, **params), self._groups())
+        X = table_checks.as_table(X)
+        table_checks.check_shape(X)
+        chosen = {name: columns for name, _, columns in self.transformers}["categories"]
+        places = chosen(X) if isinstance(chosen, Columns) else range(np.shape(X)[1])
+        if isinstance(chosen, Columns):
+            listed = not checks.is_auto(chosen.categorical)
+            table_checks.check_columns(X, places, self.get_params().get("categories__min_frequency"), listed=listed)
+        numbers = sorted({*range(np.shape(X)[1])} - {*places})
+        X = table_checks.readable(X, numbers)
+        try:
+            made = super().fit_transform(X, y, **params)
+        except (TypeError, ValueError) as error:
+            self._say_which(X, numbers, error, "; or name the column in 'categorical', if it holds categories")
+            raise
+        return with_groups(made, self._groups())
 
     def transform(self, X: Any, **params: Any) -> Any:
         """Return the columns that the fitted transformers make.
@@ -118,7 +75,37 @@ class TableColumns(ColumnTransformer):  # type: ignore[misc]
         -------
         ndarray or dataframe of shape (n_samples, n_columns)
         """
-        return with_groups(super().transform(X, **params), self._groups())
+        check_is_fitted(self)
+        X = table_checks.as_table(X)
+        table_checks.check_shape(X)
+        numbers = self._places(X, "numbers")
+        table_checks.check_numbers(X, numbers)
+        X = table_checks.readable(X, numbers)
+        categories = self._places(X, "categories")
+        levels = self.named_transformers_["categories"].categories_ if categories else []
+        if len(levels) == len(categories):  # if not, scikit-learn says which columns are missing
+            X = table_levels.as_fitted(X, categories, levels)
+        try:
+            made = super().transform(X, **params)
+        except (TypeError, ValueError) as error:
+            self._say_which(X, numbers, error)
+            raise
+        return with_groups(made, self._groups())
+
+    def _places(self, X: Any, transformer: str) -> list[int]:
+        """Return where a table has the columns that a transformer was fitted on, but for those that it has not."""
+        fitted = next(columns for name, _, columns in self.transformers_ if name == transformer)
+        if hasattr(self, "feature_names_in_") and hasattr(X, "columns"):
+            of = {name: number for number, name in enumerate(X.columns)}
+            return [of[name] for name in self.feature_names_in_[fitted] if name in of]
+        return [number for number in fitted if number < np.shape(X)[1]]
+
+    @staticmethod
+    def _say_which(X: Any, numbers: list[int], error: Exception, remedy: str = "") -> None:
+        """Raise an error that names the cell, if one in the columns of numbers is what made the error."""
+        better = table_checks.bad_number(table_checks.with_names(X, numbers), remedy)
+        if better is not None:
+            raise better from error
 
     def _groups(self) -> ColumnGroups | None:
         given = {name: self._input_names(columns) for name, _, columns in self.transformers_}
@@ -264,8 +251,9 @@ def tabular_pipeline(
 
     Numbers: holes take the median; then each column is scaled as `numbers` says. A flag for each column that had holes
     in training says where they were. Categories: a column of 0 and 1 for each level, a hole being a level too; a level
-    that was not there in training is all zeros, or counts with the rare ones. All is fitted on the rows that `fit`
-    gets, and comes out as float32.
+    that was not there in training is all zeros, or counts with the rare ones. Levels that were numbers in training and
+    are text now ("1" for 1), or the reverse, count as the levels they can be read as; `ColumnWarning` if none can.
+    All is fitted on the rows that `fit` gets, and comes out as float32.
 
     The estimator learns what each column is: unless its settings say otherwise, its first autoencoder rebuilds numbers,
     flags and categories each by the loss that fits them, and an `AnomalyDetector` judges and explains by them (see
@@ -277,14 +265,20 @@ def tabular_pipeline(
         Such as PretrainedClassifier, PretrainedRegressor, StackedAutoencoder or AnomalyDetector; used as it is.
     categorical : "auto" or list of str or int, default="auto"
         The columns that hold categories, by name (by number in arrays). "auto": those that do not hold numbers
-        (strings, categories, bool).
+        (strings, categories, bool). Numbers that are text, or among which one cell is, are categories too: `fit` warns
+        of that (`ColumnWarning`), unless the columns are listed here.
     min_frequency : int >= 1, float in (0, 1) or None, default=None
-        Levels with fewer rows than that (or than that share of them) become one level, "infrequent".
+        Levels with fewer rows than that (or than that share of them) become one level, "infrequent". Without it each
+        level is an input, and where nearly all differ (ids, dates as text; `fit` warns of them) the network is as wide
+        as the table is long, and an `AnomalyDetector` calls every new row an anomaly: it never saw its level. With it
+        such levels are all "infrequent", as those of new rows are then; but a column without other levels says nothing.
     numbers : {"rank_gauss", "range", "standard"}, default="rank_gauss"
         How columns of numbers are scaled. "rank_gauss": their quantiles are mapped to those of a normal distribution
         (1,000 quantiles, learned on at most 10,000 rows drawn with a fixed seed), then to mean 0 and variance 1; for
-        columns of any shape, and what lies beyond the greatest value counts as the greatest. "range": to [0, 1]; for
-        pixels and other columns whose zero means something. "standard": to mean 0 and variance 1.
+        columns of any shape. What lies beyond the greatest value counts as the greatest, and below the least as the
+        least: an `AnomalyDetector` scores a value 1 % above the greatest as one a million times above it. Where such
+        values matter, set "standard". "range": to [0, 1]; for pixels and other columns whose zero means something.
+        "standard": to mean 0 and variance 1; with neither of these two are values cut off.
 
     Returns
     -------
@@ -296,6 +290,17 @@ def tabular_pipeline(
     ------
     InvalidParameterError
         At the call, if a parameter is not allowed.
+    TypeError
+        In `fit`, if a column holds dates, times or complex numbers, or text and numbers mixed.
+    ValueError
+        In `fit` and with new rows, if a column of numbers has a cell that is none or not finite (the error names column
+        and row), if two columns have one name, or if there are no rows.
+
+    Warns
+    -----
+    ColumnWarning
+        In `fit`, if a column of categories rather holds numbers, or about as many levels as rows. With new rows, if the
+        cells of a category are of another kind than its levels, and none can be read as one.
 
     Examples
     --------

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.compose import ColumnTransformer
 from sklearn.utils.validation import check_is_fitted
 
 from layerwise.persistence.parts import FormatError, Tensors, fields_of
@@ -84,7 +85,7 @@ def decode(data: Any, tensors: Tensors) -> TabularPipeline:
             if name == "quantiles_":
                 step.n_quantiles_ = len(step.quantiles_)
     _check(next(arrays, None) is None, "arrays")
-    made = columns.transform(table)
+    made = ColumnTransformer.transform(columns, table)
     pipeline.named_steps["float32"].fit(made)
     _check(pipeline.steps[-1][1].n_features_in_ == made.shape[1], "columns for its network")
     if names is not None:
@@ -251,7 +252,9 @@ def _fit(columns: Any, table: Array, places: dict[str, list[int]], kinds: list[_
         categories=[kind.levels.astype(object) for kind in kinds] if kinds else "auto",
         min_frequency=None if min_frequency is None else 1,
     )
-    columns.fit(table)
+    ColumnTransformer.fit_transform(
+        columns, table
+    )  # without this package's checks, which are not meant for such a table
     columns.transformers = chosen
     encoder.set_params(categories="auto", min_frequency=min_frequency)
     if not kinds:
