@@ -145,9 +145,9 @@ def test_a_sensor_with_one_cell_of_text_is_told() -> None:
         check=True,
     )
     assert done.stderr == (
-        "layerwise: warning: column 'a' is taken as categories: 59 of 60 cells are numbers, but row 41 (counted from 0) "
-        "has 'Bad Input'. Make it a column of numbers, with NaN for such cells; or, if it is meant so, list all columns "
-        "of categories in --categorical, this one too.\n"
+        "layerwise: warning: column 'a' is taken as categories: 59 of 60 cells are numbers, but row 41 (counted from "
+        "0) has 'Bad Input'. Make it a column of numbers, with NaN for such cells; or, if it is meant so, list all "
+        "columns of categories in --categorical, this one too.\n"
     )
 
 

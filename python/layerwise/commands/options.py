@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,15 @@ def categories(given: argparse.Namespace, X: Any) -> list[int]:
     return Columns(given.categorical or "auto", chosen=True)(X)
 
 
+def _tell_of_columns(given: argparse.Namespace, X: Any, min_frequency: int) -> None:
+    """Warn once of columns that make bad categories, by the rows of the file; a fit sees a part of them."""
+    from layerwise import table_checks
+    from layerwise.checks import ColumnWarning
+
+    table_checks.check_columns(X, categories(given, X), min_frequency, listed=bool(given.categorical))
+    warnings.simplefilter("ignore", ColumnWarning)  # until the command ends
+
+
 def pipeline(given: argparse.Namespace, X: Any, is_classes: bool | None, **settings: Any) -> Any:
     """Return what the words ask for, not yet trained.
 
@@ -178,10 +188,12 @@ def pipeline(given: argparse.Namespace, X: Any, is_classes: bool | None, **setti
     if is_classes is not None or given.finetuning_epochs:
         network.set_params(finetuning=_finetuning(given))
     is_array = isinstance(X, np.ndarray)
+    min_frequency = given.min_frequency or min(10, max(2, len(X) // 100))
+    _tell_of_columns(given, X, min_frequency)
     return tabular_pipeline(
         network,
         categorical=given.categorical or "auto",
-        min_frequency=given.min_frequency or min(10, max(2, len(X) // 100)),
+        min_frequency=min_frequency,
         numbers=given.scale or ("range" if is_array else "rank_gauss"),
     )
 
