@@ -3,8 +3,8 @@
     python benchmarks/bench_family.py [--groups kinds dae wide] [--rounds 5] [--pairs 12] [--only WORD]
 
 - kinds: one layer 784-1000 in batches of 100; every kind beside the denoising autoencoder (masking 0.25, untied, Adam)
-  for the same number of multiply-adds: an autoencoder's step has five products of that size, CD-1's and that of
-  persistent chains too (up, down, up, and two for the gradient).
+  on as many rows: an autoencoder's step has five products of that size, CD-1's too (up, down, up, and two for the
+  gradient), and that of persistent chains a sixth, for the loss that is reported.
 - dae: that autoencoder with each penalty; wide: the ReLU classifier 784-1000-1000-1000-10 in batches of 128 with each
   regulariser of fine-tuning. The bar is 5 % more than without.
 
