@@ -82,6 +82,7 @@ def test_decimal_commas_and_numbers_that_are_all_text_are_warned_of() -> None:
     [
         ["1", "2", "3", None] * 250,
         ["2", "3", "4", "5more"] * 250,
+        ["0.5", "1.0", "1.5"] * 300,
         [f"0{n % 60}" for n in range(ROWS)],
         [f"{n % 5},5" for n in range(ROWS)],
         ["cook", "clerk", "7"] * 300,
