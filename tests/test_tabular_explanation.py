@@ -70,6 +70,9 @@ def test_holes_are_called_missing(hole: Any) -> None:
     assert [tuple(line) for line in fitted(X).explain(nullable.iloc[[5]])] == [
         tuple(line) for line in fitted(X).explain(X.iloc[[5]])
     ]
+    nulls = pl.from_pandas(X)
+    told = {line.column: line.observed for line in fitted(nulls).explain(nulls[5:6])}
+    assert (told["heat"], told["kind"]) == ("missing", "missing")
 
 
 def test_rows_of_every_kind_of_table(tmp_path: Path) -> None:
