@@ -139,6 +139,8 @@ FLOAT64 = ["Float64", "Int32", "UInt16 and int16", "double[pyarrow]", "int64[pya
 
 @pytest.mark.parametrize("names", [*FLOAT32, "Int8 and float32", "Float32 and bool[pyarrow]", *FLOAT64])
 def test_columns_that_can_miss_values_train_what_those_of_numpy_train(names: str) -> None:
+    if "pyarrow" in names:
+        pytest.importorskip("pyarrow")
     y = np.arange(60) % 3
     numbers = (np.random.default_rng(0).random((60, 4)) < 0.5).astype(np.int64)
     frame = pd.DataFrame(numbers, columns=list("abcd"))
@@ -226,3 +228,12 @@ def test_the_other_dtype_takes_the_short_way_with_the_same_bits(dtype: Any, monk
     for way, expected in zip(ways, long, strict=True):
         assert model.predict_proba(way).tobytes() == expected.tobytes()
     assert rows.tobytes() == before.tobytes()
+
+
+@pytest.mark.filterwarnings("ignore:pandas.DataFrame with sparse columns")
+def test_sparse_columns_beside_those_that_can_miss_values() -> None:
+    numbers = np.random.default_rng(0).random((40, 2)).astype(np.float32)
+    sparse = pd.Series(pd.arrays.SparseArray(numbers[:, 1]))
+    frame = pd.DataFrame({"a": pd.Series(numbers[:, 0], dtype="Float32"), "b": sparse})
+    model = StackedAutoencoder((3,), pretraining=DenoisingAutoencoder(epochs=1), random_state=0).fit(frame)
+    assert model.transform(frame).shape == (40, 3)

@@ -73,8 +73,8 @@ def test_decimal_commas_and_numbers_that_are_all_text_are_warned_of() -> None:
         ColumnWarning, match="1,000 of 1,000 cells are numbers, of 1,000 different values, though as text"
     ):
         fitted(pd.DataFrame({"a": NUMBERS}))
-    with pytest.warns(ColumnWarning, match="of 500 different values"):
-        fitted(pd.DataFrame({"a": [str(n % 500) for n in range(ROWS)]}))
+    with pytest.warns(ColumnWarning, match="of 600 different values"):
+        fitted(pd.DataFrame({"a": [str(n % 600) for n in range(ROWS)]}))
 
 
 @pytest.mark.parametrize(
@@ -83,6 +83,10 @@ def test_decimal_commas_and_numbers_that_are_all_text_are_warned_of() -> None:
         ["1", "2", "3", None] * 250,
         ["2", "3", "4", "5more"] * 250,
         ["0.5", "1.0", "1.5"] * 300,
+        [f"0{1000 + n % 150}" for n in range(ROWS)],  # codes with zeros before them
+        [str(1900 + n % 98) for n in range(500)],  # years
+        [f"{n % 10}E{n % 7}" for n in range(ROWS)],  # grades
+        [f"{1 + n % 2}.{n % 6}" for n in range(ROWS)],  # versions
         [f"0{n % 60}" for n in range(ROWS)],
         [f"{n % 5},5" for n in range(ROWS)],
         ["cook", "clerk", "7"] * 300,
@@ -95,6 +99,16 @@ def test_categories_that_are_meant_so(column: list[Any]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fitted(pd.DataFrame({"a": column}))
+
+
+def test_holes_of_pandas_among_objects_are_holes() -> None:
+    X = pd.DataFrame({"a": np.linspace(0, 1, 40), "b": ["x", "y"] * 20})
+    model = fitted(X)
+    expected = model.transform(pd.DataFrame({"a": [0.5, np.nan], "b": ["x", "y"]}))
+    for cells in (pd.Series([0.5, pd.NA], dtype=object), pd.array(["0.5", pd.NA], dtype="string")):
+        np.testing.assert_array_equal(model.transform(pd.DataFrame({"a": cells, "b": ["x", "y"]})), expected)
+    with pytest.raises(ValueError, match=r"column 'a' .* row 0 "):
+        model.transform(pd.DataFrame({"a": pd.Series([10**400, 1], dtype=object), "b": ["x", "y"]}))
 
 
 def test_categories_that_the_user_has_listed_are_his_own() -> None:

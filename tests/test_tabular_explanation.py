@@ -28,6 +28,11 @@ def fitted(X: Any, **settings: Any) -> Any:
     return tabular_pipeline(AnomalyDetector(random_state=0), **settings).fit(X)
 
 
+def of_polars(X: pd.DataFrame) -> pl.DataFrame:
+    """The table as one of polars, NaN being null."""
+    return pl.DataFrame({name: X[name].astype(object).where(X[name].notna(), None).tolist() for name in X.columns})
+
+
 def odd_row() -> pd.DataFrame:
     row = table().iloc[[0]].copy()
     row["flow"], row["kind"] = 60.0, "new"
@@ -70,7 +75,7 @@ def test_holes_are_called_missing(hole: Any) -> None:
     assert [tuple(line) for line in fitted(X).explain(nullable.iloc[[5]])] == [
         tuple(line) for line in fitted(X).explain(X.iloc[[5]])
     ]
-    nulls = pl.from_pandas(X)
+    nulls = of_polars(X)
     told = {line.column: line.observed for line in fitted(nulls).explain(nulls[5:6])}
     assert (told["heat"], told["kind"]) == ("missing", "missing")
 
@@ -83,13 +88,39 @@ def test_rows_of_every_kind_of_table(tmp_path: Path) -> None:
     assert list(model.explain(row, top=2)) == list(told)[:2]
     model.save(tmp_path / "model")
     assert repr(load(tmp_path / "model").explain(row)) == repr(told)
-    of_polars = fitted(pl.from_pandas(X)).explain(pl.from_pandas(row))
-    assert [line.column for line in of_polars] == [line.column for line in told]
+    polars = fitted(of_polars(X)).explain(of_polars(row))
+    assert [line.column for line in polars] == [line.column for line in told]
+    for bare in (row.to_numpy(), row.iloc[0].tolist()):  # in the order of the table, of which scikit-learn warns
+        with pytest.warns(UserWarning, match="does not have valid feature names"):
+            assert list(model.explain(bare)) == list(told)
     numbers = X[["heat", "flow"]].to_numpy()
     of_array = fitted(numbers).explain(numbers[0])
     assert {line.column for line in of_array} == {0, 1, "0 missing"}
     assert {line.observed for line in of_array} == {*numbers[0], 0.0}
     assert list(fitted(numbers).explain(numbers[:1])) == list(of_array)
+    named = pd.DataFrame(numbers[:1], columns=["heat", "flow"])
+    with pytest.warns(UserWarning, match="X has feature names"):
+        assert list(fitted(numbers).explain(named)) == list(of_array)
+
+
+def test_a_column_that_is_called_like_a_flag() -> None:
+    X = table()
+    X["heat missing"] = np.linspace(990, 1010, 400)
+    told = {line.column: line for line in fitted(X).explain(X.iloc[[7]])}
+    assert told["heat missing"].observed == X["heat missing"][7]
+    assert told["heat missing (flag)"].observed == 1
+    assert told["heat"].observed == "missing"
+
+
+def test_rows_of_lists_keep_what_each_cell_is() -> None:
+    draw = np.random.default_rng(0)
+    rows = np.array([[draw.normal(), draw.choice(["a", "b"])] for _ in range(200)], dtype=object)
+    rows[:20, 1] = np.nan
+    model = fitted(rows)
+    for hole in (np.nan, None):
+        assert {line.column: line.observed for line in model.explain([0.1, hole])} == {0: 0.1, 1: "missing"}
+    assert {line.column: line.observed for line in model.explain([np.nan, "a"])} == {0: "missing", 1: "a"}
+    np.testing.assert_array_equal(model.score_samples([[0.1, None]]), model.score_samples([[0.1, np.nan]]))
 
 
 def test_tables_of_one_kind_of_column() -> None:

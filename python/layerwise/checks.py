@@ -237,7 +237,9 @@ def dtype_of(X: Any, converted: np.ndarray[Any, Any]) -> np.dtype[Any]:
     kinds = X.dtypes if hasattr(X, "dtypes") and getattr(X, "ndim", 0) == 2 else ()
     bare = [getattr(kind, "numpy_dtype", kind) for kind in kinds]
     dtype: np.dtype[Any] = converted.dtype
-    if any(hasattr(kind, "numpy_dtype") for kind in kinds) and all(kind.kind in "biuf" for kind in bare):
+    if any(hasattr(kind, "numpy_dtype") for kind in kinds) and all(
+        isinstance(kind, np.dtype) and kind.kind in "biuf" for kind in bare
+    ):
         dtype = np.result_type(*bare)
     return dtype
 

@@ -21,6 +21,7 @@ from layerwise.checks import ColumnWarning
 
 MANY = 50  # levels, from which on a category may be no category
 SOME = 10  # numbers among a text column's levels, from which on it is taken for measurements: "2", "4", "more" is not
+CODE = re.compile(r"\s*[+-]?0\d+\s*")  # a zero before other digits
 COMMA = re.compile(r"\s*[+-]?\d[\d.]*,\d+([eE][+-]?\d+)?\s*")
 
 
@@ -35,7 +36,17 @@ def names_of(X: Any) -> list[Any]:
 
 
 def readable(X: Any, numbers: Sequence[int]) -> Any:
-    """Return an array of strings as objects if some of its columns are numbers, which scikit-learn reads then alone."""
+    """Return a table whose columns of numbers scikit-learn can read, if they can be read at all.
+
+    Of an array of strings it reads no column alone, and pandas.NA among objects and strings is no number to it.
+    """
+    if hasattr(X, "isetitem"):  # pandas
+        for number in numbers:
+            column = X.iloc[:, number]
+            if getattr(column.dtype, "kind", "O") in "OUT" and column.isna().any():
+                X = X.copy(deep=False)
+                X.isetitem(number, column.astype(object).where(column.notna(), np.nan))
+        return X
     return X.astype(object) if len(numbers) > 0 and getattr(getattr(X, "dtype", None), "kind", "") == "U" else X
 
 
@@ -264,19 +275,20 @@ def number_in(text: str) -> float | None:
 
 def _warn_of_numbers(name: Any, levels: Counter[Any], cells: list[Any]) -> bool:
     """Warn of a category of text that is rather a column of numbers; return whether it is."""
-    plain = {level for level in levels if number_in(level) is not None}
+    plain = {level for level in levels if number_in(level) is not None and not CODE.fullmatch(level)}
     comma = {level for level in levels if COMMA.fullmatch(level)}
     known, of_numbers = sum(levels.values()), sum(levels[level] for level in plain | comma)
     if 2 * of_numbers <= known:
         return False
     few = len(plain | comma)
-    if of_numbers == known and not comma:
-        # Codes are whole numbers that come again and again.
-        measured = 2 * sum(bool(re.search(r"[.eE]", level)) for level in plain) > few
-        if few < SOME or not (measured or (few >= MANY and 10 * few > known)):
-            return False
-    elif few < SOME:
+    if few < SOME:
         return False
+    if of_numbers == known:
+        # Codes come again and again; measurements, which have a point or a comma, less so.
+        measured = 2 * sum("." in level or level in comma for level in plain | comma) > few
+        least = SOME if comma else MANY
+        if few < least or not (2 * few > known or (measured and 10 * few > known)):
+            return False
     with_comma = sum(levels[level] for level in comma)
     said = f"{of_numbers:,} of {known:,} cells are numbers"
     said += f" ({with_comma:,} with a decimal comma)" if comma else ""

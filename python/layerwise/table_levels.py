@@ -53,11 +53,12 @@ def _as_levels(name: Any, column: Any, levels: Array) -> Array | None:
         return None
     cells = cells_of(column)
     given = kinds_of(cells)
-    if given <= same:
+    holes = isinstance(column, np.ndarray) and None in cells  # None or NaN, which are one hole, but two to NumPy
+    if given <= same and not holes:
         return None
     level_of = _texts(known) if text else _numbers(known)
     of = {cell: level_of(cell) for cell in levels_of(name, cells)}
-    if not given & same and all(level is None for level in of.values()):
+    if given and not given & same and all(level is None for level in of.values()):
         row = next(row for row, cell in enumerate(cells) if cell is not None)
         more = ", …" if len(known) > SHOWN else ""
         warnings.warn(

@@ -57,7 +57,7 @@ class TableColumns(ColumnTransformer):  # type: ignore[misc]
         X = table_checks.readable(X, numbers)
         try:
             made = super().fit_transform(X, y, **params)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             self._say_which(X, numbers, error, "; or name the column in 'categorical', if it holds categories")
             raise
         return with_groups(made, self._groups())
@@ -87,7 +87,7 @@ class TableColumns(ColumnTransformer):  # type: ignore[misc]
             X = table_levels.as_fitted(X, categories, levels)
         try:
             made = super().transform(X, **params)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             self._say_which(X, numbers, error)
             raise
         return with_groups(made, self._groups())
@@ -114,7 +114,8 @@ class TableColumns(ColumnTransformer):  # type: ignore[misc]
         if given["numbers"]:
             holes = self.named_transformers_["missing"].features_
             groups.append(("flag", len(holes)))
-            names += [f"{given['numbers'][number]} missing" for number in holes]
+            taken = {*given["numbers"], *given["categories"]}
+            names += [_flag_name(given["numbers"][number], taken) for number in holes]
         if given["categories"]:
             encoder = self.named_transformers_["categories"]
             levels = [_level_names(*found) for found in zip(encoder.categories_, _infrequent(encoder), strict=True)]
@@ -126,6 +127,14 @@ class TableColumns(ColumnTransformer):  # type: ignore[misc]
     def _input_names(self, columns: Any) -> list[str]:
         of_table = getattr(self, "feature_names_in_", None)
         return [str(number if of_table is None else of_table[number]) for number in columns]
+
+
+def _flag_name(name: str, taken: set[str]) -> str:
+    """Return what the flag of a column with holes is called; the table may have a column of that name."""
+    flag = f"{name} missing"
+    while flag in taken:
+        flag += " (flag)"
+    return flag
 
 
 def _infrequent(encoder: OneHotEncoder) -> list[Any]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from layerwise import table_checks
 from layerwise.explanation import ColumnError, Explanation, as_table
 
 HOLE = "missing"  # what a cell without a value is called
@@ -29,45 +28,44 @@ def explain(columns: Any, cast: Any, detector: Any, row: Any, top: int | None) -
     -------
     Explanation
     """
-    table = as_table(row)
-    if hasattr(table, "infer_objects"):  # of a pandas Series, whose cells are objects
-        table = table.infer_objects()
+    table = _one_row(row)
     found: Explanation = detector.explain(cast.transform(columns.transform(table)), top)
-    cell = _cells_of(table)
     numbers, categories = (_places(columns, kind) for kind in ("numbers", "categories"))
 
     def line_of(line: ColumnError) -> ColumnError:
         if line.column in numbers:
-            place, number = numbers[str(line.column)]
-            value, expected = cell(place), _in_units(columns, number, line.expected)
-            return ColumnError(place, HOLE if _is_hole(value) else float(value), expected, line.share)
+            place, where, number = numbers[str(line.column)]
+            value, expected = _cell(table, place, where), _in_units(columns, number, line.expected)
+            return ColumnError(place, HOLE if value is None else float(value), expected, line.share)
         if line.column in categories:
-            place, _ = categories[str(line.column)]
-            value = cell(place)
-            return ColumnError(place, HOLE if _is_hole(value) else str(value), line.expected, line.share)
+            place, where, _ = categories[str(line.column)]
+            value = _cell(table, place, where)
+            return ColumnError(place, HOLE if value is None else str(value), line.expected, line.share)
         return line  # whether a number was missing
 
     return found.with_lines(map(line_of, found))
 
 
-def _places(columns: Any, kind: str) -> dict[str, tuple[Any, int]]:
-    """Return where the columns of a kind are in the table (by name, or by number) and among their kind."""
+def _one_row(row: Any) -> Any:
+    """Return a row as a table; of a list or a pandas Series each cell stays what it is."""
+    if isinstance(row, (list, tuple)) and np.ndim(row) == 1:
+        return table_checks.as_table([list(row)])
+    table = as_table(row)
+    return table.infer_objects() if hasattr(table, "infer_objects") else table
+
+
+def _cell(table: Any, place: Any, where: int) -> Any:
+    """Return the only cell of a column, None for a hole: by its name, or where the table has no names as in the fit."""
+    names = table_checks.names_of(table)
+    return table_checks.cells_of(table_checks.column_of(table, names.index(place) if place in names else where))[0]
+
+
+def _places(columns: Any, kind: str) -> dict[str, tuple[Any, int, int]]:
+    """Return of the columns of a kind the name (or number), the place in the table, and that among their kind."""
     names = getattr(columns, "feature_names_in_", None)
     (given,) = [numbers for name, _, numbers in columns.transformers_ if name == kind]
-    places = [int(number) if names is None else names[number] for number in given]
-    return {str(place): (place, number) for number, place in enumerate(places)}
-
-
-def _is_hole(value: Any) -> bool:
-    """Return whether a cell is None, NaN or pandas' NA (which is equal to nothing, and says so in its own way)."""
-    return value is None or value is getattr(sys.modules.get("pandas"), "NA", None) or value != value
-
-
-def _cells_of(table: Any) -> Callable[[Any], Any]:
-    """Return what gives a cell of the only row by its column's name, or its number in an array."""
-    if hasattr(table, "columns"):
-        return lambda name: table[name].to_list()[0]
-    return lambda number: np.asarray(table)[0, number]
+    places = [(int(where) if names is None else names[where], int(where)) for where in given]
+    return {str(place): (place, where, number) for number, (place, where) in enumerate(places)}
 
 
 def _in_units(columns: Any, number: int, value: Any) -> float:
