@@ -101,6 +101,11 @@ def test_categories_that_are_meant_so(column: list[Any]) -> None:
         fitted(pd.DataFrame({"a": column}))
 
 
+def test_a_zero_before_other_digits_makes_a_code_of_a_number() -> None:
+    with pytest.warns(ColumnWarning, match="1,000 different values in 1,000 rows"):
+        fitted(pd.DataFrame({"a": [f"0{1000 + n}" for n in range(ROWS)]}))
+
+
 def test_holes_of_pandas_among_objects_are_holes() -> None:
     X = pd.DataFrame({"a": np.linspace(0, 1, 40), "b": ["x", "y"] * 20})
     model = fitted(X)

@@ -85,6 +85,7 @@ def test_rows_of_every_kind_of_table(tmp_path: Path) -> None:
     model = fitted(X)
     told = model.explain(row)
     assert list(model.explain(row.iloc[0])) == list(told)  # a Series
+    assert list(model.explain(row[["set", "flow", "kind", "heat"]])) == list(told)
     assert list(model.explain(row, top=2)) == list(told)[:2]
     model.save(tmp_path / "model")
     assert repr(load(tmp_path / "model").explain(row)) == repr(told)
