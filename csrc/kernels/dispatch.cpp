@@ -46,8 +46,12 @@ bool has_v3() {
   return has_v2() && saved(0x6) && has(cpuid(1).c, {12, 22, 28, 29}) &&  // FMA MOVBE AVX F16C
          has(cpuid(7).b, {3, 5, 8}) && has(cpuid(0x80000001).c, {5});    // BMI1 AVX2 BMI2, LZCNT
 }
-bool has_bfloat16() { return has(cpuid(7, 1).a, {5}); }                                     // AVX512-BF16
 bool has_v4() { return has_v3() && saved(0xe6) && has(cpuid(7).b, {16, 17, 28, 30, 31}); }  // AVX-512 F DQ CD BW VL
+// Every prediction asks; a virtual machine's host answers a CPUID after some 20 microseconds.
+bool has_bfloat16() {
+  static const bool has_it = has(cpuid(7, 1).a, {5});  // AVX512-BF16
+  return has_it;
+}
 #endif
 
 }  // namespace
