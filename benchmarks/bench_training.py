@@ -9,8 +9,9 @@ runs at the better of one and `--threads` threads, tried first; Layerwise choose
 of the processor and how far its cores are apart are probed; a contender is compared with ours in the rounds in which
 both samples were undisturbed, in the three least disturbed ones at least. What takes longer than a
 second or so an epoch is timed on a part of its batches. Peers that are not installed are skipped with a word. One JSON
-line per workload goes to ``benchmarks/results/training.jsonl``, from which `tables.py` makes the table of README.md;
-with `--resume` a workload that has a line of this commit there is left out.
+line per workload goes to ``benchmarks/results/training.jsonl``, from which `tables.py` makes the tables of README.md;
+with `--resume` a workload that has a line of this commit there is left out. With `--avx2` nobody uses AVX-512: what
+most processors have.
 """
 
 from __future__ import annotations
@@ -35,6 +36,16 @@ from workloads import WORKLOADS, Workload, data_of, weights_of
 CHECKED_STEPS = 8
 PAUSE_SECONDS = 0.3  # after each sample: the threads of NumPy and PyTorch wait on the cores for a while
 SAMPLE_SECONDS = 1.2  # a slower contender is timed on a part of its epoch
+#: How each library is told to leave AVX-512 alone, which it must know before it is loaded.
+WITHOUT_AVX512 = {
+    "LAYERWISE_ISA": "x86-64-v3",
+    "OPENBLAS_CORETYPE": "Haswell",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
+}
 
 
 def work(pipe: Connection, name: str, workload: Workload, threads: int) -> None:
@@ -231,11 +242,20 @@ def finished(threads: int) -> set[str]:
     """The workloads that have a line of this very commit and number of threads."""
     commit = _timing.machine()["commit"]
     lines = _timing.records("training")
+    own = {"commit": commit, "isa": _timing.machine()["isa"]}
     return {
         line["workload"]
         for line in lines
-        if line["machine"]["commit"] == commit and line.get("threads") == threads and not commit.endswith("+")
+        if line["machine"].items() >= own.items() and line.get("threads") == threads and not commit.endswith("+")
     }
+
+
+def restart_without_avx512() -> None:
+    """Begin again with the variables that the libraries read when they are loaded, unless they are set already."""
+    if WITHOUT_AVX512.items() <= os.environ.items():
+        return
+    sys.stdout.flush()
+    os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **WITHOUT_AVX512})
 
 
 def main() -> int:
@@ -249,8 +269,11 @@ def main() -> int:
     )
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--resume", action="store_true", help="leave out workloads that this commit has a line of")
+    parser.add_argument("--avx2", action="store_true", help="nobody uses AVX-512")
     parser.add_argument("--no-record", action="store_true", help="print only")
     options = parser.parse_args()
+    if options.avx2:
+        restart_without_avx512()
     done = finished(options.threads) if options.resume else set()
     for workload in (WORKLOADS[name] for name in options.workloads if name not in done):
         print(f"{workload.name}: {'-'.join(map(str, workload.sizes))}, batch {workload.batch_size}", flush=True)

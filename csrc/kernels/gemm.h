@@ -104,10 +104,10 @@ void gemm_rows(index_t rows, const T* a, index_t a_step, const T* b, index_t dep
 template <class T, class M, bool kByColumn, int kVectors, int kMaxRows>
 void gemm_strips(const T* a, index_t a_step, const T* b, index_t rows, index_t cols, index_t depth, const T* init, index_t init_step, T* c,
                  const Ahead<T>& ahead) {
-  constexpr index_t kWidth = kVectors * kLanesOf<T, M>, kLines = kPanel * kPanel / kLine<T>;
+  constexpr index_t kWidth = kVectors * kLanesOf<T, M>;
   const index_t tiles = (rows + kMaxRows - 1) / kMaxRows, height = rows / tiles, higher = rows % tiles;
-  const index_t all = tiles * ((cols + kWidth - 1) / kWidth), lines = (kLines + all - 1) / all;
-  index_t left = ahead.block == nullptr ? 0 : kLines;
+  const index_t all = tiles * ((cols + kWidth - 1) / kWidth), lines = (ahead.lines + all - 1) / all;
+  index_t left = ahead.block == nullptr ? 0 : ahead.lines;
   Fetch<T> fetch{ahead.block, 0, ahead.step};
   for (index_t j = 0; j < cols; j += kWidth) {
     for (index_t t = 0, r = 0, n; t < tiles; ++t, r += n) {
