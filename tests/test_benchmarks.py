@@ -102,6 +102,42 @@ def test_pytorch_does_the_same_work(name: str) -> None:
         assert it.check(4) == pytest.approx(expected, rel=2e-4), f"{each} starts elsewhere the second time"
 
 
+def test_without_avx512_all_libraries_know_it_before_they_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = script("bench_training")
+    begun: list[tuple[list[str], dict[str, str]]] = []
+    monkeypatch.setattr(bench.os, "execve", lambda _, command, environment: begun.append((command, environment)))
+    monkeypatch.setattr(sys, "argv", ["bench_training.py", "--avx2"])
+    for name in bench.WITHOUT_AVX512:
+        monkeypatch.delenv(name, raising=False)
+    bench.restart_without_avx512()
+    command, environment = begun.pop()
+    assert command[1:] == ["bench_training.py", "--avx2"]
+    assert environment.items() >= bench.WITHOUT_AVX512.items()
+    for name, value in bench.WITHOUT_AVX512.items():
+        monkeypatch.setenv(name, value)
+    bench.restart_without_avx512()
+    assert not begun
+
+
+def test_lines_without_avx512_have_a_table_and_a_resumption_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    bench = script("bench_training")
+    monkeypatch.setattr(_timing, "RESULTS", tmp_path)
+    here = {"cpu": "one", "cores": 2, "python": "3", "versions": {}, "commit": "abc"}
+    line = {"sizes": [3, 2], "batch_size": 1, "rows": 1, "probes": [{"limit_2": 200.0}], "threads": 2}
+    for isa, workload, gflops, more in (("x86-64-v4", "wide", 190, []), ("x86-64-v3", "dae", 150, ["--avx2"])):
+        monkeypatch.setattr(sys, "argv", ["bench_training.py", *more])
+        results = {"layerwise": {"median": 1.0, "gflops": float(gflops), "times_layerwise": 1.0}}
+        _timing.record("training", machine={**here, "isa": isa}, workload=workload, results=results, **line)
+    assert "| 190 | 95% |" in tables.training()
+    assert "`dae`" not in tables.training()
+    assert "| 150 | 75% |" in tables.training(avx2=True)
+    assert "`wide`" not in tables.training(avx2=True)
+    monkeypatch.setattr(_timing, "machine", lambda: {**here, "isa": "x86-64-v3"})
+    assert bench.finished(2) == {"dae"}
+
+
 def test_samples_beside_a_taken_core_or_a_far_one_are_left_out() -> None:
     near = [[60.0] * 3] * 3
     disturbed = _timing.disturbances([[200, 198, 199], [201, 200, 120], [199, 120, 199]], near)
