@@ -8,11 +8,14 @@ namespace layerwise {
 namespace {
 
 // Rows of the register tile, of two vectors each. Eight fill the pipeline, and more are more loops to compile and no faster (on Zen 4); 16
-// registers hold six.
+// registers hold six. And how deep a product is at a time: a strip of b, of two vectors as well, stays in the first-level cache for all
+// rows. (Of narrow vectors it is every second line of a panel, for which that cache has half of its places.)
 #if defined(__AVX512F__) || defined(__aarch64__)
 constexpr int kTileRows = 8;
+constexpr index_t kDepth = kDepthBlock;
 #else
 constexpr int kTileRows = 6;
+constexpr index_t kDepth = kDepthBlock / 2;
 #endif
 
 // How a tile's sums grow: by the product of two numbers, or (kernels/bfloat16.cpp) of two pairs. kRow: numbers of a panel's row, along the
@@ -255,6 +258,7 @@ void column_sums(const T* x, index_t rows, T* sums) {
 template <class T>
 constexpr void fill_products(Kernels<T>& k) {
   k.tile_rows = kTileRows;
+  k.depth_block = kDepth;
   k.gemm = gemm<T>;
   k.gemm_t = gemm_t<T>;
   k.transpose = transpose<T>;

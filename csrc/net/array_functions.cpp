@@ -169,7 +169,7 @@ void matmul(const Matrix<T>& a, const Matrix<T>& b, const T* bias, int asked, T*
       for (index_t p = share.begin; p < share.end; ++p) pack(a, first, rows, p, left.data() + p * a_step);
       team.barrier();
       share_pieces(team, k.tile_rows, rows, panels(cols), [&](index_t panel, index_t row, index_t row_end) {
-        for_each_depth_block(depth, kDepthBlock, [&](index_t k0, index_t n) {
+        for_each_depth_block(depth, k.depth_block, [&](index_t k0, index_t n) {
           pack(b, k0, n, panel, right);
           k.gemm(left.data() + k0 / kPanel * a_step + row * kPanel, a_step, right, row_end - row, width_of(cols, panel), n,
                  k0 == 0 ? init.data() + panel * kPanel : result, k0 == 0 ? 0 : kPanel, result, {nullptr, 0});

@@ -79,7 +79,7 @@ void multiply_panel(const Kernels<T>& k, [[maybe_unused]] const BFloat16Kernels*
                     index_t w_rows, bool transposed, const T* bias, const Panels<T>& out, index_t panel, index_t width, index_t row,
                     index_t row_end, T* scratch) {
   T* c = out.at(panel, row);
-  for_each_depth_block(depth, kDepthBlock, [&](index_t k0, index_t n) {
+  for_each_depth_block(depth, k.depth_block, [&](index_t k0, index_t n) {
     const index_t rows = row_end - row, init_step = k0 == 0 ? 0 : kPanel, next = k0 + n < depth ? k0 + n : 0;
     const T* init = k0 == 0 ? bias : c;
     const T* block = transposed ? w + (k0 / kPanel * w_rows + panel * kPanel) * kPanel : w + (panel * w_rows + k0) * kPanel;

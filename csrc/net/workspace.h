@@ -10,8 +10,7 @@
 
 namespace layerwise {
 
-// Rows a product reads its accumulators back for: deeper products and larger batches run in blocks, with the same bits.
-inline constexpr index_t kDepthBlock = 256;
+// Rows a product reads its accumulators back for: larger batches run in blocks, with the same bits.
 inline constexpr index_t kRowBlock = 1024;
 
 // With a single row: panels of weights that a thread reads side by side, and whose part of an input gradient is summed before others'.
