@@ -10,8 +10,8 @@ of the processor and how far its cores are apart are probed; a contender is comp
 both samples were undisturbed, in the three least disturbed ones at least. What takes longer than a
 second or so an epoch is timed on a part of its batches. Peers that are not installed are skipped with a word. One JSON
 line per workload goes to ``benchmarks/results/training.jsonl``, from which `tables.py` makes the tables of README.md;
-with `--resume` a workload that has a line of this commit there is left out. With `--avx2` nobody uses AVX-512: what
-most processors have.
+with `--resume` a workload that has a line of this commit there is left out. With `--avx2` no contender uses AVX-512, as
+on most processors.
 """
 
 from __future__ import annotations
@@ -252,10 +252,11 @@ def finished(threads: int) -> set[str]:
 
 def restart_without_avx512() -> None:
     """Begin again with the variables that the libraries read when they are loaded, unless they are set already."""
-    if WITHOUT_AVX512.items() <= os.environ.items():
+    if all(value in os.environ.get(name, "") for name, value in WITHOUT_AVX512.items()):
         return
+    flags = f"{os.environ.get('XLA_FLAGS', '')} {WITHOUT_AVX512['XLA_FLAGS']}".strip()  # which may hold others
     sys.stdout.flush()
-    os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **WITHOUT_AVX512})
+    os.execve(sys.executable, sys.orig_argv, {**os.environ, **WITHOUT_AVX512, "XLA_FLAGS": flags})
 
 
 def main() -> int:
@@ -269,7 +270,7 @@ def main() -> int:
     )
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--resume", action="store_true", help="leave out workloads that this commit has a line of")
-    parser.add_argument("--avx2", action="store_true", help="nobody uses AVX-512")
+    parser.add_argument("--avx2", action="store_true", help="no contender uses AVX-512")
     parser.add_argument("--no-record", action="store_true", help="print only")
     options = parser.parse_args()
     if options.avx2:

@@ -94,12 +94,13 @@ def test_a_rows_result_depends_on_neither_its_company_nor_the_threads(name):
 
 @needs_bfloat16
 @pytest.mark.parametrize("n_in", [1, 2, 15, 32, 33, 70, 200])
-def test_pairs_of_zeros_change_no_bit(n_in):
-    # A single row leaves them out. The bias is subnormal, which the processor takes as 0 wherever it adds a pair.
+@pytest.mark.parametrize("bias", [1e-39, -1e-39, -0.0])
+def test_zeros_change_no_bit(n_in, bias):
+    # A single row could leave them out; but adding a pair takes a subnormal bias as 0, and changes the sign of a 0.
     rng = np.random.default_rng(n_in)
     network = _core.Network_float32([_core.Layer(n_in, 140, "identity")])
     network.set_weights(0, rng.normal(size=(n_in, 140)).astype(np.float32))
-    network.set_bias(0, np.full(140, 1e-39, np.float32))
+    network.set_bias(0, np.full(140, bias, np.float32))
     X = rng.normal(size=(12, n_in)).astype(np.float32)
     X[0], X[1], X[2, ::2], X[3, 1::2], X[4, :32], X[5, 2:], X[6, :-1] = 0, -0.0, 0, 0, 0, 0, 0
     X[7:][rng.uniform(size=(5, n_in)) < 0.7] = 0

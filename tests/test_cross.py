@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 FLAGS = ["-std=c++17", "-O1", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Werror"]
 V3 = ["-mavx2", "-mfma", "-mbmi", "-mbmi2", "-mf16c", "-mlzcnt", "-mmovbe"]
 V4 = [*V3, *(f"-mavx512{part}" for part in ("f", "bw", "cd", "dq", "vl"))]
-SOURCES = [ROOT / "csrc/kernels/kernels.cpp", ROOT / "tests/cross/kernel_hashes.cpp"]
+SOURCES = [ROOT / "csrc/kernels/kernels.cpp", ROOT / "csrc/kernels/catalog.cpp", ROOT / "tests/cross/kernel_hashes.cpp"]
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 

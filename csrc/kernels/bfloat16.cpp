@@ -14,11 +14,6 @@ struct ByPairs {
   static Vec<float> add(Vec<float> left, Vec<float> right, Vec<float> sum) {
     return (Vec<float>)_mm512_dpbf16_ps((__m512)sum, (__m512bh)left, (__m512bh)right);
   }
-  // A pair counts by its bits: as one number it might be subnormal.
-  static std::uint32_t nonzero_of(const float* a, index_t n) {
-    const __m512i pairs = (__m512i)load(a);
-    return _mm512_test_epi32_mask(pairs, pairs) & first_bits(n);
-  }
 
  private:
   typedef std::int32_t Bits __attribute__((may_alias));

@@ -26,7 +26,6 @@ struct ByNumbers {
   static constexpr index_t kRow = kPanel;
   static V left(const T* a) { return set_as<V>(*a); }
   static V add(V left, V right, V sum) { return fma(left, right, sum); }
-  static std::uint32_t nonzero_of(const T* a, index_t n) { return layerwise::nonzero_of(a, n); }
 };
 template <class T, class M>
 constexpr index_t kLanesOf = sizeof(typename M::Vector) / sizeof(T);

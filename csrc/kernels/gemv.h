@@ -8,6 +8,8 @@
 namespace layerwise {
 namespace {
 
+constexpr std::uint32_t first_bits(index_t n) { return n == kPanel ? ~std::uint32_t{0} : (std::uint32_t{1} << n) - 1; }
+
 constexpr int kGroupMost = 4;  // panels of one call of gemv_t
 
 // Panels at a time: as many chains as the registers hold.
@@ -17,7 +19,13 @@ constexpr int kGemvPanels = 4;
 constexpr int kGemvPanels = 2;
 #endif
 
-// each(i) for the bits, of which there are at most n, in order.
+// A bit for each of the first n numbers of a panel's row that are not 0; and each(i) for the bits, in order.
+template <class T>
+inline std::uint32_t nonzero_of(const T* x, index_t n) {
+  std::uint32_t bits = 0;
+  for (index_t v = 0; v < kPanelVectors<T>; ++v) bits |= nonzero(load(x + v * kLanes<T>)) << (v * kLanes<T>);
+  return bits & first_bits(n);
+}
 template <class Each>
 inline void each_bit(std::uint32_t bits, index_t n, Each each) {
   if (bits == first_bits(n)) {
@@ -27,8 +35,8 @@ inline void each_bit(std::uint32_t bits, index_t n, Each each) {
   }
 }
 
-// Weights whose input is 0 are not read: they add nothing. (Of pictures most inputs are 0, of rectified units half, and of their pairs a
-// quarter.) The first ones are read all the same: the processor's rule for pairs takes a subnormal number as 0, which a sum may start from.
+// Weights whose input is 0 are not read: they add nothing. (Of pictures most inputs are 0, of rectified units half.) Pairs are all read:
+// few are 0 in both places, and adding 0 by the processor's rule for pairs may change a sum, of which it takes subnormal numbers as 0.
 template <class T, class M, int kPanels>
 void gemv_of(const T* x, index_t x_step, const T* w, index_t w_step, index_t rows, const T* init, T* out, index_t out_step) {
   Vec<T> sum[kPanels][kPanelVectors<T>];
@@ -39,7 +47,7 @@ void gemv_of(const T* x, index_t x_step, const T* w, index_t w_step, index_t row
   }
   for (index_t i0 = 0; i0 < rows; i0 += M::kRow, x += x_step, w += M::kRow * kPanel) {
     const index_t n = rows - i0 < M::kRow ? rows - i0 : M::kRow;
-    each_bit(M::nonzero_of(x, n) | (i0 == 0 ? 1 : 0), n, [&](index_t i) {
+    each_bit(M::kRow == kPanel ? nonzero_of(x, n) : first_bits(n), n, [&](index_t i) {
       const Vec<T> left = M::left(x + i);
       const T* row = w + i * kPanel;
       LAYERWISE_UNROLL

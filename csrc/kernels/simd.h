@@ -190,14 +190,6 @@ inline std::uint32_t nonzero(Vec<double> x) {
   return static_cast<std::uint32_t>(_mm_movemask_pd(_mm_cmpneq_pd((__m128d)x, _mm_setzero_pd())));
 #endif
 }
-// The same for the first n numbers of a panel's row.
-constexpr std::uint32_t first_bits(index_t n) { return n == kPanel ? ~std::uint32_t{0} : (std::uint32_t{1} << n) - 1; }
-template <class T>
-inline std::uint32_t nonzero_of(const T* x, index_t n) {
-  std::uint32_t bits = 0;
-  for (index_t v = 0; v < kPanelVectors<T>; ++v) bits |= nonzero(load(x + v * kLanes<T>)) << (v * kLanes<T>);
-  return bits & first_bits(n);
-}
 
 // f(i, in, out) is called for each vector; the last few numbers take the same arithmetic as the rest.
 // Body: Vec<T> body(loader) with loader(pointer) giving the vector of that array at the current place.

@@ -322,11 +322,12 @@ template <class T>
 inline void block_of_gradient(const GradientSource<T>& source, index_t cols, const T* w, const T* m, const T* v, T* gradient) {
   constexpr index_t kTiles = (kPanel + kTileRows - 1) / kTileRows, kLines = kPanel * kPanel / kLine<T>;
   alignas(64) static constexpr T zeros[kPanel] = {};
-  const T* const arrays[3] = {w, m == nullptr ? v : m, v};
-  const index_t n = 1 + (m != nullptr) + (v != nullptr), deep = panels(source.depth) + (source.depth == 0);
-  const index_t lines = (kLines + deep - 1) / deep;
-  for (index_t i = 0; i < n; ++i) {
-    const index_t row = kPanel * (kTiles * i / n) / kTiles, end = kPanel * (kTiles * (i + 1) / n) / kTiles;
+  const T* const arrays[3] = {w, m == nullptr ? v : m, v};  // those that there are come first
+  const index_t count = 1 + (m != nullptr) + (v != nullptr);
+  // Of an array, for each panel of the depth; rounded up, which is a little of what comes after it.
+  const index_t depth_panels = panels(source.depth) + (source.depth == 0), lines = (kLines + depth_panels - 1) / depth_panels;
+  for (index_t i = 0; i < count; ++i) {
+    const index_t row = kPanel * (kTiles * i / count) / kTiles, end = kPanel * (kTiles * (i + 1) / count) / kTiles;  // whole tiles
     gemm_any<T, ByNumbers<T>, true>(source.a + row, 0, source.b, end - row, cols, source.depth, zeros, 0, gradient + row * kPanel,
                                     {arrays[i], lines * kLine<T>, lines});
   }

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/catalog.h"
 #include "kernels/kernels.h"
 
 using namespace layerwise;
@@ -57,7 +58,8 @@ void learning(const Kernels<T>& k, const std::string& name, int o, const std::ve
   const auto run = [&](const std::string& kernel, T l2, auto step) {
     const UpdateScalars<T> s = scalars(o, l2);
     auto w = numbers<T>(kNumbers), m = numbers<T>(kNumbers), v = numbers<T>(kNumbers, 0.1, 0.5);
-    step(w.data(), m.data(), v.data(), s);
+    const auto kind = static_cast<OptimizerKind>(o);
+    step(w.data(), has_first_moment(kind) ? m.data() : nullptr, has_second_moment(kind) ? v.data() : nullptr, s);
     for (const std::vector<T>* part : {&w, &m, &v}) show(name + " " + kernel, *part);
   };
   const GradientSource<T> sources[2] = {{a.data(), kStep, a.data() + 2 * kStep, kRows}, {a.data() + kStep, kStep, a.data(), 5}};
@@ -67,7 +69,7 @@ void learning(const Kernels<T>& k, const std::string& name, int o, const std::ve
         if (shaped) s.shape = {true, T(0.3), T(0.1), T(0.9), T(2)};
         k.fused_update[o](sources, kBlocks, cols, w, m, v, s);
         for (T* x : {w, m, v}) {  // columns without a gradient may be left out
-          for (index_t r = 0; r < kBlocks * kPanel; ++r)
+          for (index_t r = 0; x != nullptr && r < kBlocks * kPanel; ++r)
             std::memset(x + r * kPanel + cols, 0, sizeof(T) * static_cast<std::size_t>(kPanel - cols));
         }
       });
