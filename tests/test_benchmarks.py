@@ -139,6 +139,15 @@ def test_lines_without_avx512_have_a_table_and_a_resumption_of_their_own(
     assert "`wide`" not in tables.training(avx2=True)
     monkeypatch.setattr(_timing, "machine", lambda: {**here, "isa": "x86-64-v3"})
     assert bench.finished(2) == {"dae"}
+    page = tmp_path / "README.md"
+    monkeypatch.setattr(_timing, "HERE", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["tables.py", "--write"])
+    page.write_text("<!-- training --><!-- end of training -->")
+    with pytest.raises(ValueError, match="one place for 'training with AVX2' between its marks"):
+        tables.main()
+    page.write_text(page.read_text() + "<!-- training with AVX2 --><!-- end of training with AVX2 -->")
+    tables.main()
+    assert page.read_text().index("| 190 |") < page.read_text().index("| 150 |")
 
 
 def test_samples_beside_a_taken_core_or_a_far_one_are_left_out() -> None:

@@ -133,6 +133,7 @@ struct NextRow {
   T* out;
 };
 
+// The deepest block of a product (`depth_block`), for which scratch has room.
 inline constexpr index_t kDepthBlock = 256;
 
 template <class T>
