@@ -17,6 +17,7 @@ constexpr index_t kDepth = kDepthBlock;
 constexpr int kTileRows = 6;
 constexpr index_t kDepth = kDepthBlock / 2;
 #endif
+static_assert(kDepth % kPanel == 0 && kDepth <= kDepthBlock);
 
 // How a tile's sums grow: by the product of two numbers, or (kernels/bfloat16.cpp) of two pairs. kRow: numbers of a panel's row, along the
 // depth of `a`.
