@@ -8,13 +8,17 @@ namespace layerwise {
 namespace {
 
 // Rows of the register tile, of two vectors each. Eight fill the pipeline, and more are more loops to compile and no faster (on Zen 4); 16
-// registers hold six. And how deep a product is at a time: a strip of b, of two vectors as well, stays in the first-level cache for all
-// rows. (Of narrow vectors it is every second line of a panel, for which that cache has half of its places.)
+// registers hold six. Rows of the wide tile, of four vectors: with three it holds as many sums as with six of two, and reads whole lines of
+// b and each number of a half as often; with two it is for products of no more rows. And how deep a product is at a time: a strip of b
+// stays in the first-level cache for all rows.
 #if defined(__AVX512F__) || defined(__aarch64__)
-constexpr int kTileRows = 8;
+constexpr int kTileRows = 8, kWideRows = 2;
 constexpr index_t kDepth = kDepthBlock;
-#else
-constexpr int kTileRows = 6;
+#elif defined(__AVX2__)
+constexpr int kTileRows = 6, kWideRows = 3;
+constexpr index_t kDepth = kDepthBlock / 2;
+#else  // without a fused multiply-add each product needs a register of its own, for which three rows leave none
+constexpr int kTileRows = 6, kWideRows = 2;
 constexpr index_t kDepth = kDepthBlock / 2;
 #endif
 static_assert(kDepth % kPanel == 0 && kDepth <= kDepthBlock);
@@ -30,6 +34,14 @@ struct ByNumbers {
 };
 template <class T, class M>
 constexpr index_t kLanesOf = sizeof(typename M::Vector) / sizeof(T);
+
+template <class T>
+constexpr int kWideVectors = kPanelVectors<T> < 4 ? static_cast<int>(kPanelVectors<T>) : 4;
+template <class T>
+constexpr bool kAlwaysWide = kWideRows * kWideVectors<T> >= kTileRows * 2;
+// Rows of the tile that panels of many columns are multiplied by.
+template <class T>
+constexpr int kManyRows = kAlwaysWide<T> ? kWideRows : kTileRows;
 
 // For panels of few columns, as the outputs of most networks for tables are: narrow vectors, in float32, where they are worth their code.
 template <class T>
@@ -50,6 +62,32 @@ struct Fetch {
   const T* lines;
   index_t count, step;
 };
+
+// sum[r][v] += left(r) * right(v). Of what there are fewer of, all are kept in registers beside the sums; of the others, one at a time.
+template <class M, int kRows, int kVectors, class V, class Left, class Right>
+inline void add_outer(V (&sum)[kRows][kVectors], Left left, Right right) {
+  if constexpr (kRows < kVectors) {
+    V lefts[kRows];
+    LAYERWISE_UNROLL
+    for (int r = 0; r < kRows; ++r) lefts[r] = left(r);
+    LAYERWISE_UNROLL
+    for (int v = 0; v < kVectors; ++v) {
+      const V one = right(v);
+      LAYERWISE_UNROLL
+      for (int r = 0; r < kRows; ++r) sum[r][v] = M::add(lefts[r], one, sum[r][v]);
+    }
+  } else {
+    V rights[kVectors];
+    LAYERWISE_UNROLL
+    for (int v = 0; v < kVectors; ++v) rights[v] = right(v);
+    LAYERWISE_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      const V one = left(r);
+      LAYERWISE_UNROLL
+      for (int v = 0; v < kVectors; ++v) sum[r][v] = M::add(one, rights[v], sum[r][v]);
+    }
+  }
+}
 
 // c = init + a b for kRows rows and kVectors vectors of columns. kByColumn: a(r, k) = a[k * 32 + r], else panels of rows.
 template <class T, class M, bool kByColumn, int kRows, int kVectors>
@@ -72,15 +110,9 @@ void gemm_tile(const T* a, index_t a_step, const T* b, index_t depth, const T* i
     }
 #pragma GCC unroll 2
     for (index_t k = 0; k < n; ++k, b += kPanel) {
-      V right[kVectors];
-      LAYERWISE_UNROLL
-      for (int v = 0; v < kVectors; ++v) right[v] = load_as<V>(b + v * kLanesOf<T, M>);
-      LAYERWISE_UNROLL
-      for (int r = 0; r < kRows; ++r) {
-        const V left = M::left(a + (kByColumn ? k * kPanel + r : r * M::kRow + k));
-        LAYERWISE_UNROLL
-        for (int v = 0; v < kVectors; ++v) sum[r][v] = M::add(left, right[v], sum[r][v]);
-      }
+      add_outer<M>(
+          sum, [&](int r) { return M::left(a + (kByColumn ? k * kPanel + r : r * M::kRow + k)); },
+          [&](int v) { return load_as<V>(b + v * kLanesOf<T, M>); });
     }
   }
   LAYERWISE_UNROLL
@@ -127,8 +159,6 @@ void gemm_strips(const T* a, index_t a_step, const T* b, index_t rows, index_t c
 template <class T, class M, bool kByColumn>
 void gemm_any(const T* a, index_t a_step, const T* b, index_t rows, index_t cols, index_t depth, const T* init, index_t init_step, T* c,
               const Ahead<T>& ahead) {
-  // One or two rows are too few chains to fill the pipeline with two vectors a row, so they take four.
-  constexpr int kWide = kPanel / kLanes<T> < 4 ? static_cast<int>(kPanel / kLanes<T>) : 4;
   if constexpr (kLanesOf<T, FewColumns<T>> < kLanes<T> && M::kRow == kPanel) {
     if (cols <= kLanesOf<T, FewColumns<T>>) {
       return gemm_strips<T, FewColumns<T>, kByColumn, 1, kTileRows>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
@@ -136,8 +166,8 @@ void gemm_any(const T* a, index_t a_step, const T* b, index_t rows, index_t cols
   }
   if (cols <= kLanes<T>) {
     gemm_strips<T, M, kByColumn, 1, kTileRows>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
-  } else if (rows <= 2 && cols > 2 * kLanes<T>) {
-    gemm_strips<T, M, kByColumn, kWide, 2>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
+  } else if ((kAlwaysWide<T> || rows <= kWideRows) && cols > 2 * kLanes<T>) {  // few rows of two vectors are too few chains
+    gemm_strips<T, M, kByColumn, kWideVectors<T>, kWideRows>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
   } else {
     gemm_strips<T, M, kByColumn, 2, kTileRows>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
   }
@@ -257,7 +287,7 @@ void column_sums(const T* x, index_t rows, T* sums) {
 
 template <class T>
 constexpr void fill_products(Kernels<T>& k) {
-  k.tile_rows = kTileRows;
+  k.tile_rows = kManyRows<T>;
   k.depth_block = kDepth;
   k.gemm = gemm<T>;
   k.gemm_t = gemm_t<T>;

@@ -320,7 +320,7 @@ void step_block(T* w, T* m, T* v, const T* gradient, index_t cols, const UpdateS
 // all at once, or beside the step before, they would be more than memory brings in that time.
 template <class T>
 inline void block_of_gradient(const GradientSource<T>& source, index_t cols, const T* w, const T* m, const T* v, T* gradient) {
-  constexpr index_t kTiles = (kPanel + kTileRows - 1) / kTileRows, kLines = kPanel * kPanel / kLine<T>;
+  constexpr index_t kTiles = (kPanel + kManyRows<T> - 1) / kManyRows<T>, kLines = kPanel * kPanel / kLine<T>;
   alignas(64) static constexpr T zeros[kPanel] = {};
   const T* const arrays[3] = {w, m == nullptr ? v : m, v};  // those that there are come first
   const index_t count = 1 + (m != nullptr) + (v != nullptr);
