@@ -1,12 +1,13 @@
 """MNIST by the default settings: how long until the Theano tutorials' error, and what bfloat16 changes.
 
-    python benchmarks/mnist_defaults.py --data FOLDER [--seeds 3] [--precisions auto bfloat16] [--schedule linear]
+    python benchmarks/mnist_defaults.py --data FOLDER [--seeds 3] [--precisions auto bfloat16]
+        [--schedule linear] [--dropout 0.2]
 
 `PretrainedClassifier` with three hidden layers of 1,000 units and everything else as it comes (but for the schedule of
-fine-tuning's rate, where one is given), on the first 50,000 training rows; validation and test rows are measured after
-each epoch of fine-tuning. A line of ``benchmarks/results/mnist_defaults.jsonl`` has the last epoch's errors (nothing is
-chosen by them), and the seconds of training, without those of measuring, until the test error was first no more than
-`--target`.
+fine-tuning's rate and its dropout, where they are given), on the first 50,000 training rows; validation and test rows
+are measured after each epoch of fine-tuning. A line of ``benchmarks/results/mnist_defaults.jsonl`` has the last epoch's
+errors (nothing is chosen by them), and the seconds of training, without those of measuring, until the test error was
+first no more than `--target`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from layerwise.datasets import Dataset, load_mnist
 
 NAME = "mnist_defaults"
 TRAIN, VALIDATION = slice(0, 50_000), slice(50_000, 60_000)
+CHANGES = ("schedule", "dropout")  # of fine-tuning's settings
 
 
 def plans(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -30,9 +32,8 @@ def plans(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     for precision in options.precisions:
         name = "float32" if precision == "auto" else precision
         plan = {"name": name, "hidden": options.hidden, "precision": precision, "target": options.target}
-        if options.schedule is not None:
-            plan |= {"name": f"{name}, schedule {options.schedule}", "schedule": options.schedule}
-        yield plan
+        changes = {word: vars(options)[word] for word in CHANGES if vars(options)[word] is not None}
+        yield plan | changes | {"name": ", ".join([name, *(f"{word} {value}" for word, value in changes.items())])}
 
 
 def work(data: Dataset, plan: Mapping[str, Any], seed: int, options: argparse.Namespace) -> dict[str, Any]:
@@ -41,7 +42,7 @@ def work(data: Dataset, plan: Mapping[str, Any], seed: int, options: argparse.Na
     model = PretrainedClassifier(
         tuple(plan["hidden"]),
         precision=plan["precision"],
-        finetuning=FineTuning(schedule=plan["schedule"]) if "schedule" in plan else "auto",
+        finetuning=FineTuning(**{word: plan[word] for word in CHANGES if word in plan}),
         callbacks=watch,
         n_jobs=options.threads,
         random_state=seed,
@@ -69,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--hidden", type=int, nargs="+", default=[1000, 1000, 1000])
     parser.add_argument("--precisions", nargs="+", choices=("auto", "bfloat16"), default=["auto", "bfloat16"])
     parser.add_argument("--schedule", help="of fine-tuning's rate, by its name; default: the default")
+    parser.add_argument("--dropout", type=float, help="of hidden units in fine-tuning; default: none")
     parser.add_argument("--target", type=float, default=1.4, help="test error in percent")
     options = parser.parse_args(arguments)
     data = load_mnist(options.data)

@@ -141,8 +141,9 @@ void gemm_strips(const T* a, index_t a_step, const T* b, index_t rows, index_t c
                  const Ahead<T>& ahead) {
   constexpr index_t kWidth = kVectors * kLanesOf<T, M>;
   const index_t tiles = (rows + kMaxRows - 1) / kMaxRows, height = rows / tiles, higher = rows % tiles;
-  const index_t all = tiles * ((cols + kWidth - 1) / kWidth), lines = (ahead.lines + all - 1) / all;
-  index_t left = ahead.block == nullptr ? 0 : ahead.lines;
+  constexpr index_t kLines = kPanel * kPanel / kLine<T>;  // of a block that is fetched ahead
+  const index_t all = tiles * ((cols + kWidth - 1) / kWidth), lines = (kLines + all - 1) / all;
+  index_t left = ahead.block == nullptr ? 0 : kLines;
   Fetch<T> fetch{ahead.block, 0, ahead.step};
   for (index_t j = 0; j < cols; j += kWidth) {
     for (index_t t = 0, r = 0, n; t < tiles; ++t, r += n) {

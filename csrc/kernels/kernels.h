@@ -90,13 +90,12 @@ struct NoiseRow {
   index_t id;
 };
 
-// Memory that is read next: `lines` cache lines for each panel of the depth, `step` numbers apart, by default blocks of 32 x 32 numbers. It
-// is fetched while this product computes, because the processor's own prefetching stops at the end of a page. Null: nothing.
+// Memory that is read next: blocks of 32 x 32 numbers, `step` numbers apart, one for each panel of the depth. It is fetched while this
+// product computes, because the processor's own prefetching stops at the end of a page. Null: nothing.
 template <class T>
 struct Ahead {
   const T* block;
   index_t step;
-  index_t lines = kPanel * kPanel * static_cast<index_t>(sizeof(T)) / 64;
 };
 
 // Two batches' parts of a weight gradient: g[i][j] = sum_k a(k, i) b(k, j), where a(k, i) = a[(i / 32) * a_step + k * 32 + i % 32] and

@@ -48,16 +48,24 @@ inline V update_vector(T* w, T* m, T* v, index_t i, V g, const UpdateScalars<T>&
   return end_step<T, O>(w, i, begin_step<T, O, kDecays>(w, m, v, i, g, s), s);
 }
 
-// Fetches what comes `ahead` numbers later.
+// Fetches what comes `near` numbers later and, where `far` is not 0, into the second-level cache what comes `far` later.
 template <class T, class O>
-__attribute__((noinline)) void update_numbers(T* w, T* m, T* v, const T* g, index_t n, const UpdateScalars<T>& given, index_t ahead) {
+__attribute__((noinline)) void update_numbers(T* w, T* m, T* v, const T* g, index_t n, const UpdateScalars<T>& given, index_t near,
+                                              index_t far) {
   const UpdateScalars<T> s = given;  // a copy: the compiler need not fear that a store changes it
   index_t i = 0;
   for (; i + kLanes<T> <= n; i += kLanes<T>) {
-    __builtin_prefetch(g + i + ahead);
-    __builtin_prefetch(w + i + ahead);
-    if constexpr (O::kFirst) __builtin_prefetch(m + i + ahead);
-    if constexpr (O::kSecond) __builtin_prefetch(v + i + ahead);
+    if (kLanes<T> == kLine<T> || i % kLine<T> == 0) {
+      __builtin_prefetch(g + i + near);
+      __builtin_prefetch(w + i + near);
+      if constexpr (O::kFirst) __builtin_prefetch(m + i + near);
+      if constexpr (O::kSecond) __builtin_prefetch(v + i + near);
+      if (far > 0) {
+        __builtin_prefetch(w + i + far, 0, 2);
+        if constexpr (O::kFirst) __builtin_prefetch(m + i + far, 0, 2);
+        if constexpr (O::kSecond) __builtin_prefetch(v + i + far, 0, 2);
+      }
+    }
     update_vector<T, O>(w, m, v, i, load(g + i), s);
   }
   if (i < n) {  // the last few numbers, by way of a whole vector each
@@ -78,7 +86,7 @@ __attribute__((noinline)) void update_numbers(T* w, T* m, T* v, const T* g, inde
 
 template <class T, class O>
 void update_all(T* w, T* m, T* v, const T* g, index_t n, const UpdateScalars<T>& s) {
-  update_numbers<T, O>(w, m, v, g, n, s, kPanel * kPanel);
+  update_numbers<T, O>(w, m, v, g, n, s, kPanel * kPanel, 0);
 }
 
 // The steps of single rows have few operations to hide behind, so that plain SGD leaves out its decay where that is 0, which changes no
@@ -311,26 +319,9 @@ inline void step_columns(T* w, T* m, T* v, const T* gradient, index_t cols, cons
 template <class T, class O>
 void step_block(T* w, T* m, T* v, const T* gradient, index_t cols, const UpdateScalars<T>& s) {
   using Few = FewColumns<T>;
-  if (cols > kPanel / 2) return update_numbers<T, O>(w, m, v, gradient, kPanel * kPanel, s, 2 * kPanel);
+  if (cols > kPanel / 2) return update_numbers<T, O>(w, m, v, gradient, kPanel * kPanel, s, 4 * kPanel, kPanel * kPanel);
   if (cols > kLanesOf<T, Few>) return step_columns<T, O, Vec<T>>(w, m, v, gradient, cols, s);
   step_columns<T, O, typename Few::Vector>(w, m, v, gradient, cols, s);
-}
-
-// The rows of a block of the gradient, with the weights and moments of its step fetched meanwhile, each array beside a part of the rows:
-// all at once, or beside the step before, they would be more than memory brings in that time.
-template <class T>
-inline void block_of_gradient(const GradientSource<T>& source, index_t cols, const T* w, const T* m, const T* v, T* gradient) {
-  constexpr index_t kTiles = (kPanel + kManyRows<T> - 1) / kManyRows<T>, kLines = kPanel * kPanel / kLine<T>;
-  alignas(64) static constexpr T zeros[kPanel] = {};
-  const T* const arrays[3] = {w, m == nullptr ? v : m, v};  // those that there are come first
-  const index_t count = 1 + (m != nullptr) + (v != nullptr);
-  // Of an array, for each panel of the depth; rounded up, which is a little of what comes after it.
-  const index_t depth_panels = panels(source.depth) + (source.depth == 0), lines = (kLines + depth_panels - 1) / depth_panels;
-  for (index_t i = 0; i < count; ++i) {
-    const index_t row = kPanel * (kTiles * i / count) / kTiles, end = kPanel * (kTiles * (i + 1) / count) / kTiles;  // whole tiles
-    gemm_any<T, ByNumbers<T>, true>(source.a + row, 0, source.b, end - row, cols, source.depth, zeros, 0, gradient + row * kPanel,
-                                    {arrays[i], lines * kLine<T>, lines});
-  }
 }
 
 // The step as an argument: the same code for all optimisers.
@@ -343,12 +334,7 @@ __attribute__((noinline)) void fused_after(const GradientSource<T> (&sources)[2]
   alignas(64) T gradient[kBlock] = {};
   const auto next = [](T*& array) { array = array == nullptr ? nullptr : array + kBlock; };
   for (index_t block = 0; block < blocks; ++block, next(w), next(m), next(v)) {
-    const T* const a = sources[0].a + block * sources[0].a_step;
-    if (cols > kPanel / 2) {
-      block_of_gradient({a, 0, sources[0].b, sources[0].depth}, cols, w, m, v, gradient);
-    } else {
-      gemm_t(a, 0, sources[0].b, kPanel, cols, sources[0].depth, zeros, 0, gradient);
-    }
+    gemm_t(sources[0].a + block * sources[0].a_step, 0, sources[0].b, kPanel, cols, sources[0].depth, zeros, 0, gradient);
     if (sources[1].depth > 0) {
       gemm_t(sources[1].a + block * sources[1].a_step, 0, sources[1].b, kPanel, cols, sources[1].depth, gradient, kPanel, gradient);
     }
