@@ -24,7 +24,7 @@ from layerwise.datasets import Dataset, load_mnist
 
 NAME = "mnist_defaults"
 TRAIN, VALIDATION = slice(0, 50_000), slice(50_000, 60_000)
-CHANGES = ("schedule", "dropout")  # of fine-tuning's settings
+FINETUNING = ("schedule", "dropout")  # its settings that options change
 
 
 def plans(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -32,7 +32,7 @@ def plans(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     for precision in options.precisions:
         name = "float32" if precision == "auto" else precision
         plan = {"name": name, "hidden": options.hidden, "precision": precision, "target": options.target}
-        changes = {word: vars(options)[word] for word in CHANGES if vars(options)[word] is not None}
+        changes = {word: vars(options)[word] for word in FINETUNING if vars(options)[word] is not None}
         yield plan | changes | {"name": ", ".join([name, *(f"{word} {value}" for word, value in changes.items())])}
 
 
@@ -42,7 +42,7 @@ def work(data: Dataset, plan: Mapping[str, Any], seed: int, options: argparse.Na
     model = PretrainedClassifier(
         tuple(plan["hidden"]),
         precision=plan["precision"],
-        finetuning=FineTuning(**{word: plan[word] for word in CHANGES if word in plan}),
+        finetuning=FineTuning(**{word: plan[word] for word in FINETUNING if word in plan}),
         callbacks=watch,
         n_jobs=options.threads,
         random_state=seed,

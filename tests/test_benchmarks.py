@@ -329,11 +329,16 @@ def on_few_digits(name: str, monkeypatch: pytest.MonkeyPatch, results: Path) -> 
 def test_the_defaults_time_to_an_error_counts_training_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     defaults = on_few_digits("mnist_defaults", monkeypatch, tmp_path)
     monkeypatch.setattr(sys, "argv", ["x.py"])
-    for more in (["--target", "100"], ["--target", "-1"], ["--schedule", "linear"], ["--dropout", "0.2"]):
+    for more in (
+        ["--target", "100"],
+        ["--target", "-1"],
+        ["--schedule", "linear"],
+        ["--schedule", "linear", "--dropout", "0.2"],
+    ):
         defaults.main(["--seeds", "0", "--precisions", "auto", "--hidden", "9", "7", *more])
     reached, never, falling, dropping = _timing.records(defaults.NAME)
     assert falling["settings"]["name"] == "float32, schedule linear"
-    assert dropping["settings"]["name"] == "float32, dropout 0.2"
+    assert dropping["settings"]["name"] == "float32, schedule linear, dropout 0.2"
     assert len({str(line["test_errors"]) for line in (never, falling, dropping)}) == 3
     assert never["seconds_to_target"] is None
     assert reached["test_errors"] == never["test_errors"]

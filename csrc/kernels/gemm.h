@@ -8,9 +8,9 @@ namespace layerwise {
 namespace {
 
 // Rows of the register tile, of two vectors each. Eight fill the pipeline, and more are more loops to compile and no faster (on Zen 4); 16
-// registers hold six. Rows of the wide tile, of four vectors: with three it holds as many sums as with six of two, and reads whole lines of
-// b and each number of a half as often; with two it is for products of no more rows. And how deep a product is at a time: a strip of b
-// stays in the first-level cache for all rows.
+// registers hold six. Rows of the wide tile, of four vectors: three have as many sums as six of two, from fewer loads, and of float32 read
+// b's panel from end to end and each number of a once; two are for products of no more rows. And how deep a product is at a time: a strip
+// of b stays in the first-level cache for all rows.
 #if defined(__AVX512F__) || defined(__aarch64__)
 constexpr int kTileRows = 8, kWideRows = 2;
 constexpr index_t kDepth = kDepthBlock;
@@ -37,11 +37,9 @@ constexpr index_t kLanesOf = sizeof(typename M::Vector) / sizeof(T);
 
 template <class T>
 constexpr int kWideVectors = kPanelVectors<T> < 4 ? static_cast<int>(kPanelVectors<T>) : 4;
+// Whether the wide tile is for any number of rows: not with fewer sums than the other.
 template <class T>
-constexpr bool kAlwaysWide = kWideRows * kWideVectors<T> >= kTileRows * 2;
-// Rows of the tile that panels of many columns are multiplied by.
-template <class T>
-constexpr int kManyRows = kAlwaysWide<T> ? kWideRows : kTileRows;
+constexpr bool kAnyRowsWide = kWideRows * kWideVectors<T> >= kTileRows * 2;
 
 // For panels of few columns, as the outputs of most networks for tables are: narrow vectors, in float32, where they are worth their code.
 template <class T>
@@ -166,8 +164,11 @@ void gemm_any(const T* a, index_t a_step, const T* b, index_t rows, index_t cols
     }
   }
   if (cols <= kLanes<T>) {
-    gemm_strips<T, M, kByColumn, 1, kTileRows>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
-  } else if ((kAlwaysWide<T> || rows <= kWideRows) && cols > 2 * kLanes<T>) {  // few rows of two vectors are too few chains
+    return gemm_strips<T, M, kByColumn, 1, kTileRows>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
+  }
+  // A wide strip is worth it where it adds no padding, or where rows of two vectors are too few chains to fill the pipeline.
+  const index_t pairs = (cols + 2 * kLanes<T> - 1) / (2 * kLanes<T>);
+  if (pairs > 1 && (rows <= kWideRows || (kAnyRowsWide<T> && pairs % 2 == 0))) {
     gemm_strips<T, M, kByColumn, kWideVectors<T>, kWideRows>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
   } else {
     gemm_strips<T, M, kByColumn, 2, kTileRows>(a, a_step, b, rows, cols, depth, init, init_step, c, ahead);
@@ -288,7 +289,7 @@ void column_sums(const T* x, index_t rows, T* sums) {
 
 template <class T>
 constexpr void fill_products(Kernels<T>& k) {
-  k.tile_rows = kManyRows<T>;
+  k.tile_rows = kAnyRowsWide<T> ? kWideRows : kTileRows;
   k.depth_block = kDepth;
   k.gemm = gemm<T>;
   k.gemm_t = gemm_t<T>;

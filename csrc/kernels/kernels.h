@@ -137,7 +137,7 @@ inline constexpr index_t kDepthBlock = 256;
 
 template <class T>
 struct Kernels {
-  index_t tile_rows;    // rows of the register tile: work is best cut at its multiples
+  index_t tile_rows;    // rows of the register tile of full panels: work is best cut at its multiples
   index_t depth_block;  // deeper products are best cut into blocks of so many rows of b, with the same bits; at most kDepthBlock
 
   // c[r][0..32) = init[r][0..32) + sum_k a(r, k) * b[k][0..32) for r < rows, k < depth; only columns < cols are computed.

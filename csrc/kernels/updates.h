@@ -48,7 +48,8 @@ inline V update_vector(T* w, T* m, T* v, index_t i, V g, const UpdateScalars<T>&
   return end_step<T, O>(w, i, begin_step<T, O, kDecays>(w, m, v, i, g, s), s);
 }
 
-// Fetches what comes `near` numbers later and, where `far` is not 0, into the second-level cache what comes `far` later.
+// Fetches what comes `near` numbers later and, where `far` is not 0, into the second-level cache what comes `far` later; then the gradient
+// is at hand.
 template <class T, class O>
 __attribute__((noinline)) void update_numbers(T* w, T* m, T* v, const T* g, index_t n, const UpdateScalars<T>& given, index_t near,
                                               index_t far) {
@@ -56,11 +57,12 @@ __attribute__((noinline)) void update_numbers(T* w, T* m, T* v, const T* g, inde
   index_t i = 0;
   for (; i + kLanes<T> <= n; i += kLanes<T>) {
     if (kLanes<T> == kLine<T> || i % kLine<T> == 0) {
-      __builtin_prefetch(g + i + near);
       __builtin_prefetch(w + i + near);
       if constexpr (O::kFirst) __builtin_prefetch(m + i + near);
       if constexpr (O::kSecond) __builtin_prefetch(v + i + near);
-      if (far > 0) {
+      if (far == 0) {
+        __builtin_prefetch(g + i + near);
+      } else {
         __builtin_prefetch(w + i + far, 0, 2);
         if constexpr (O::kFirst) __builtin_prefetch(m + i + far, 0, 2);
         if constexpr (O::kSecond) __builtin_prefetch(v + i + far, 0, 2);
@@ -317,9 +319,9 @@ inline void step_columns(T* w, T* m, T* v, const T* gradient, index_t cols, cons
   }
 }
 template <class T, class O>
-void step_block(T* w, T* m, T* v, const T* gradient, index_t cols, const UpdateScalars<T>& s) {
+void step_block(T* w, T* m, T* v, const T* gradient, index_t cols, const UpdateScalars<T>& s, index_t far) {
   using Few = FewColumns<T>;
-  if (cols > kPanel / 2) return update_numbers<T, O>(w, m, v, gradient, kPanel * kPanel, s, 4 * kPanel, kPanel * kPanel);
+  if (cols > kPanel / 2) return update_numbers<T, O>(w, m, v, gradient, kPanel * kPanel, s, 4 * kPanel, far);
   if (cols > kLanesOf<T, Few>) return step_columns<T, O, Vec<T>>(w, m, v, gradient, cols, s);
   step_columns<T, O, typename Few::Vector>(w, m, v, gradient, cols, s);
 }
@@ -328,7 +330,7 @@ void step_block(T* w, T* m, T* v, const T* gradient, index_t cols, const UpdateS
 template <class T>
 __attribute__((noinline)) void fused_after(const GradientSource<T> (&sources)[2], index_t blocks, index_t cols, T* w, T* m, T* v,
                                            const UpdateScalars<T>& s,
-                                           void (*step)(T*, T*, T*, const T*, index_t, const UpdateScalars<T>&)) {
+                                           void (*step)(T*, T*, T*, const T*, index_t, const UpdateScalars<T>&, index_t)) {
   constexpr index_t kBlock = kPanel * kPanel;
   alignas(64) static constexpr T zeros[kPanel] = {};
   alignas(64) T gradient[kBlock] = {};
@@ -339,7 +341,7 @@ __attribute__((noinline)) void fused_after(const GradientSource<T> (&sources)[2]
       gemm_t(sources[1].a + block * sources[1].a_step, 0, sources[1].b, kPanel, cols, sources[1].depth, gradient, kPanel, gradient);
     }
     if (s.shape.any) shape<T>(gradient, w, kPanel, kPanel, s.shape, gradient);
-    step(w, m, v, gradient, cols, s);
+    step(w, m, v, gradient, cols, s, block + 1 < blocks ? kBlock : 0);  // what comes after the last may be another thread's
   }
 }
 
