@@ -132,7 +132,7 @@ def test_tiles_have_no_copy_on_the_stack() -> None:
         functions = run(["objdump", "-d", "--no-show-raw-insn", str(path)]).split("\n\n")
         tiles = [code for code in functions if re.match(r"\w+ <\w*(9gemm_tile|11fused_strip)I", code)]
         optimizers, dtypes = 7, 1 if path.name.startswith("bfloat16") else 2
-        assert len(tiles) > 20
+        assert len(tiles) > (20 if vector == "zmm" else 12)
         if vector == "zmm":
             assert sum("11fused_strip" in code.splitlines()[0] for code in tiles) >= optimizers * dtypes
         for code in tiles:
