@@ -1,4 +1,4 @@
-// The only owner of memory for numbers: aligned, zeroed, never resized.
+// The only owner of memory for numbers: aligned, never resized, zeroed unless all of it is written before it is read.
 #pragma once
 
 #include <sys/mman.h>
@@ -12,20 +12,22 @@
 
 namespace layerwise {
 
+enum class Contents { zeros, unset };
+
 template <class T>
 class Buffer {
  public:
   Buffer() = default;
   // `place` (0, 1, 2, ...) shifts the start: buffers that are walked together (weights, moments, gradients) must not start
   // at equal offsets modulo 4 KB and 64 KB, or their cache lines compete.
-  explicit Buffer(index_t size, index_t place = 0) : size_(size) {
+  explicit Buffer(index_t size, index_t place = 0, Contents contents = Contents::zeros) : size_(size) {
     if (size == 0) return;
     const std::size_t skew = static_cast<std::size_t>(place % 8) * 4352;
     if (size < 0 || static_cast<std::size_t>(size) > (std::numeric_limits<std::size_t>::max() / 2 - skew - kAlignment) / sizeof(T)) {
       throw std::bad_alloc();
     }
     const std::size_t bytes = static_cast<std::size_t>(size) * sizeof(T) + skew;
-    memory_ = std::calloc(bytes + kAlignment, 1);
+    memory_ = contents == Contents::zeros ? std::calloc(bytes + kAlignment, 1) : std::malloc(bytes + kAlignment);
     if (memory_ == nullptr) throw std::bad_alloc();
     use_large_pages(memory_, bytes);
     const auto address = reinterpret_cast<std::uintptr_t>(memory_);

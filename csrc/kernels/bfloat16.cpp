@@ -1,6 +1,7 @@
 // Products in bfloat16, compiled for x86-64-v4 with AVX512-BF16. Everything else of such a processor is kernels.cpp's.
 #include "kernels/gemv.h"
 #include "kernels/kernels.h"
+#include "kernels/transpose.h"
 #include "kernels/updates.h"
 
 namespace layerwise {
@@ -46,9 +47,8 @@ void pair_transposed(const float* w, index_t w_step, index_t rows, index_t n, fl
     // The columns at and after n are padding, which is 0 in every matrix of weights.
     for (index_t i = 0; i < rows; ++i) round(w + i * kPanel, kPanel, reinterpret_cast<std::uint16_t*>(rows_of_pairs + i * kPairs));
     for (index_t i = rows * kPairs; i < kPanel * kPairs; ++i) rows_of_pairs[i] = 0;
-    for (index_t i = 0; i < kPanel; i += kSquareSide<float>) {
-      for (index_t j = 0; j < kPairs; j += kSquareSide<float>)
-        transpose_square(rows_of_pairs + i * kPairs + j, pairs + j * kPanel + i, kPairs);
+    for (index_t i = 0; i < kPanel; i += kSide<float>) {
+      for (index_t j = 0; j < kPairs; j += kSide<float>) transpose_square(rows_of_pairs + i * kPairs + j, pairs + j * kPanel + i, kPairs);
     }
   }
 }

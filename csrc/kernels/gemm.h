@@ -186,94 +186,6 @@ void gemm_t(const T* a, index_t a_step, const T* b, index_t rows, index_t cols, 
   gemm_any<T, ByNumbers<T>, true>(a, a_step, b, rows, cols, depth, init, init_step, c, {nullptr, 0});
 }
 
-// Small squares by shuffles; the rows of `in` are `step` apart.
-#if defined(__AVX2__)
-template <class T>
-constexpr index_t kSquareSide = sizeof(T) == sizeof(float) ? 8 : 2;
-inline void transpose_square(const float* in, float* out, index_t step) {
-  typedef float Oct __attribute__((vector_size(32), aligned(4), may_alias));
-  typedef std::int32_t Pick __attribute__((vector_size(32)));
-  // Four columns of row k, and beside them those of row k + 4.
-  const auto pair = [=](index_t column, index_t k) {
-    const float* p = in + column + k * step;
-    return (Oct)_mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + 4 * step), 1);
-  };
-  const Pick low = {0, 8, 1, 9, 4, 12, 5, 13}, high = {2, 10, 3, 11, 6, 14, 7, 15};
-  const Pick left = {0, 1, 8, 9, 4, 5, 12, 13}, right = {2, 3, 10, 11, 6, 7, 14, 15};
-  LAYERWISE_UNROLL
-  for (index_t column = 0; column < 8; column += 4, out += 4 * kPanel) {
-    const Oct r0 = pair(column, 0), r1 = pair(column, 1), r2 = pair(column, 2), r3 = pair(column, 3);
-    const Oct a = __builtin_shuffle(r0, r1, low), b = __builtin_shuffle(r0, r1, high);
-    const Oct c = __builtin_shuffle(r2, r3, low), d = __builtin_shuffle(r2, r3, high);
-    *reinterpret_cast<Oct*>(out) = __builtin_shuffle(a, c, left);
-    *reinterpret_cast<Oct*>(out + kPanel) = __builtin_shuffle(a, c, right);
-    *reinterpret_cast<Oct*>(out + 2 * kPanel) = __builtin_shuffle(b, d, left);
-    *reinterpret_cast<Oct*>(out + 3 * kPanel) = __builtin_shuffle(b, d, right);
-  }
-}
-#else
-template <class T>
-constexpr index_t kSquareSide = 16 / static_cast<index_t>(sizeof(T));
-inline void transpose_square(const float* in, float* out, index_t step) {
-  typedef float Quad __attribute__((vector_size(16), aligned(4), may_alias));
-  typedef std::int32_t Pick __attribute__((vector_size(16)));
-  const auto at = [](const float* p) { return *reinterpret_cast<const Quad*>(p); };
-  const Quad r0 = at(in), r1 = at(in + step), r2 = at(in + 2 * step), r3 = at(in + 3 * step);
-  const Pick low = {0, 4, 1, 5}, high = {2, 6, 3, 7}, left = {0, 1, 4, 5}, right = {2, 3, 6, 7};
-  const Quad a = __builtin_shuffle(r0, r1, low), b = __builtin_shuffle(r0, r1, high);
-  const Quad c = __builtin_shuffle(r2, r3, low), d = __builtin_shuffle(r2, r3, high);
-  *reinterpret_cast<Quad*>(out) = __builtin_shuffle(a, c, left);
-  *reinterpret_cast<Quad*>(out + kPanel) = __builtin_shuffle(a, c, right);
-  *reinterpret_cast<Quad*>(out + 2 * kPanel) = __builtin_shuffle(b, d, left);
-  *reinterpret_cast<Quad*>(out + 3 * kPanel) = __builtin_shuffle(b, d, right);
-}
-#endif
-inline void transpose_square(const double* in, double* out, index_t step) {
-  typedef double Pair __attribute__((vector_size(16), aligned(8), may_alias));
-  typedef std::int64_t Pick __attribute__((vector_size(16)));
-  const auto at = [](const double* p) { return *reinterpret_cast<const Pair*>(p); };
-  const Pair r0 = at(in), r1 = at(in + step);
-  *reinterpret_cast<Pair*>(out) = __builtin_shuffle(r0, r1, Pick{0, 2});
-  *reinterpret_cast<Pair*>(out + kPanel) = __builtin_shuffle(r0, r1, Pick{1, 3});
-}
-
-// The squares of `rows` x `cols` numbers, both multiples of their side. `ahead`: where the next block begins, or null.
-template <class T>
-inline void transpose_squares(const T* w, index_t step, index_t rows, index_t cols, const T* ahead, T* out) {
-  constexpr index_t kSide = kSquareSide<T>;
-  for (index_t i = 0; i < rows; i += kSide) {
-    for (index_t r = i; ahead != nullptr && r < i + kSide; ++r) {
-      for (index_t j = 0; j < kPanel; j += kLine<T>) __builtin_prefetch(ahead + r * step + j);
-    }
-    for (index_t j = 0; j < cols; j += kSide) transpose_square(w + i * step + j, out + j * kPanel + i, step);
-  }
-}
-// Of a row-major matrix the next block is fetched: its rows are more streams than the processor itself follows.
-template <class T, bool kOfPanels>
-inline void transpose_blocks(const T* w, index_t w_step, index_t row_step, index_t rows, index_t n, T* out) {
-  constexpr index_t kSide = kSquareSide<T>;
-  const index_t step = kOfPanels ? kPanel : row_step;
-  for (index_t p = 0; p < n; p += kPanel, w += w_step, out += kPanel * kPanel) {
-    const index_t cols = n - p < kPanel ? n - p : kPanel;
-    const T* ahead = kOfPanels ? nullptr : w + w_step;
-    if (rows == kPanel && cols == kPanel) {
-      transpose_squares(w, step, kPanel, kPanel, ahead, out);
-      continue;
-    }
-    const index_t whole_rows = rows - rows % kSide, whole_cols = cols - cols % kSide;
-    transpose_squares(w, step, whole_rows, whole_cols, ahead, out);
-    for (index_t j = 0; j < cols; ++j) {  // what is left beside and below the squares, and 0 after the rows
-      for (index_t i = j < whole_cols ? whole_rows : 0; i < rows; ++i) out[j * kPanel + i] = w[i * step + j];
-      for (index_t i = rows; i < kPanel; ++i) out[j * kPanel + i] = 0;
-    }
-  }
-}
-template <class T>
-void transpose(const T* w, index_t w_step, index_t row_step, index_t rows, index_t n, T* out) {
-  if (row_step == kPanel) return transpose_blocks<T, true>(w, w_step, row_step, rows, n, out);
-  transpose_blocks<T, false>(w, w_step, row_step, rows, n, out);
-}
-
 template <class T>
 void column_sums(const T* x, index_t rows, T* sums) {
   Vec<T> sum[kPanelVectors<T>];  // side by side, so that one chain need not wait for another's end
@@ -293,7 +205,6 @@ constexpr void fill_products(Kernels<T>& k) {
   k.depth_block = kDepth;
   k.gemm = gemm<T>;
   k.gemm_t = gemm_t<T>;
-  k.transpose = transpose<T>;
   k.column_sums = column_sums<T>;
 }
 

@@ -79,19 +79,6 @@ void gemv(const T* x, index_t x_step, const T* w, index_t w_step, index_t n_pane
   gemv_any<T, ByNumbers<T>>(x, x_step, w, w_step, n_panels, rows, init, out, out_step);
 }
 
-template <class T>
-void add_rows(const T* x, const T* b, index_t b_step, index_t depth, index_t cols, T* c) {
-  constexpr index_t kAtOnce = 4;  // rows for which c is read and written once
-  for (; depth >= kAtOnce; depth -= kAtOnce, x += kAtOnce, b += kAtOnce * b_step) {
-    each(c, cols, [=](auto at) {
-      Vec<T> sum = at(c);
-      for (index_t k = 0; k < kAtOnce; ++k) sum = fma(set(x[k]), at(b + k * b_step), sum);
-      return sum;
-    });
-  }
-  for (; depth > 0; --depth, ++x, b += b_step) each(c, cols, [=](auto at) { return fma(set(*x), at(b), at(c)); });
-}
-
 // For each step of a tree over a vector's lanes, which lane each lane takes: the one half, a quarter, ... of the vector ahead.
 template <class T>
 struct LanesAhead {
@@ -161,7 +148,6 @@ template <class T>
 constexpr void fill_single_row(Kernels<T>& table) {
   table.gemv = gemv<T>;
   table.gemv_t = gemv_t<T>;
-  table.add_rows = add_rows<T>;
 }
 
 }  // namespace

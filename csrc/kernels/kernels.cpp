@@ -10,6 +10,7 @@
 #include "kernels/normalization.h"
 #include "kernels/penalties.h"
 #include "kernels/random.h"
+#include "kernels/row_major.h"
 #include "kernels/sampling.h"
 #include "kernels/simd.h"
 #include "kernels/updates.h"
@@ -22,6 +23,7 @@ constexpr Kernels<T> table() {
   Kernels<T> k{};
   fill_products(k);
   fill_single_row(k);
+  fill_row_major(k);
   fill_activations(k);
   fill_losses(k);
   fill_mixed(k);

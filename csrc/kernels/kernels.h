@@ -155,8 +155,12 @@ struct Kernels {
   void (*gemv)(const T* x, index_t x_step, const T* w, index_t w_step, index_t n_panels, index_t rows, const T* init, T* out,
                index_t out_step);
   void (*gemv_t)(const T* w, index_t w_step, index_t n_panels, index_t rows, const T* delta, index_t delta_step, T* out);
-  // c[j] += sum_k x[k] * b[k * b_step + j], the chain of gemm, for a row-major b, whose rows are read from end to end.
+  // For a single row and a row-major b, the chains of gemm: c[j] += sum_k x[k] * b(k, j), where b(k, j) = b[k * b_step + j], or for
+  // add_rows_t b[j * b_step + k].
   void (*add_rows)(const T* x, const T* b, index_t b_step, index_t depth, index_t cols, T* c);
+  void (*add_rows_t)(const T* x, const T* b, index_t b_step, index_t depth, index_t cols, T* c);
+  // to[r * to_step + c] = from[r * from_step + c] for r < rows, c < 32: a whole panel's rows out of a row-major matrix, or into one.
+  void (*copy_rows)(const T* from, index_t from_step, index_t rows, T* to, index_t to_step);
   // out[j * 32 + i] = w[(j / 32) * w_step + i * row_step + j % 32] for i < rows <= 32 (0 for i >= rows), j < n: of panels (row_step 32)
   // or of a row-major matrix (w_step 32).
   void (*transpose)(const T* w, index_t w_step, index_t row_step, index_t rows, index_t n, T* out);

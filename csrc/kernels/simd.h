@@ -111,6 +111,8 @@ inline Vec<T> set(T x) {
   return x - Vec<T>{};
 }
 
+typedef double Pair __attribute__((vector_size(16)));
+
 // a * b + c with one rounding; on x86-64-v2, which has no such instruction, with two.
 inline Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
 #if defined(__AVX512F__)
@@ -135,6 +137,9 @@ inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
 #endif
 }
 
+#if defined(__AVX2__)
+inline Pair fma(Pair a, Pair b, Pair c) { return (Pair)_mm_fmadd_pd((__m128d)a, (__m128d)b, (__m128d)c); }
+#endif
 #if defined(__AVX512F__)
 inline Narrow<float> fma(Narrow<float> a, Narrow<float> b, Narrow<float> c) {
   return (Narrow<float>)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);

@@ -14,10 +14,10 @@
 namespace layerwise {
 namespace {
 
-constexpr index_t kBlock = 4096;       // numbers that are worked on at once: a few such blocks fit the first-level cache
-constexpr double kWorkOfNumber = 10;   // an element-wise function's number, in multiply-adds of a product
-constexpr index_t kProductRows = 256;  // rows of a product's block, for each of which b is packed anew
-constexpr index_t kRowsAhead = 16;     // of a row-major matrix, fetched before they are needed
+constexpr index_t kBlock = 4096;      // numbers that are worked on at once: a few such blocks fit the first-level cache
+constexpr double kWorkOfNumber = 10;  // an element-wise function's number, in multiply-adds of a product
+// Of a product's block of rows, for each of which b is packed anew: how many rows, and, beyond the fewest, how many numbers of a.
+constexpr index_t kFewestRows = 256, kMostRows = 1024, kBlockNumbers = index_t{1} << 20;
 
 // One number a column, padded to whole panels, of which there is at least one.
 template <class T>
@@ -27,42 +27,26 @@ std::vector<T> padded(const T* values, index_t cols) {
   return out;
 }
 
-// Rows row .. row + rows - 1 of one panel of a matrix, side by side in `out`. Later rows are fetched ahead: they lie where the processor's
-// own prefetching does not reach.
+// Rows row .. row + rows - 1 of one panel of a matrix, side by side in `out`, padded with 0.
 template <class T>
 void pack(const Matrix<T>& m, index_t row, index_t rows, index_t panel, T* out) {
-  constexpr index_t kLine = 64 / static_cast<index_t>(sizeof(T));
   const index_t first = panel * kPanel, width = width_of(m.cols, panel);
-  if (!m.transposed) {
-    for (index_t r = 0; r < rows; ++r) {
-      const T *from = m.data + (row + r) * m.cols + first, *ahead = m.data + std::min(row + r + kRowsAhead, m.rows - 1) * m.cols + first;
-      for (index_t i = 0; i < kPanel; i += kLine) __builtin_prefetch(ahead + i);
-      if (width == kPanel) {
-        copy_panel(from, out + r * kPanel);
-      } else {
-        std::copy_n(from, width, out + r * kPanel);
-      }
-    }
-    return;
-  }
-  kernels<T>().transpose(m.data + first * m.rows + row, kPanel, m.rows, width, rows, out);
+  if (m.transposed) return kernels<T>().transpose(m.data + first * m.rows + row, kPanel, m.rows, width, rows, out);
+  const T* from = m.data + row * m.cols + first;
+  if (width == kPanel) return kernels<T>().copy_rows(from, m.cols, rows, out, kPanel);
+  for (index_t r = 0; r < rows; ++r) std::fill(std::copy_n(from + r * m.cols, width, out + r * kPanel), out + (r + 1) * kPanel, T{0});
 }
 template <class T>
 void unpack(const T* from, index_t rows, index_t cols, index_t row, index_t panel, T* out) {
   const index_t width = width_of(cols, panel);
-  for (index_t r = 0; r < rows; ++r) {
-    T* to = out + (row + r) * cols + panel * kPanel;
-    if (width == kPanel) {
-      copy_panel(from + r * kPanel, to);
-    } else {
-      std::copy_n(from + r * kPanel, width, to);
-    }
-  }
+  T* to = out + row * cols + panel * kPanel;
+  if (width == kPanel) return kernels<T>().copy_rows(from, kPanel, rows, to, cols);
+  for (index_t r = 0; r < rows; ++r) std::copy_n(from + r * kPanel, width, to + r * cols);
 }
 
 int threads_for_numbers(index_t numbers) { return threads_for(kWorkOfNumber * static_cast<double>(numbers), 0); }
 
-// A single row times a row-major matrix, of which each thread takes columns.
+// A single row times b, which is read as it lies; each thread takes columns of the result.
 template <class T>
 void multiply_row(const T* x, const Matrix<T>& b, const T* init, int threads, T* out) {
   parallel(threads, [&](Team& team) {
@@ -70,7 +54,11 @@ void multiply_row(const T* x, const Matrix<T>& b, const T* init, int threads, T*
     const index_t first = share.begin * kPanel, cols = std::min(b.cols, share.end * kPanel) - first;
     if (cols <= 0) return;
     std::copy_n(init + first, cols, out + first);
-    kernels<T>().add_rows(x, b.data + first, b.cols, b.rows, cols, out + first);
+    if (b.transposed) {
+      kernels<T>().add_rows_t(x, b.data + first * b.rows, b.rows, b.rows, cols, out + first);
+    } else {
+      kernels<T>().add_rows(x, b.data + first, b.cols, b.rows, cols, out + first);
+    }
   });
 }
 
@@ -148,7 +136,7 @@ void column_sums(const T* x, index_t rows, index_t cols, T* sums) {
 template <class T>
 void matmul(const Matrix<T>& a, const Matrix<T>& b, const T* bias, int asked, T* out) {
   const Kernels<T>& k = kernels<T>();
-  const index_t depth = a.cols, cols = b.cols, block = std::min(a.rows, kProductRows), a_step = (block | 1) * kPanel;
+  const index_t depth = a.cols, cols = b.cols;
   const std::vector<T> init = padded(bias, cols);
   if (depth == 0) {
     for (index_t row = 0; row < a.rows; ++row) std::copy_n(init.data(), cols, out + row * cols);
@@ -157,10 +145,11 @@ void matmul(const Matrix<T>& a, const Matrix<T>& b, const T* bias, int asked, T*
   // A single row waits for memory, of which a second core has more.
   const double work = static_cast<double>(a.rows) * static_cast<double>(depth) * static_cast<double>(cols);
   const int threads = threads_for(work, asked, a.rows == 1 ? kLeastWorkByRows : kLeastWork);
-  if (a.rows == 1 && !b.transposed) return multiply_row(a.data, b, init.data(), threads, out);
+  if (a.rows == 1) return multiply_row(a.data, b, init.data(), threads, out);
   // Of `a` a block of rows, which all threads read; of `b` and of the result what a thread is working on.
+  const index_t block = std::min(a.rows, std::clamp(kBlockNumbers / depth, kFewestRows, kMostRows)), a_step = (block | 1) * kPanel;
   const index_t scratch = (kDepthBlock + block) * kPanel;
-  Buffer<T> left(panels(depth) * a_step), memory(threads * scratch, 1);
+  Buffer<T> left(panels(depth) * a_step, 0, Contents::unset), memory(threads * scratch, 1, Contents::unset);
   parallel(threads, [&](Team& team) {
     T *right = memory.data() + team.rank() * scratch, *result = right + kDepthBlock * kPanel;
     for (index_t first = 0; first < a.rows; first += block) {
@@ -223,7 +212,7 @@ template <class T>
 void dense_backward(Activation f, const T* parameter, const Matrix<T>& x, const Matrix<T>& w, const T* z, const T* g, int threads, T* by_x,
                     T* by_w, T* by_b, T* by_parameter) {
   const index_t rows = x.rows, cols = w.cols;
-  Buffer<T> delta(rows * cols), each_by_parameter(rows * cols);
+  Buffer<T> delta(rows * cols, 0, Contents::unset), each_by_parameter(rows * cols, 1, Contents::unset);
   activation_backward(f, parameter, rows, cols, z, g, delta.data(), each_by_parameter.data());
   const Matrix<T> d{delta.data(), rows, cols};
   matmul<T>(d, Matrix<T>{w.data, w.cols, w.rows, true}, nullptr, threads, by_x);

@@ -127,6 +127,12 @@ void all(const Kernels<T>& k, const std::string& type) {
   auto added = numbers<T>(kStep);
   k.add_rows(a.data(), w.data(), 80, kRows, 70, added.data());
   show(type + " add_rows", added);
+  for (const index_t cols : {index_t{3}, index_t{9}, index_t{67}}) {
+    k.add_rows_t(a.data(), w.data(), 79, kRows, cols, added.data());
+    show(type + " add_rows_t " + std::to_string(cols), added);
+  }
+  k.copy_rows(w.data(), 75, kRows, out.data(), kPanel + 3);
+  show(type + " copy_rows", out);
   k.multiply(a.data(), w.data(), added.data(), kStep - 3);
   show(type + " multiply", added);
   std::vector<T> sums(kPanel);
