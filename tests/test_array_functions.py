@@ -76,6 +76,17 @@ def test_a_row_of_a_product_is_the_product_of_that_row(transpose_b):
         assert alone.tobytes() == whole[row : row + 1].tobytes()
 
 
+@pytest.mark.parametrize("depth", [3, 4200])
+def test_a_product_of_several_blocks_of_rows(depth):
+    rows = {3: 1030, 4200: 260}[
+        depth
+    ]  # of a block: at most 1,024, and as many as 2 ** 20 numbers of `a` have, but at least 256
+    a, b = numbers(1, rows, depth), numbers(2, depth, 33)
+    whole = kernels.matmul(a, b)
+    assert whole.tobytes() == np.concatenate([kernels.matmul(a[i : i + 100], b) for i in range(0, rows, 100)]).tobytes()
+    assert whole.tobytes() == kernels.matmul(np.ascontiguousarray(a.T), b, transpose_a=True, n_jobs=3).tobytes()
+
+
 def test_subnormal_numbers_are_kept_by_every_thread():
     tiny = np.full((ROWS, COLUMNS), 1e-40, np.float32)
     assert np.array_equal(kernels.activation(tiny, "relu"), tiny)
