@@ -105,43 +105,95 @@ inline T column_tree(Vec<T> (&chain)[kPanelVectors<T>]) {
   return sum[0];
 }
 
-// Each row's sum, and what `each_vector` does with its vectors: (row, place of the vector in w, its deltas). kPanels 0: a number of panels
-// known only at run time.
-template <class T, int kPanels, class EachVector>
-inline void gemv_t_of(const T* w, index_t w_step, index_t n_panels, index_t rows, const T* delta, index_t delta_step, T* out,
-                      EachVector each_vector) {
-  Vec<T> right[kPanels > 0 ? kPanels : kGroupMost][kPanelVectors<T>];
-  for (index_t p = 0; p < n_panels; ++p) {
+// Panels of weights, and of the deltas that multiply them.
+template <class T>
+struct Weighted {
+  const T* w;
+  index_t w_step;
+  const T* delta;
+  index_t delta_step;
+};
+
+// Vectors of a panel's row in one turn: in float32 the deltas of kGroupMost panels stay in registers beside two chains. Rows that take all
+// turns before the next ones do, so that what these share is still in the first-level cache. In float64, where twice as much has to come
+// from memory, a row is worked on from end to end.
+template <class T>
+constexpr index_t kTurn = sizeof(T) == sizeof(float) ? 2 : kPanelVectors<T>;
+template <class T>
+constexpr bool kOneTurn = kTurn<T> == kPanelVectors<T>;
+template <class T>
+constexpr index_t kTurnRows = kOneTurn<T> ? kPanel : 8;
+
+// Continues chains[i][c] = sum_p w(row + i, p, c) * delta(p, c) by kPanels panels from `panel` on, for i < rows and kTurn vectors of
+// columns c from `first` on; the first panel's begin at 0. After each vector begin_row(row + i)(its place in w, its deltas) runs. Where
+// that was all of a row, the sum of its chains is out[row + i]. (Inlined, so that what begin_row knows stays in registers.)
+template <class T, int kPanels, class BeginRow>
+__attribute__((always_inline)) inline void add_turn(const Weighted<T>& of, index_t n_panels, index_t panel, index_t first, index_t row,
+                                                    index_t rows, T* chains, T* out, BeginRow begin_row) {
+  Vec<T> right[kPanels][kTurn<T>];
+  LAYERWISE_UNROLL
+  for (int p = 0; p < kPanels; ++p) {
     LAYERWISE_UNROLL
-    for (index_t v = 0; v < kPanelVectors<T>; ++v) right[p][v] = load(delta + p * delta_step + v * kLanes<T>);
+    for (index_t v = 0; v < kTurn<T>; ++v) right[p][v] = load(of.delta + (panel + p) * of.delta_step + first + v * kLanes<T>);
   }
-  for (index_t i = 0; i < rows; ++i) {
-    Vec<T> chain[kPanelVectors<T>] = {};
-    for (index_t p = 0; p < (kPanels > 0 ? kPanels : n_panels); ++p) {
+  alignas(64) static constexpr T zeros[kPanel] = {};
+  const T* before = panel == 0 ? zeros : chains + first;
+  const index_t before_step = panel == 0 ? 0 : kPanel;
+  for (index_t i = 0; i < rows; ++i, before += before_step) {
+    const auto each_vector = begin_row(row + i);
+    Vec<T> chain[kTurn<T>];
+    LAYERWISE_UNROLL
+    for (index_t v = 0; v < kTurn<T>; ++v) chain[v] = kPanels == kGroupMost ? Vec<T>{} : load(before + v * kLanes<T>);
+    LAYERWISE_UNROLL
+    for (int p = 0; p < kPanels; ++p) {
       LAYERWISE_UNROLL
-      for (index_t v = 0; v < kPanelVectors<T>; ++v) {
-        const index_t place = p * w_step + i * kPanel + v * kLanes<T>;
-        chain[v] = fma(load(w + place), right[p][v], chain[v]);
-        each_vector(i, place, right[p][v]);
+      for (index_t v = 0; v < kTurn<T>; ++v) {
+        const index_t place = (panel + p) * of.w_step + (row + i) * kPanel + first + v * kLanes<T>;
+        if (!kOneTurn<T> && v * kLanes<T> % kLine<T> == 0) __builtin_prefetch(of.w + place + kTurnRows<T> * kPanel, 1);
+        chain[v] = fma(load(of.w + place), right[p][v], chain[v]);
+        each_vector(place, right[p][v]);
       }
     }
-    out[i] = column_tree<T>(chain);
+    if constexpr (kOneTurn<T>) {
+      if (panel + kPanels == n_panels) {
+        out[row + i] = column_tree<T>(chain);
+        continue;
+      }
+    }
+    LAYERWISE_UNROLL
+    for (index_t v = 0; v < kTurn<T>; ++v) store(chains + i * kPanel + first + v * kLanes<T>, chain[v]);
   }
 }
 
-// Four panels have a loop of their own where their deltas fit into the registers.
-template <class T, class EachVector>
-inline void gemv_t_any(const T* w, index_t w_step, index_t n_panels, index_t rows, const T* delta, index_t delta_step, T* out,
-                       EachVector each_vector) {
-  if constexpr (kGroupMost * kPanelVectors<T> <= 8) {
-    if (n_panels == kGroupMost) return gemv_t_of<T, kGroupMost>(w, w_step, n_panels, rows, delta, delta_step, out, each_vector);
+// Each row's sum, and what begin_row does on the way, for at most 32 rows.
+template <class T, class BeginRow>
+__attribute__((always_inline)) inline void gemv_t_block(const Weighted<T>& of, index_t n_panels, index_t rows, T* out, BeginRow begin_row) {
+  constexpr index_t kWidth = kTurn<T> * kLanes<T>;
+  alignas(64) T chains[kTurnRows<T> * kPanel];
+  for (index_t row = 0; row < rows; row += kTurnRows<T>) {
+    const index_t n = rows - row < kTurnRows<T> ? rows - row : kTurnRows<T>;
+    if (n_panels == kGroupMost) {
+      for (index_t c = 0; c < kPanel; c += kWidth) add_turn<T, kGroupMost>(of, kGroupMost, 0, c, row, n, chains, out, begin_row);
+    } else {
+      for (index_t p = 0; p < n_panels; ++p) {
+        for (index_t c = 0; c < kPanel; c += kWidth) add_turn<T, 1>(of, n_panels, p, c, row, n, chains, out, begin_row);
+      }
+    }
+    for (index_t i = 0; i < n && !kOneTurn<T>; ++i) {
+      Vec<T> chain[kPanelVectors<T>];
+      LAYERWISE_UNROLL
+      for (index_t v = 0; v < kPanelVectors<T>; ++v) chain[v] = load(chains + i * kPanel + v * kLanes<T>);
+      out[row + i] = column_tree<T>(chain);
+    }
   }
-  gemv_t_of<T, 0>(w, w_step, n_panels, rows, delta, delta_step, out, each_vector);
 }
 
 template <class T>
 void gemv_t(const T* w, index_t w_step, index_t n_panels, index_t rows, const T* delta, index_t delta_step, T* out) {
-  gemv_t_any<T>(w, w_step, n_panels, rows, delta, delta_step, out, [](index_t, index_t, Vec<T>) {});
+  for (; rows > 0; rows -= kPanel, w += kPanel * kPanel, out += kPanel) {
+    gemv_t_block<T>({w, w_step, delta, delta_step}, n_panels, rows < kPanel ? rows : kPanel, out,
+                    [](index_t) { return [](index_t, Vec<T>) {}; });
+  }
 }
 
 template <class T>
