@@ -23,10 +23,12 @@ import itertools
 import multiprocessing
 import os
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import _timing
@@ -45,6 +47,8 @@ WITHOUT_AVX512 = {
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "MKL_ENABLE_INSTRUCTIONS": "AVX2",
     "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
+    # PyTorch keeps what it has compiled, and takes it from there for other vectors too: results are NaN, or the process ends.
+    "TORCHINDUCTOR_CACHE_DIR": str(Path(tempfile.gettempdir()) / f"torchinductor-avx2-{os.getuid()}"),
 }
 
 
