@@ -47,7 +47,7 @@ WITHOUT_AVX512 = {
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "MKL_ENABLE_INSTRUCTIONS": "AVX2",
     "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
-    # PyTorch keeps what it has compiled, and takes it from there for other vectors too: results are NaN, or the process ends.
+    # PyTorch takes what it once compiled for other vectors, too: results are NaN, or the process ends.
     "TORCHINDUCTOR_CACHE_DIR": str(Path(tempfile.gettempdir()) / f"torchinductor-avx2-{os.getuid()}"),
 }
 
