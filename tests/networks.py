@@ -18,6 +18,9 @@ NETWORKS = {
     "whole panels": (64, [(32, "relu"), (64, "sigmoid")]),
     "tied": (40, [(17, "sigmoid"), (40, "sigmoid", 0.0, "fixed", 0)]),
     "tied and narrow": (3, [(70, "tanh"), (3, "identity", 0.0, "fixed", 0)]),
+    # A single row's products take four panels together.
+    "five panels": (40, [(33, "tanh"), (150, "sigmoid"), (5, "identity")]),
+    "tied, five panels": (40, [(130, "sigmoid"), (40, "sigmoid", 0.0, "fixed", 0)]),
     "unrolled": (
         65,
         [

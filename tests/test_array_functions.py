@@ -65,15 +65,26 @@ def test_threads_change_no_bit_of_an_optimizers_step():
     assert_same_bits(step(), on_one_thread(step))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("transpose_b", [False, True])
-def test_a_row_of_a_product_is_the_product_of_that_row(transpose_b):
-    a, b = numbers(1, ROWS, COLUMNS), numbers(2, COLUMNS, 517)
+def test_a_row_of_a_product_is_the_product_of_that_row(transpose_b, dtype):
+    a, b = numbers(1, ROWS, COLUMNS).astype(dtype), numbers(2, COLUMNS, 517).astype(dtype)
+    a[130, :5], b[7:9, 3:6] = [0.0, -0.0, np.inf, -np.inf, np.finfo(dtype).tiny / 8], -0.0
     right = np.ascontiguousarray(b.T) if transpose_b else b
     whole = kernels.matmul(a, right, transpose_b=transpose_b)
-    assert whole.tobytes() == kernels.matmul(np.ascontiguousarray(a.T), b, transpose_a=True).tobytes()
+    assert_same_numbers(whole, kernels.matmul(np.ascontiguousarray(a.T), b, transpose_a=True))
     for row in (0, 130, ROWS - 1):
         alone = kernels.matmul(a[row : row + 1], right, transpose_b=transpose_b, n_jobs=3)
-        assert alone.tobytes() == whole[row : row + 1].tobytes()
+        assert_same_numbers(alone, whole[row : row + 1])
+
+
+def assert_same_numbers(one, other):
+    """The same bits, but for which NaN it is."""
+    assert np.isnan(one).tobytes() == np.isnan(other).tobytes()
+    assert (
+        np.nan_to_num(one, nan=1.0, posinf=np.inf, neginf=-np.inf).tobytes()
+        == np.nan_to_num(other, nan=1.0, posinf=np.inf, neginf=-np.inf).tobytes()
+    )
 
 
 @pytest.mark.parametrize("depth", [3, 4200])

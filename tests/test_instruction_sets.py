@@ -12,6 +12,7 @@ from layerwise import _core
 HERE = Path(__file__).parent
 FILES = [
     "test_kernels.py",
+    "test_array_functions.py",
     "test_random.py",
     "test_engine.py",
     "test_batch_norm.py",

@@ -1,4 +1,4 @@
-// The only owner of memory for numbers: aligned, never resized, zeroed unless all of it is written before it is read.
+// The only owner of memory for numbers: aligned, never resized, zeroed unless none of it is read before it is written.
 #pragma once
 
 #include <sys/mman.h>
@@ -12,6 +12,7 @@
 
 namespace layerwise {
 
+// What a buffer holds at first: 0, or whatever the memory held (which saves a pass through it).
 enum class Contents { zeros, unset };
 
 template <class T>

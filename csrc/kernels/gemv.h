@@ -114,19 +114,20 @@ struct Weighted {
   index_t delta_step;
 };
 
-// Vectors of a panel's row in one turn: in float32 the deltas of kGroupMost panels stay in registers beside two chains. Rows that take all
-// turns before the next ones do, so that what these share is still in the first-level cache. In float64, where twice as much has to come
-// from memory, a row is worked on from end to end.
+// Vectors of a panel's row in one turn: in float32 the deltas of kGroupMost panels stay in registers beside two chains; in float64, where
+// twice as much has to come from memory, a row is worked on from end to end.
 template <class T>
 constexpr index_t kTurn = sizeof(T) == sizeof(float) ? 2 : kPanelVectors<T>;
 template <class T>
 constexpr bool kOneTurn = kTurn<T> == kPanelVectors<T>;
+// So many rows take all their turns before the next rows begin: a line that two turns read is then still in the first-level cache.
 template <class T>
 constexpr index_t kTurnRows = kOneTurn<T> ? kPanel : 8;
 
 // Continues chains[i][c] = sum_p w(row + i, p, c) * delta(p, c) by kPanels panels from `panel` on, for i < rows and kTurn vectors of
-// columns c from `first` on; the first panel's begin at 0. After each vector begin_row(row + i)(its place in w, its deltas) runs. Where
-// that was all of a row, the sum of its chains is out[row + i]. (Inlined, so that what begin_row knows stays in registers.)
+// columns c from `first` on; the first panel's begin at 0, and so do a whole group's (whose `panel` is 0). After each vector begin_row(row
+// + i)(its place in w, its deltas) runs. Where that was all of a row, the sum of its chains is out[row + i]. (Inlined, so that what
+// begin_row knows stays in registers.)
 template <class T, int kPanels, class BeginRow>
 __attribute__((always_inline)) inline void add_turn(const Weighted<T>& of, index_t n_panels, index_t panel, index_t first, index_t row,
                                                     index_t rows, T* chains, T* out, BeginRow begin_row) {
@@ -149,7 +150,7 @@ __attribute__((always_inline)) inline void add_turn(const Weighted<T>& of, index
       LAYERWISE_UNROLL
       for (index_t v = 0; v < kTurn<T>; ++v) {
         const index_t place = (panel + p) * of.w_step + (row + i) * kPanel + first + v * kLanes<T>;
-        if (!kOneTurn<T> && v * kLanes<T> % kLine<T> == 0) __builtin_prefetch(of.w + place + kTurnRows<T> * kPanel, 1);
+        if (!kOneTurn<T> && (first + v * kLanes<T>) % kLine<T> == 0) __builtin_prefetch(of.w + place + kTurnRows<T> * kPanel, 1);
         chain[v] = fma(load(of.w + place), right[p][v], chain[v]);
         each_vector(place, right[p][v]);
       }
@@ -165,7 +166,7 @@ __attribute__((always_inline)) inline void add_turn(const Weighted<T>& of, index
   }
 }
 
-// Each row's sum, and what begin_row does on the way, for at most 32 rows.
+// Each row's sum, and what begin_row does on the way.
 template <class T, class BeginRow>
 __attribute__((always_inline)) inline void gemv_t_block(const Weighted<T>& of, index_t n_panels, index_t rows, T* out, BeginRow begin_row) {
   constexpr index_t kWidth = kTurn<T> * kLanes<T>;
@@ -190,10 +191,7 @@ __attribute__((always_inline)) inline void gemv_t_block(const Weighted<T>& of, i
 
 template <class T>
 void gemv_t(const T* w, index_t w_step, index_t n_panels, index_t rows, const T* delta, index_t delta_step, T* out) {
-  for (; rows > 0; rows -= kPanel, w += kPanel * kPanel, out += kPanel) {
-    gemv_t_block<T>({w, w_step, delta, delta_step}, n_panels, rows < kPanel ? rows : kPanel, out,
-                    [](index_t) { return [](index_t, Vec<T>) {}; });
-  }
+  gemv_t_block<T>({w, w_step, delta, delta_step}, n_panels, rows, out, [](index_t) { return [](index_t, Vec<T>) {}; });
 }
 
 template <class T>

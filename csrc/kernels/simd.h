@@ -78,7 +78,7 @@ struct NarrowOf {
 };
 template <class T>
 using Narrow = typename NarrowOf<T>::type;
-// The same for a vector of either width.
+// The same for a vector of any width.
 template <class V, class T>
 inline V load_as(const T* p) {
   typedef V Unaligned __attribute__((aligned(sizeof(T)), may_alias));
@@ -111,7 +111,8 @@ inline Vec<T> set(T x) {
   return x - Vec<T>{};
 }
 
-typedef double Pair __attribute__((vector_size(16)));
+// The Side of float64 (kernels/transpose.h), which AVX2 and AVX-512 have instructions for as well.
+typedef double TwoDoubles __attribute__((vector_size(16)));
 
 // a * b + c with one rounding; on x86-64-v2, which has no such instruction, with two.
 inline Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
@@ -138,7 +139,7 @@ inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
 }
 
 #if defined(__AVX2__)
-inline Pair fma(Pair a, Pair b, Pair c) { return (Pair)_mm_fmadd_pd((__m128d)a, (__m128d)b, (__m128d)c); }
+inline TwoDoubles fma(TwoDoubles a, TwoDoubles b, TwoDoubles c) { return (TwoDoubles)_mm_fmadd_pd((__m128d)a, (__m128d)b, (__m128d)c); }
 #endif
 #if defined(__AVX512F__)
 inline Narrow<float> fma(Narrow<float> a, Narrow<float> b, Narrow<float> c) {

@@ -6,12 +6,12 @@
 namespace layerwise {
 namespace {
 
-#if defined(__AVX2__)
-template <class T>
-constexpr index_t kSide = sizeof(T) == sizeof(float) ? 8 : 2;
-#else
+// Rows and columns of a square: 8 of float32 with AVX2, else as many as 16 bytes hold.
 template <class T>
 constexpr index_t kSide = 16 / static_cast<index_t>(sizeof(T));
+#if defined(__AVX2__)
+template <>
+constexpr index_t kSide<float> = 8;
 #endif
 // A column of a square.
 template <class T>

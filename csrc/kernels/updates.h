@@ -92,7 +92,7 @@ void update_all(T* w, T* m, T* v, const T* g, index_t n, const UpdateScalars<T>&
 }
 
 // The steps of single rows have few operations to hide behind, so that plain SGD leaves out its decay where that is 0, which changes no
-// bit (in float32, where it is worth its code). Calls run(Constant<whether it decays>).
+// bit of finite weights (in float32, where it is worth its code). Calls run(Constant<whether it decays>).
 template <bool kValue>
 struct Constant {
   static constexpr bool value = kValue;

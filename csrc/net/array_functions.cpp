@@ -16,7 +16,7 @@ namespace {
 
 constexpr index_t kBlock = 4096;      // numbers that are worked on at once: a few such blocks fit the first-level cache
 constexpr double kWorkOfNumber = 10;  // an element-wise function's number, in multiply-adds of a product
-// Of a product's block of rows, for each of which b is packed anew: how many rows, and, beyond the fewest, how many numbers of a.
+// A product's block of rows, for each of which b is packed anew: as many as make kBlockNumbers numbers of a, within these two bounds.
 constexpr index_t kFewestRows = 256, kMostRows = 1024, kBlockNumbers = index_t{1} << 20;
 
 // One number a column, padded to whole panels, of which there is at least one.
@@ -27,7 +27,8 @@ std::vector<T> padded(const T* values, index_t cols) {
   return out;
 }
 
-// Rows row .. row + rows - 1 of one panel of a matrix, side by side in `out`, padded with 0.
+// Rows row .. row + rows - 1 of one panel of a matrix, side by side in `out`, padded with 0 (so
+// that no product is made of what memory held before).
 template <class T>
 void pack(const Matrix<T>& m, index_t row, index_t rows, index_t panel, T* out) {
   const index_t first = panel * kPanel, width = width_of(m.cols, panel);

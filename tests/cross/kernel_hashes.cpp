@@ -88,6 +88,10 @@ void learning(const Kernels<T>& k, const std::string& name, int o, const std::ve
       k.gemv_t_update[o](w, m, v, kPanel * kPanel, kBlocks, kPanel, a.data(), kStep, a.data() + 5, kStep, out.data(), s);
     });
     show(name + " gemv_t_update's product", out);
+    run("gemv_t_update of a group", l2, [&](T* w, T* m, T* v, const UpdateScalars<T>& s) {
+      k.gemv_t_update[o](w, m, v, 13 * kPanel, 4, 13, a.data(), kStep, a.data() + 5, kPanel, out.data(), s);
+    });
+    show(name + " gemv_t_update's product of a group", out);
   }
 }
 
@@ -113,6 +117,8 @@ void all(const Kernels<T>& k, const std::string& type) {
   std::vector<T> out(3 * kDepth * kPanel);
   k.gemv_t(w.data(), kDepth * kPanel, 3, 29, a.data(), kStep, out.data());
   show(type + " gemv_t", out);
+  k.gemv_t(w.data(), 50 * kPanel, 4, 45, a.data(), kPanel, out.data());
+  show(type + " gemv_t of a group", out);
   for (const index_t rows : {kPanel, index_t{19}, index_t{3}}) {
     k.transpose(w.data(), kDepth * kPanel, kPanel, rows, 80, out.data());
     show(type + " transpose " + std::to_string(rows), out);
