@@ -168,7 +168,7 @@ __attribute__((always_inline)) inline void add_turn(const Weighted<T>& of, index
 
 // Each row's sum, and what begin_row does on the way.
 template <class T, class BeginRow>
-__attribute__((always_inline)) inline void gemv_t_block(const Weighted<T>& of, index_t n_panels, index_t rows, T* out, BeginRow begin_row) {
+__attribute__((always_inline)) inline void gemv_t_any(const Weighted<T>& of, index_t n_panels, index_t rows, T* out, BeginRow begin_row) {
   constexpr index_t kWidth = kTurn<T> * kLanes<T>;
   alignas(64) T chains[kTurnRows<T> * kPanel];
   for (index_t row = 0; row < rows; row += kTurnRows<T>) {
@@ -191,7 +191,7 @@ __attribute__((always_inline)) inline void gemv_t_block(const Weighted<T>& of, i
 
 template <class T>
 void gemv_t(const T* w, index_t w_step, index_t n_panels, index_t rows, const T* delta, index_t delta_step, T* out) {
-  gemv_t_block<T>({w, w_step, delta, delta_step}, n_panels, rows, out, [](index_t) { return [](index_t, Vec<T>) {}; });
+  gemv_t_any<T>({w, w_step, delta, delta_step}, n_panels, rows, out, [](index_t) { return [](index_t, Vec<T>) {}; });
 }
 
 template <class T>

@@ -172,7 +172,7 @@ void gemv_t_update(T* w, T* m, T* v, index_t w_step, index_t n_panels, index_t r
       const index_t n = rows - row < kPanel ? rows - row : kPanel, begin = row * kPanel;
       const T* const inputs = x;
       T *const weights = w + begin, *const first = O::kFirst ? m + begin : nullptr, *const second = O::kSecond ? v + begin : nullptr;
-      gemv_t_block<T>({weights, w_step, delta, delta_step}, n_panels, n, out, [=](index_t i) {
+      gemv_t_any<T>({weights, w_step, delta, delta_step}, n_panels, n, out, [=](index_t i) {
         const Vec<T> left = set(inputs[i]);
         return [=](index_t place, Vec<T> right) {
           update_vector<T, O, decays.value>(weights, first, second, place, fma(left, right, Vec<T>{}), s);
