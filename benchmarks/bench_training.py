@@ -1,6 +1,7 @@
 """How long a training epoch or a prediction takes: Layerwise's public API against NumPy, PyTorch, JAX, scikit-learn.
 
     python benchmarks/bench_training.py [--workloads dae wide ...] [--repeats 6] [--processes 2] [--resume]
+        [--avx2] [--mnist]
 
 Every contender runs in a process of its own (no library's threads disturb another's), one at a time, in turn; all start
 afresh `--processes` times, because the addresses of buffers matter. Before any timing, all must report the same loss
@@ -11,7 +12,7 @@ both samples were undisturbed, in the three least disturbed ones at least. What 
 second or so an epoch is timed on a part of its batches. Peers that are not installed are skipped with a word. One JSON
 line per workload goes to ``benchmarks/results/training.jsonl``, from which `tables.py` makes the tables of README.md;
 with `--resume` a workload that has a line of this commit there is left out. With `--avx2` no contender uses AVX-512, as
-on most processors.
+on most processors; with `--mnist` the rows are MNIST's pictures, whose pixels are mostly 0, and not made-up numbers.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from typing import Any
 
 import _timing
 from peers import CONTENDERS, ONE_THREAD, Contender
-from workloads import WORKLOADS, Workload, data_of, weights_of
+from workloads import WORKLOADS, Data, Workload, data_of, pictures_of, weights_of
 
 CHECKED_STEPS = 8
 PAUSE_SECONDS = 0.3  # after each sample: the threads of NumPy and PyTorch wait on the cores for a while
@@ -52,14 +53,14 @@ WITHOUT_AVX512 = {
 }
 
 
-def work(pipe: Connection, name: str, workload: Workload, threads: int) -> None:
+def work(pipe: Connection, name: str, workload: Workload, threads: int, data: Data | None) -> None:
     """A contender's own process: makes it, then answers what is asked."""
     try:
         if threads == 1:
             os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
         file, kind, _ = CONTENDERS[name]
         make = getattr(importlib.import_module(file), kind)
-        contender: Contender = make(workload, data_of(workload), weights_of(workload), threads)
+        contender: Contender = make(workload, data or data_of(workload), weights_of(workload), threads)
         pipe.send(contender.refusal())
         while (order := pipe.recv()) is not None:
             method, *arguments = order
@@ -73,11 +74,11 @@ def work(pipe: Connection, name: str, workload: Workload, threads: int) -> None:
 class Process:
     """A contender at a distance."""
 
-    def __init__(self, name: str, workload: Workload, threads: int) -> None:
+    def __init__(self, name: str, workload: Workload, threads: int, data: Data | None = None) -> None:
         context = multiprocessing.get_context("spawn")
         self.name, self.threads, self.share = name, threads, 1.0
         self.pipe, other = context.Pipe()
-        self.process = context.Process(target=work, args=(other, name, workload, threads), daemon=True)
+        self.process = context.Process(target=work, args=(other, name, workload, threads, data), daemon=True)
         self.process.start()
         other.close()
         self.refusal = self._receive()
@@ -111,8 +112,8 @@ class Process:
         return answer
 
 
-def measure(workload: Workload, names: list[str], options: argparse.Namespace) -> dict[str, Any]:
-    """One line of results: every contender's times for the workload."""
+def measure(workload: Workload, names: list[str], options: argparse.Namespace, data: Data | None) -> dict[str, Any]:
+    """One line of results: every contender's times for the workload, on these rows or made-up ones."""
     started, threads = time.monotonic(), options.threads
     chosen: dict[str, int] = {}
     times: dict[str, list[float]] = {}
@@ -122,7 +123,7 @@ def measure(workload: Workload, names: list[str], options: argparse.Namespace) -
     starting = 0.0  # the time that starting took, compilation above all, which is no part of what `--seconds` bounds
     for life in range(options.processes):
         begun = time.monotonic()
-        processes = start(workload, list(times) or names, chosen, threads)
+        processes = start(workload, list(times) or names, chosen, threads, data)
         losses = agreed(workload, processes)
         starting += time.monotonic() - begun
         if life == 0:
@@ -170,7 +171,9 @@ def measure(workload: Workload, names: list[str], options: argparse.Namespace) -
     }
 
 
-def start(workload: Workload, names: list[str], chosen: dict[str, int], threads: int) -> dict[str, Process]:
+def start(
+    workload: Workload, names: list[str], chosen: dict[str, int], threads: int, data: Data | None = None
+) -> dict[str, Process]:
     """Start the contenders, warm; the first time at each number of threads, of which `chosen` keeps the better."""
     processes = {}
     for name in names:
@@ -182,7 +185,7 @@ def start(workload: Workload, names: list[str], chosen: dict[str, int], threads:
             tried = sorted({1, threads})
         trials = []
         for count in tried:
-            process = Process(name, workload, count)
+            process = Process(name, workload, count, data)
             if process.refusal:
                 print(f"  {name} {process.refusal}: skipped", flush=True)
                 process.close()
@@ -242,15 +245,17 @@ def show(line: dict[str, Any]) -> None:
     print(f"  limit (NumPy's large product): {limit:.0f} GFLOP/s; {cores}; {line['seconds']} s", flush=True)
 
 
-def finished(threads: int) -> set[str]:
-    """The workloads that have a line of this very commit and number of threads."""
+def finished(threads: int, mnist: bool) -> set[str]:
+    """The workloads that have a line of this very commit, number of threads and data."""
     commit = _timing.machine()["commit"]
     lines = _timing.records("training")
     own = {"commit": commit, "isa": _timing.machine()["isa"]}
     return {
         line["workload"]
         for line in lines
-        if line["machine"].items() >= own.items() and line.get("threads") == threads and not commit.endswith("+")
+        if line["machine"].items() >= own.items()
+        and (line.get("threads"), line.get("mnist", False)) == (threads, mnist)
+        and not commit.endswith("+")
     }
 
 
@@ -275,19 +280,23 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--resume", action="store_true", help="leave out workloads that this commit has a line of")
     parser.add_argument("--avx2", action="store_true", help="no contender uses AVX-512")
+    parser.add_argument("--mnist", action="store_true", help="on MNIST's pictures, which LAYERWISE_DATA has")
     parser.add_argument("--no-record", action="store_true", help="print only")
     options = parser.parse_args()
     if options.avx2:
         restart_without_avx512()
-    done = finished(options.threads) if options.resume else set()
+    done = finished(options.threads, options.mnist) if options.resume else set()
+    # Imported here: the contenders' processes import this file, and no peer should run beside our library.
+    pictures = importlib.import_module("layerwise.datasets").load_mnist() if options.mnist else None
     for workload in (WORKLOADS[name] for name in options.workloads if name not in done):
         print(f"{workload.name}: {'-'.join(map(str, workload.sizes))}, batch {workload.batch_size}", flush=True)
         wanted = ["layerwise", "numpy", *options.contenders]  # what the others are compared with always runs
         names = [name for name in CONTENDERS if name in wanted and available(name)]
-        line = measure(workload, names, options)
+        data = None if pictures is None else pictures_of(workload, pictures.X_train, pictures.y_train)
+        line = measure(workload, names, options, data)
         show(line)
         if not options.no_record:
-            _timing.record("training", machine=_timing.machine(), threads=options.threads, **line)
+            _timing.record("training", machine=_timing.machine(), threads=options.threads, mnist=options.mnist, **line)
     return 0
 
 

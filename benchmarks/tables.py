@@ -62,9 +62,13 @@ def duration(seconds: float) -> str:
     return f"{value:.{max(0, 2 - int(math.log10(max(value, 1))))}f} {unit}"
 
 
-def training(avx2: bool = False) -> str:
+def training(avx2: bool = False, mnist: bool = False) -> str:
     """Time of an epoch (or a prediction) and how many times ours, by workload and contender."""
-    records = [line for line in _timing.records("training") if (line["machine"]["isa"] == "x86-64-v3") == avx2]
+    records = [
+        line
+        for line in _timing.records("training")
+        if (line["machine"]["isa"] == "x86-64-v3", line.get("mnist", False)) == (avx2, mnist)
+    ]
     lines = latest(records, "workload")
     if not lines:
         return ""
@@ -276,6 +280,7 @@ def adult() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "training": training,
     "training with AVX2": lambda: training(avx2=True),
+    "training on MNIST": lambda: training(mnist=True),
     "kernels": kernels,
     "growth": growth,
     "neighbours": neighbours,

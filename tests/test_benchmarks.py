@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import multiprocessing
 import os
 import shutil
 import sys
@@ -76,7 +77,7 @@ def test_ours_chooses_its_threads_but_for_one_contender(monkeypatch: pytest.Monk
     class Process:
         refusal = ""
 
-        def __init__(self, name: str, workload: workloads.Workload, threads: int) -> None:
+        def __init__(self, name: str, workload: workloads.Workload, threads: int, data: None) -> None:
             self.threads = threads
 
         def warm(self, steps: int) -> None: ...
@@ -86,6 +87,42 @@ def test_ours_chooses_its_threads_but_for_one_contender(monkeypatch: pytest.Monk
     chosen: dict[str, int] = {}
     bench.start(workloads.WORKLOADS["tabular"], ["layerwise", peers.ONE_THREAD, "layerwise bf16"], chosen, 2)
     assert chosen == {"layerwise": 0, peers.ONE_THREAD: 1, "layerwise bf16": 0}
+
+
+def test_lines_of_pictures_have_a_table_and_a_resumption_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    bench = script("bench_training")
+    monkeypatch.setattr(_timing, "RESULTS", tmp_path)
+    here = {"cpu": "one", "cores": 2, "python": "3", "versions": {}, "commit": "abc", "isa": "x86-64-v4"}
+    line = {"sizes": [3, 2], "batch_size": 1, "rows": 1, "probes": [{"limit_2": 200.0}], "threads": 2, "machine": here}
+    for mnist, workload, gflops in ((False, "wide", 190), (True, "dae", 220)):
+        results = {"layerwise": {"median": 1.0, "gflops": float(gflops), "times_layerwise": 1.0}}
+        _timing.record("training", workload=workload, results=results, mnist=mnist, **line)
+    assert "`wide`" in tables.training()
+    assert "`dae`" not in tables.training()
+    assert "| 220 | 110% |" in tables.training(mnist=True)
+    assert "`wide`" not in tables.training(mnist=True)
+    monkeypatch.setattr(_timing, "machine", lambda: here)
+    assert bench.finished(2, mnist=True) == {"dae"}
+
+
+def test_pictures_take_the_place_of_made_up_rows() -> None:
+    bench, workload = script("bench_training"), workloads.WORKLOADS["tabular"]
+    X, y = np.eye(32, dtype=np.float32).repeat(500, axis=0), np.arange(16_000) % 2
+    data = workloads.pictures_of(workload, X, y)
+    assert (data.X.shape, data.X[5].tolist(), data.y[5]) == ((12_800, 32), X[5].tolist(), 1)
+    with pytest.raises(ValueError, match="wide has 784 inputs, the pictures 32 pixels"):
+        workloads.pictures_of(workloads.WORKLOADS["wide"], X, y)
+    losses = []
+    for rows in (None, data):
+        ours, theirs = multiprocessing.Pipe()
+        for order in (("check", 2), None):
+            ours.send(order)
+        bench.work(theirs, "numpy", workload, 2, rows)
+        assert ours.recv() == ""  # taking part
+        losses.append(ours.recv()[0])
+    assert losses[0] != losses[1]
 
 
 @pytest.mark.slow
@@ -138,7 +175,7 @@ def test_lines_without_avx512_have_a_table_and_a_resumption_of_their_own(
     assert "| 150 | 75% |" in tables.training(avx2=True)
     assert "`wide`" not in tables.training(avx2=True)
     monkeypatch.setattr(_timing, "machine", lambda: {**here, "isa": "x86-64-v3"})
-    assert bench.finished(2) == {"dae"}
+    assert bench.finished(2, mnist=False) == {"dae"}
     page = tmp_path / "README.md"
     monkeypatch.setattr(_timing, "HERE", tmp_path)
     monkeypatch.setattr(sys, "argv", ["tables.py", "--write"])

@@ -11,6 +11,7 @@ from layerwise import _core
 
 ROOT = Path(__file__).parent.parent
 FLAGS = ["-std=c++17", "-O1", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Werror"]
+V2 = ["-msse4.2", "-mpopcnt"]
 V3 = ["-mavx2", "-mfma", "-mbmi", "-mbmi2", "-mf16c", "-mlzcnt", "-mmovbe"]
 V4 = [*V3, *(f"-mavx512{part}" for part in ("f", "bw", "cd", "dq", "vl"))]
 SOURCES = [ROOT / "csrc/kernels/kernels.cpp", ROOT / "csrc/kernels/catalog.cpp", ROOT / "tests/cross/kernel_hashes.cpp"]
@@ -40,6 +41,18 @@ def test_avx512_gives_the_bits_of_avx2(tmp_path: Path) -> None:
     ours = hashes(tmp_path, "g++", "kernels_x86_64_v3", V3, [])
     assert len(ours) > 400
     assert hashes(tmp_path, "g++", "kernels_x86_64_v4", V4, []) == ours
+
+
+@pytest.mark.parametrize(("isa", "flags"), [("x86-64-v2", V2), ("x86-64-v3", V3), ("x86-64-v4", V4)])
+def test_zeros_that_are_left_out_change_no_bit(tmp_path: Path, isa: str, flags: list[str]) -> None:
+    if isa not in _core.supported_isas():
+        pytest.skip(f"needs a processor with {isa}")
+    lines = hashes(tmp_path, "g++", f"kernels_{isa.replace('-', '_')}", flags, [])
+    sparse, whole = (
+        [line.replace(f" {word} ", " ") for line in lines if f" {word} " in line] for word in ("sparse", "whole")
+    )
+    assert len(sparse) > 500
+    assert sparse == whole
 
 
 @pytest.mark.slow

@@ -32,7 +32,7 @@ every_network = pytest.mark.parametrize("name", NETWORKS)
 
 def check_gradient(layers, rows, loss, *, batch_size=16, missing=False, weighted=False, alpha=0.0, step=0, **random):
     dtype = layers[0].b.dtype.type
-    X, Y = make_data(layers, rows, loss)
+    X, Y = random.pop("make", make_data)(layers, rows, loss)
     rng = np.random.default_rng(2)
     if missing:
         Y[rng.uniform(size=Y.shape) < 0.2] = np.nan
@@ -89,11 +89,11 @@ def test_gradient_of_more_rows_than_one_block(dtype):
 
 def run_both(
     layers, rows, loss, optimizer, *, steps, batch_size, rates, options=None, momenta=None, weighted=False,
-    kind="none", level=0.0, dropout=(), **more,
+    kind="none", level=0.0, dropout=(), make=make_data, **more,
 ):  # fmt: skip
     """The network after a run, the reference after the same run, and the losses of both."""
     options, random = options or {}, Randomness(11, layers, kind, level, dropout)
-    X, Y = make_data(layers, rows, loss)
+    X, Y = make(layers, rows, loss)
     weights = np.random.default_rng(2).integers(0, 4, rows).astype(X.dtype) if weighted else None
     network = make_network(layers)
     names = {"beta_1": "momentum", "beta_2": "decay"}

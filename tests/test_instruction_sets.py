@@ -15,6 +15,7 @@ FILES = [
     "test_array_functions.py",
     "test_random.py",
     "test_engine.py",
+    "test_zeros.py",
     "test_batch_norm.py",
     "test_penalties.py",
     "test_rbm.py",

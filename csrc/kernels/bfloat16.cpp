@@ -1,8 +1,8 @@
 // Products in bfloat16, compiled for x86-64-v4 with AVX512-BF16. Everything else of such a processor is kernels.cpp's.
+#include "kernels/fused.h"
 #include "kernels/gemv.h"
 #include "kernels/kernels.h"
 #include "kernels/transpose.h"
-#include "kernels/updates.h"
 
 namespace layerwise {
 namespace {
@@ -11,6 +11,7 @@ namespace {
 struct ByPairs {
   using Vector = Vec<float>;
   static constexpr index_t kRow = kPanel / 2;
+  static constexpr bool kSparse = false;
   static Vec<float> left(const float* a) { return (Vec<float>)_mm512_set1_epi32(*reinterpret_cast<const Bits*>(a)); }
   static Vec<float> add(Vec<float> left, Vec<float> right, Vec<float> sum) {
     return (Vec<float>)_mm512_dpbf16_ps((__m512)sum, (__m512bh)left, (__m512bh)right);

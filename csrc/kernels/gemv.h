@@ -8,8 +8,6 @@
 namespace layerwise {
 namespace {
 
-constexpr std::uint32_t first_bits(index_t n) { return n == kPanel ? ~std::uint32_t{0} : (std::uint32_t{1} << n) - 1; }
-
 constexpr int kGroupMost = 4;  // panels of one call of gemv_t
 
 // Panels at a time: as many chains as the registers hold.
@@ -19,13 +17,7 @@ constexpr int kGemvPanels = 4;
 constexpr int kGemvPanels = 2;
 #endif
 
-// A bit for each of the first n numbers of a panel's row that are not 0; and each(i) for the bits, in order.
-template <class T>
-inline std::uint32_t nonzero_of(const T* x, index_t n) {
-  std::uint32_t bits = 0;
-  for (index_t v = 0; v < kPanelVectors<T>; ++v) bits |= nonzero(load(x + v * kLanes<T>)) << (v * kLanes<T>);
-  return bits & first_bits(n);
-}
+// each(i) for the bits of the first n numbers, in order.
 template <class Each>
 inline void each_bit(std::uint32_t bits, index_t n, Each each) {
   if (bits == first_bits(n)) {

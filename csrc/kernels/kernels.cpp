@@ -2,6 +2,7 @@
 #include "kernels/kernels.h"
 
 #include "kernels/activations.h"
+#include "kernels/fused.h"
 #include "kernels/gemm.h"
 #include "kernels/gemv.h"
 #include "kernels/losses.h"
@@ -13,7 +14,6 @@
 #include "kernels/row_major.h"
 #include "kernels/sampling.h"
 #include "kernels/simd.h"
-#include "kernels/updates.h"
 
 namespace layerwise {
 namespace {

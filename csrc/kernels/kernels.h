@@ -98,6 +98,13 @@ struct Ahead {
   index_t step;
 };
 
+// Which numbers of a matrix in panels are not 0: feature f of row r has bit f % 32 of words[(f / 32) * step + r]. Up to 32 words past the
+// last row's are read, whatever they are. Null: nothing is known.
+struct NonzeroBits {
+  const std::uint32_t* words;
+  index_t step;
+};
+
 // Two batches' parts of a weight gradient: g[i][j] = sum_k a(k, i) b(k, j), where a(k, i) = a[(i / 32) * a_step + k * 32 + i % 32] and
 // b is one panel of 32 columns. The second part (the rows that a tied decoder has read) continues the chains of the first.
 template <class T>
@@ -105,7 +112,8 @@ struct GradientSource {
   const T* a;
   index_t a_step;
   const T* b;
-  index_t depth;  // 0: nothing
+  index_t depth;        // 0: nothing
+  NonzeroBits nonzero;  // of a, as in gemm_t; the second part has none
 };
 
 // What 32 units of a layer are normalised by, a number each: their statistics, and the scale and shift that are learned.
@@ -143,11 +151,16 @@ struct Kernels {
   // c[r][0..32) = init[r][0..32) + sum_k a(r, k) * b[k][0..32) for r < rows, k < depth; only columns < cols are computed.
   // Row-major panels everywhere: b and c have row step 32, init has row step init_step (0: one row for all; 32: c itself).
   // gemm:   a(r, k) = a[(k / 32) * a_step + r * 32 + k % 32]   (a's features are the depth: forward, input gradient)
-  // gemm_t: a(r, k) = a[k * 32 + r], rows <= 32                (a's rows are the depth: weight gradient; a_step unused)
-  // Both want at least one row and one column.
+  // gemm_t: a(r, k) = a[k * 32 + r], rows <= 32                (a's rows are the depth: weight gradient)
+  // Both want at least one row and one column. With a's `nonzero`, which begins where a does, a step of the depth in which all numbers of
+  // a register tile's rows are 0 is left out: it adds nothing to finite sums of finite weights. That no sign tells what was left out, a sum
+  // of 0 is +0 then. (Not for up to 16 columns, which count all of a, as without.)
   void (*gemm)(const T* a, index_t a_step, const T* b, index_t rows, index_t cols, index_t depth, const T* init, index_t init_step, T* c,
-               const Ahead<T>& ahead);
-  void (*gemm_t)(const T* a, index_t a_step, const T* b, index_t rows, index_t cols, index_t depth, const T* init, index_t init_step, T* c);
+               const Ahead<T>& ahead, const NonzeroBits& nonzero);
+  void (*gemm_t)(const T* a, const T* b, index_t rows, index_t cols, index_t depth, const T* init, index_t init_step, T* c,
+                 const NonzeroBits& nonzero);
+  // Finds NonzeroBits of one row: words[p * words_step] for panel p of x.
+  void (*nonzero_bits)(const T* x, index_t x_step, index_t cols, std::uint32_t* words, index_t words_step);
   // For a single row, `n_panels` <= 4 panels of weights with `rows` rows, w(i, j) = w[(j / 32) * w_step + i * 32 + j % 32]:
   // gemv:   out[j] = init[j] + sum_i x(i) * w(i, j), panels of out being out_step apart; the chains of gemm.
   // gemv_t: out[i] = sum_j w(i, j) * delta(j); 32 partial chains (one per column of a panel) and a fixed tree.

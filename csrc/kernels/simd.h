@@ -197,6 +197,25 @@ inline std::uint32_t nonzero(Vec<double> x) {
 #endif
 }
 
+// A bit for each of the lanes that has one of `bits`.
+inline std::uint32_t lanes_with(std::uint32_t bits, const std::uint32_t* lanes) {
+  const auto one = static_cast<std::int32_t>(bits);
+#if defined(__AVX512F__)
+  return _mm512_test_epi32_mask(_mm512_loadu_si512(lanes), _mm512_set1_epi32(one));
+#elif defined(__AVX2__)
+  const __m256i common = _mm256_and_si256(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(lanes)), _mm256_set1_epi32(one));
+  const __m256i none = _mm256_cmpeq_epi32(common, _mm256_setzero_si256());
+  return static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(none))) ^ 0xff;
+#elif defined(__aarch64__)
+  const uint32x4_t places = {1, 2, 4, 8};
+  return vaddvq_u32(vandq_u32(places, vtstq_u32(vld1q_u32(lanes), vdupq_n_u32(bits))));
+#else
+  const __m128i common = _mm_and_si128(_mm_loadu_si128(reinterpret_cast<const __m128i*>(lanes)), _mm_set1_epi32(one));
+  const __m128i none = _mm_cmpeq_epi32(common, _mm_setzero_si128());
+  return static_cast<std::uint32_t>(_mm_movemask_ps(_mm_castsi128_ps(none))) ^ 0xf;
+#endif
+}
+
 // f(i, in, out) is called for each vector; the last few numbers take the same arithmetic as the rest.
 // Body: Vec<T> body(loader) with loader(pointer) giving the vector of that array at the current place.
 template <class T, class Body>

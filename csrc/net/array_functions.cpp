@@ -162,7 +162,7 @@ void matmul(const Matrix<T>& a, const Matrix<T>& b, const T* bias, int asked, T*
         for_each_depth_block(depth, k.depth_block, [&](index_t k0, index_t n) {
           pack(b, k0, n, panel, right);
           k.gemm(left.data() + k0 / kPanel * a_step + row * kPanel, a_step, right, row_end - row, width_of(cols, panel), n,
-                 k0 == 0 ? init.data() + panel * kPanel : result, k0 == 0 ? 0 : kPanel, result, {nullptr, 0});
+                 k0 == 0 ? init.data() + panel * kPanel : result, k0 == 0 ? 0 : kPanel, result, {nullptr, 0}, {nullptr, 0});
         });
         unpack(result, row_end - row, cols, first + row, panel, out);
       });

@@ -56,16 +56,16 @@ void sample_piece(const Network<T>& machine, int l, const Panels<T>& mean, const
 }
 
 // Layer l's means given the other side: z = bias + from W (up) or bias + from Wᵀ (down), mean = f(z); z may be mean, and an empty mean
-// leaves it at z. Then after(panel, row, row_end) for each piece.
+// leaves it at z. Then after(panel, row, row_end) for each piece. With `nonzero`, which is of `from`, its zeros are left out.
 template <class T, class After>
 void means(Team& team, const Network<T>& machine, int l, const Panels<T>& from, index_t rows, const Panels<T>& z, const Panels<T>& mean,
-           T* scratch, After after) {
+           T* scratch, After after, const NonzeroBits& nonzero = {nullptr, 0}) {
   const Kernels<T>& k = kernels<T>();
   const LayerSpec& spec = machine.layer(l);
   const Window& window = machine.window(l);
   share_pieces(team, k.tile_rows, rows, panels(spec.n_out), [&](index_t panel, index_t row, index_t row_end) {
     multiply_panel(k, nullptr, from, spec.n_in, machine.data() + window.weights, machine.inputs(), l == kDown,
-                   machine.data() + window.bias + panel * kPanel, z, panel, width_of(spec.n_out, panel), row, row_end, scratch);
+                   machine.data() + window.bias + panel * kPanel, z, panel, width_of(spec.n_out, panel), row, row_end, scratch, nonzero);
     if (mean.data != nullptr) {
       k.value[static_cast<int>(spec.activation)](z.at(panel, row), mean.at(panel, row), (row_end - row) * kPanel,
                                                  machine.data() + window.parameter + panel * kPanel);

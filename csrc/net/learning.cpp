@@ -47,12 +47,13 @@ struct Sources {
 template <class T>
 Sources<T> sources_of(const Batch<T>& batch, int l, const Block& b) {
   const auto source = [&](const Panels<T>& x, const Panels<T>& delta) {
-    return GradientSource<T>{x.at(b.row, 0), x.step, delta.at(b.panel, 0), batch.half != nullptr ? pairs_of(batch.rows) : batch.rows};
+    return GradientSource<T>{x.at(b.row, 0), x.step, delta.at(b.panel, 0), batch.half != nullptr ? pairs_of(batch.rows) : batch.rows, {}};
   };
   const LayerRoom<T>& room = batch.room.layers[at(l)];
   const bool half = batch.half != nullptr;
-  const GradientSource<T> rows = half ? source(room.x_pairs, room.delta_pairs) : source(input_of(batch, l), room.delta);
-  Sources<T> sources{{rows, {rows.a, rows.a_step, rows.b, 0}}};  // nothing of the second, whose pointers are moved along all the same
+  GradientSource<T> rows = half ? source(room.x_pairs, room.delta_pairs) : source(input_of(batch, l), room.delta);
+  rows.nonzero = batch.nonzero(l, b.row);
+  Sources<T> sources{{rows, {rows.a, rows.a_step, rows.b, 0, {}}}};  // nothing of the second, whose pointers are moved along all the same
   if (const int tied = batch.network.tied_user(l); tied >= 0) {
     const LayerRoom<T>& decoder = batch.room.layers[at(tied)];
     sources.part[1] = half ? source(decoder.delta_pairs, decoder.x_pairs) : source(decoder.delta, input_of(batch, tied));
@@ -65,7 +66,7 @@ void multiply_source(const Batch<T>& batch, const GradientSource<T>& source, con
   if constexpr (std::is_same_v<T, float>) {
     if (batch.half != nullptr) return batch.half->gemm_t(source.a, source.b, b.height, b.width, source.depth, init, init_step, out);
   }
-  batch.k.gemm_t(source.a, 0, source.b, b.height, b.width, source.depth, init, init_step, out);
+  batch.k.gemm_t(source.a, source.b, b.height, b.width, source.depth, init, init_step, out, source.nonzero);
 }
 
 // The gradient of one block into `out`: over the batch's rows, then over the tied decoder's.

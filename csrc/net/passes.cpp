@@ -34,7 +34,8 @@ void product_with_weights(Team& team, const Batch<T>& batch, int l, bool transpo
                             row_end, scratch);
     }
   }
-  multiply_panel(batch.k, nullptr, a, depth, w, owner.n_in, transposed, init, out, panel, width, row, row_end, scratch);
+  multiply_panel(batch.k, nullptr, a, depth, w, owner.n_in, transposed, init, out, panel, width, row, row_end, scratch,
+                 batch.nonzero(l, 0));
 }
 
 // `count` panels from the first of out = init + x * w, for a single row.
@@ -133,6 +134,8 @@ void gather(Team& team, const Batch<T>& batch, const Data<T>& data) {
     if (batch.corruption != nullptr)
       batch.corruption->apply(batch.k, given.input, r, given.cell_weights, data, batch.random_id(r), batch.step);
   }
+  for (index_t r = rows.begin; r < rows.end && batch.skips_zeros && batch.rows > 1; ++r)
+    batch.k.nonzero_bits(given.input.at(0, r), given.input.step, n_in, given.nonzero + r, given.nonzero_step);
 }
 
 template <class T>

@@ -13,6 +13,7 @@
 #include "net/penalties.h"
 #include "net/single_row.h"
 #include "net/streams.h"
+#include "net/zeros.h"
 
 namespace layerwise {
 namespace {
@@ -63,7 +64,13 @@ Batch<T> Plan<T>::batch_of(const Data<T>& data) {
   batch.corruption = corruption_.any() ? &corruption_ : nullptr;
   batch.input_is_target = data.y == nullptr && batch.corruption == nullptr;
   batch.whole = data.ids;
+  batch.skips_zeros = skips_zeros_;
   return batch;
+}
+
+template <class T>
+bool Plan<T>::skips_zeros(const Data<T>& data) const {
+  return !recipe_.bfloat16 && corruption_.keeps_zeros() && has_many_zeros(data, network_.inputs());
 }
 
 // Fisher and Yates, with the random words of (seed, epoch): the order depends on nothing else.
@@ -194,6 +201,7 @@ RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, co
   RunStats stats;
   double loss_sum = so_far.loss, weight_sum = so_far.weight;
   bool stop = false;
+  skips_zeros_ = skips_zeros(data);
   interrupted_ = given_up_ = false;
   polled_ = start;
   for (index_t done = 0; done < steps && !stop;) {
@@ -251,6 +259,7 @@ template <class T>
 double Plan<T>::gradient(const Data<T>& data, std::uint32_t step, T* flat, const Poll& poll) {
   require(!network_.normalizes() || data.rows <= room_.rows,
           "the gradient of a network with batch_norm needs a batch_size of at least the rows of X");
+  skips_zeros_ = skips_zeros(data);
   interrupted_ = given_up_ = false;
   penalty_ = 0;
   polled_ = now();

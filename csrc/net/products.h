@@ -73,11 +73,12 @@ void for_each_depth_block(index_t depth, index_t most, Product product) {
 }
 
 // Rows row .. row_end - 1 of one panel of out = bias + a w, or bias + a wᵀ with `transposed`: w lies in panels [columns / 32][rows of
-// w][32] and has w_rows rows. `scratch` takes a transposed block of kDepthBlock x 32 numbers. With `half`, `a` is bfloat16.
+// w][32] and has w_rows rows. `scratch` takes a transposed block of kDepthBlock x 32 numbers. With `half`, `a` is bfloat16. `nonzero`, if
+// it knows anything, is of all of a.
 template <class T, class A>
 void multiply_panel(const Kernels<T>& k, [[maybe_unused]] const BFloat16Kernels* half, const Panels<A>& a, index_t depth, const T* w,
                     index_t w_rows, bool transposed, const T* bias, const Panels<T>& out, index_t panel, index_t width, index_t row,
-                    index_t row_end, T* scratch) {
+                    index_t row_end, T* scratch, const NonzeroBits& nonzero = {nullptr, 0}) {
   T* c = out.at(panel, row);
   for_each_depth_block(depth, k.depth_block, [&](index_t k0, index_t n) {
     const index_t rows = row_end - row, init_step = k0 == 0 ? 0 : kPanel, next = k0 + n < depth ? k0 + n : 0;
@@ -99,7 +100,9 @@ void multiply_panel(const Kernels<T>& k, [[maybe_unused]] const BFloat16Kernels*
         k.transpose(block, w_rows * kPanel, kPanel, width, n, scratch);
         block = scratch;
       }
-      k.gemm(a.at(k0 / kPanel, row), a.step, block, rows, width, n, init, init_step, c, ahead);
+      const NonzeroBits bits =
+          nonzero.words == nullptr ? nonzero : NonzeroBits{nonzero.words + k0 / kPanel * nonzero.step + row, nonzero.step};
+      k.gemm(a.at(k0 / kPanel, row), a.step, block, rows, width, n, init, init_step, c, ahead, bits);
     }
   });
 }

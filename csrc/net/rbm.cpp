@@ -8,6 +8,7 @@
 #include "kernels/catalog.h"
 #include "net/array_functions.h"
 #include "net/streams.h"
+#include "net/zeros.h"
 
 namespace layerwise {
 namespace {
@@ -64,6 +65,7 @@ RbmPlan<T>::RbmPlan(Network<T>& machine, const Recipe& recipe, const GibbsSpec& 
     for (Panels<T>* p : {&activity_, &pull_}) *p = room(n_hidden, 1);
     return end;
   };
+  nonzero_.resize(static_cast<std::size_t>(panels(n_visible) * nonzero_step()));
   memory_ = Buffer<T>(place(nullptr), 1);
   place(memory_.data());
 }
@@ -85,6 +87,7 @@ void RbmPlan<T>::gather(Team& team, const Step& step) {
   const Range rows = team.share(step.rows);
   for (index_t r = rows.begin; r < rows.end; ++r) {
     copy_row(step.data.x + step.ids[r] * machine_.inputs(), machine_.inputs(), data_, r);
+    if (skips_zeros_) kernels<T>().nonzero_bits(data_.at(0, r), data_.step, machine_.inputs(), nonzero_.data() + r, nonzero_step());
     const auto share = static_cast<T>(step.weight > 0 ? weight_of(step.data, step.ids[r]) / step.weight : 0.0);
     std::fill_n(minus_share_.at(0, r), kPanel, -share);
     if (!gibbs_.persistent) std::fill_n(plus_share_.at(0, r), kPanel, share);
@@ -107,7 +110,7 @@ void RbmPlan<T>::watch_activity(Team& team, const Step& step) {
              target = static_cast<T>(gibbs_.sparsity_target);
   const auto cost = static_cast<T>(any ? gibbs_.sparsity_cost : 0);
   const auto minus_mean = [&](const Panels<T>& x, index_t panel, index_t width, T* out) {
-    k.gemm_t(minus_share_.at(0, 0), 0, x.at(panel, 0), 1, width, step.rows, kZeros<T>, 0, out);
+    k.gemm_t(minus_share_.at(0, 0), x.at(panel, 0), 1, width, step.rows, kZeros<T>, 0, out, {});
   };
   const Range hidden = team.share(panels(n_hidden));
   for (index_t p = hidden.begin; p < hidden.end; ++p) {
@@ -162,9 +165,9 @@ void RbmPlan<T>::learn(Team& team, const Step& step, index_t chains) {
   for (index_t u = units.begin; u < units.end; ++u) {
     const index_t panel = u / blocks, block = u % blocks;
     const index_t rows = width_of(n_visible, block), width = width_of(n_hidden, panel);
-    k.gemm_t(data_.at(block, 0), 0, hidden_.at(panel, 0), rows, width, step.rows, kZeros<T>, 0, local);
-    k.gemm_t(visible_.at(block, 0), 0, chain_hidden_.at(panel, 0), rows, width, chains, local, kPanel, local);
-    if (sparse()) k.gemm_t(minus_mean_visible_.at(block, 0), 0, pull_.at(panel, 0), rows, width, 1, local, kPanel, local);
+    k.gemm_t(data_.at(block, 0), hidden_.at(panel, 0), rows, width, step.rows, kZeros<T>, 0, local, nonzero(block));
+    k.gemm_t(visible_.at(block, 0), chain_hidden_.at(panel, 0), rows, width, chains, local, kPanel, local, {});
+    if (sparse()) k.gemm_t(minus_mean_visible_.at(block, 0), pull_.at(panel, 0), rows, width, 1, local, kPanel, local, {});
     // The weights' padding must stay zero.
     for (index_t r = 0; width < kPanel && r < rows; ++r) std::fill_n(local + r * kPanel + width, kPanel - width, T{0});
     apply(machine_.window(kUp).weights + (panel * n_visible + block * kPanel) * kPanel, rows * kPanel, true);
@@ -182,8 +185,8 @@ void RbmPlan<T>::learn(Team& team, const Step& step, index_t chains) {
   const Range visible = team.share(blocks);
   for (index_t p = visible.begin; p < visible.end; ++p) {
     const index_t width = width_of(n_visible, p);
-    k.gemm_t(minus_share_.at(0, 0), 0, data_.at(p, 0), 1, width, step.rows, kZeros<T>, 0, local);
-    k.gemm_t(plus_share_.at(0, 0), 0, visible_.at(p, 0), 1, width, chains, local, kPanel, local);
+    k.gemm_t(minus_share_.at(0, 0), data_.at(p, 0), 1, width, step.rows, kZeros<T>, 0, local, {});
+    k.gemm_t(plus_share_.at(0, 0), visible_.at(p, 0), 1, width, chains, local, kPanel, local, {});
     std::fill_n(local + width, kPanel - width, T{0});
     apply(machine_.window(kDown).bias + p * kPanel, kPanel, false);
   }
@@ -205,9 +208,12 @@ double RbmPlan<T>::pass(Team& team, const Step& step, const Poll& poll) {
 
   gather(team, step);
   team.barrier();
-  means(team, machine_, kUp, data_, step.rows, hidden_, hidden_, scratch, [&](index_t panel, index_t row, index_t row_end) {
-    if (!persistent) sample_piece(machine_, kUp, hidden_, state_, panel, row, row_end, draw(0));
-  });
+  means(
+      team, machine_, kUp, data_, step.rows, hidden_, hidden_, scratch,
+      [&](index_t panel, index_t row, index_t row_end) {
+        if (!persistent) sample_piece(machine_, kUp, hidden_, state_, panel, row, row_end, draw(0));
+      },
+      nonzero(0));
   team.barrier();
   double sum = 0;
   for (index_t t = 1; t <= gibbs_.k; ++t) {
@@ -255,6 +261,7 @@ RunStats RbmPlan<T>::run(const Data<T>& data, index_t first_step, index_t steps,
     order_.resize(static_cast<std::size_t>(data.rows));
     shuffled_epoch_ = -1;
   }
+  skips_zeros_ = has_many_zeros(data, machine_.inputs());
   RunStats stats;
   double loss_sum = so_far.loss, weight_sum = so_far.weight;
   bool stop = false;

@@ -45,6 +45,12 @@ class RbmPlan {
   double pass(Team& team, const Step& step, const Poll& poll);
   index_t chains() const { return gibbs_.persistent ? recipe_.batch_size : 0; }
   bool sparse() const { return gibbs_.sparsity_cost > 0; }
+  // Of the visible data, from a panel on.
+  NonzeroBits nonzero(index_t panel) const {
+    if (!skips_zeros_) return {nullptr, 0};
+    return {nonzero_.data() + panel * nonzero_step(), nonzero_step()};
+  }
+  index_t nonzero_step() const { return nonzero_words(recipe_.batch_size); }
 
   Network<T>& machine_;
   const Recipe recipe_;
@@ -57,6 +63,8 @@ class RbmPlan {
   Panels<T> rebuilt_;                               // inputs of the visible units, for the loss
   Panels<T> minus_share_, plus_share_;              // each row's share of the gradient, 32 times: of the data's, of the chains'
   Panels<T> minus_mean_visible_, activity_, pull_;  // one row each, for the sparsity target
+  std::vector<std::uint32_t> nonzero_;
+  bool skips_zeros_ = false;  // the first hidden means and the data's part of the gradient leave zeros of the data out
   std::vector<double> row_loss_;
   std::vector<index_t> order_;
   index_t shuffled_epoch_ = -1;

@@ -17,12 +17,17 @@ inline constexpr index_t kRowBlock = 1024;
 inline constexpr index_t kGroupPanels = 4;
 constexpr index_t panel_groups(index_t features) { return (panels(features) + kGroupPanels - 1) / kGroupPanels; }
 
+// Of NonzeroBits, the words of a panel of so many rows.
+constexpr index_t nonzero_words(index_t rows) { return panels(rows) * kPanel + kPanel; }
+
 // What a batch is given: rows of the data, after corruption.
 template <class T>
 struct Given {
   Panels<T> input;         // what the first layer reads
   Panels<T> target;        // the same memory as input where there is only one
   Panels<T> cell_weights;  // of the loss's cells, where the recipe's noise emphasises some
+  std::uint32_t* nonzero;  // NonzeroBits of the input
+  index_t nonzero_step;
 };
 
 template <class T>
@@ -91,6 +96,7 @@ class Workspace {
   void reserve_normalizations(const Network<T>& network);
 
   Buffer<T> memory_;
+  std::vector<std::uint32_t> nonzero_;
   Buffer<std::uint16_t> rounded_;
   Buffer<T> scratch_;
   index_t scratch_step_;

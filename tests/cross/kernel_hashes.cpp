@@ -62,7 +62,7 @@ void learning(const Kernels<T>& k, const std::string& name, int o, const std::ve
     step(w.data(), has_first_moment(kind) ? m.data() : nullptr, has_second_moment(kind) ? v.data() : nullptr, s);
     for (const std::vector<T>* part : {&w, &m, &v}) show(name + " " + kernel, *part);
   };
-  const GradientSource<T> sources[2] = {{a.data(), kStep, a.data() + 2 * kStep, kRows}, {a.data() + kStep, kStep, a.data(), 5}};
+  const GradientSource<T> sources[2] = {{a.data(), kStep, a.data() + 2 * kStep, kRows, {}}, {a.data() + kStep, kStep, a.data(), 5, {}}};
   for (const index_t cols : {kPanel, index_t{20}, index_t{16}, index_t{3}}) {
     for (const bool shaped : {false, true}) {
       run("fused " + std::to_string(cols), T(0.001), [&](T* w, T* m, T* v, UpdateScalars<T> s) {
@@ -95,6 +95,75 @@ void learning(const Kernels<T>& k, const std::string& name, int o, const std::ve
   }
 }
 
+// Products that leave zeros out, and the same that do not: test_cross.py compares the two.
+template <class T>
+void products_of_zeros(const Kernels<T>& k, const std::string& type, const std::vector<T>& w, const std::vector<T>& bias) {
+  constexpr index_t kRows = 45, kFeatures = 77, kPanels = 3, kStep = kRows * kPanel, kWords = 3 * kPanel, kBlocks = 2;
+  auto a = numbers<T>(kPanels * kStep);
+  std::vector<std::uint32_t> words(kPanels * kWords, ~std::uint32_t{0});  // of rows that there are not: they must not count
+  for (index_t r = 0; r < kRows; ++r) {
+    for (index_t p = 0; p < kPanels; ++p) {
+      for (index_t c = 0; c < kPanel; ++c) {
+        T& x = a[static_cast<std::size_t>(p * kStep + r * kPanel + c)];
+        const index_t patch = (c / 3 * 5 + r / 4 * 3 + p) % 7;
+        if (patch > 1) x = patch == 2 ? -T(0) : T(0);
+      }
+    }
+    k.nonzero_bits(a.data() + r * kPanel, kStep, kFeatures, words.data() + r, kWords);
+  }
+  show(type + " nonzero_bits", words);
+  const NonzeroBits nonzero{words.data(), kWords};
+  for (const index_t cols : {index_t{12}, index_t{17}, index_t{24}, kPanel}) {
+    const auto show_columns = [&](const std::string& name, std::vector<T>& c) {
+      for (std::size_t r = 0; r < c.size() / kPanel; ++r)
+        std::memset(c.data() + r * kPanel + cols, 0, static_cast<std::size_t>(kPanel - cols) * sizeof(T));
+      show(name + " " + std::to_string(cols), c);
+    };
+    for (const index_t rows : {index_t{1}, index_t{2}, index_t{7}, index_t{31}}) {
+      const std::string size = " " + std::to_string(rows);
+      std::vector<T> c(kStep), sparse(kStep);
+      k.gemm(a.data() + 9 * kPanel, kStep, w.data(), rows, cols, kFeatures, bias.data(), 0, c.data(), {nullptr, 0}, {});
+      k.gemm(a.data() + 9 * kPanel, kStep, w.data(), rows, cols, kFeatures, bias.data(), 0, sparse.data(), {w.data(), kPanel},
+             {nonzero.words + 9, kWords});
+      show_columns(type + " whole gemm" + size, c);
+      show_columns(type + " sparse gemm" + size, sparse);
+      for (const index_t depth : {index_t{3}, index_t{33}, kRows}) {
+        std::vector<T> d = numbers<T>(kPanel * kPanel), e = d;
+        k.gemm_t(a.data(), w.data(), rows, cols, depth, d.data(), kPanel, d.data(), {});
+        k.gemm_t(a.data(), w.data(), rows, cols, depth, e.data(), kPanel, e.data(), nonzero);
+        show_columns(type + " whole gemm_t" + size + " " + std::to_string(depth), d);
+        show_columns(type + " sparse gemm_t" + size + " " + std::to_string(depth), e);
+      }
+    }
+    if (cols > kPanel / 2) {  // whatever signs its zeros had, and whichever of them were read
+      std::vector<T> zeros(kPanel), minus(kPanel, -T(0)), c(kStep), sparse(kStep);
+      k.gemm(a.data(), kStep, zeros.data(), 7, cols, 1, zeros.data(), 0, c.data(), {nullptr, 0}, {});
+      k.gemm(a.data(), kStep, minus.data(), 7, cols, 1, minus.data(), 0, sparse.data(), {nullptr, 0}, nonzero);
+      show_columns(type + " whole gemm of zeros", c);
+      show_columns(type + " sparse gemm of zeros", sparse);
+    }
+    for (int o = 0; o < kOptimizers; ++o) {
+      const UpdateScalars<T> s = scalars(o, T(0.001));
+      const auto kind = static_cast<OptimizerKind>(o);
+      for (const index_t depth : {index_t{3}, kRows}) {
+        for (const index_t tied : {index_t{0}, index_t{5}}) {
+          for (const bool sparse : {false, true}) {
+            state = 7;
+            auto weights = numbers<T>(kBlocks * kPanel * kPanel), m = numbers<T>(kBlocks * kPanel * kPanel),
+                 v = numbers<T>(kBlocks * kPanel * kPanel, 0.1, 0.5);
+            const GradientSource<T> sources[2] = {{a.data(), kStep, w.data(), depth, sparse ? nonzero : NonzeroBits{}},
+                                                  {w.data(), kStep, a.data(), tied, {}}};
+            k.fused_update[o](sources, kBlocks, cols, weights.data(), has_first_moment(kind) ? m.data() : nullptr,
+                              has_second_moment(kind) ? v.data() : nullptr, s);
+            const std::string name = type + (sparse ? " sparse" : " whole") + " fused " + std::to_string(o) + " " + std::to_string(depth);
+            for (std::vector<T>* part : {&weights, &m, &v}) show_columns(name + " " + std::to_string(tied), *part);
+          }
+        }
+      }
+    }
+  }
+}
+
 template <class T>
 void all(const Kernels<T>& k, const std::string& type) {
   constexpr index_t kRows = 23, kDepth = 77, kStep = kRows * kPanel, kCount = 3 * kStep;
@@ -103,8 +172,8 @@ void all(const Kernels<T>& k, const std::string& type) {
   for (const index_t rows : {index_t{1}, index_t{2}, index_t{5}, kRows}) {
     for (const index_t cols : {index_t{3}, index_t{17}, kPanel}) {
       std::vector<T> c(kStep), d(kPanel * kPanel);
-      k.gemm(a.data(), kStep, w.data(), rows, cols, kDepth, bias.data(), 0, c.data(), {nullptr, 0});
-      k.gemm_t(a.data(), 0, a.data() + kStep, kPanel, cols, rows, bias.data(), 0, d.data());
+      k.gemm(a.data(), kStep, w.data(), rows, cols, kDepth, bias.data(), 0, c.data(), {nullptr, 0}, {});
+      k.gemm_t(a.data(), a.data() + kStep, kPanel, cols, rows, bias.data(), 0, d.data(), {});
       // Only the columns asked for are promised.
       for (index_t r = 0; r < kRows; ++r) std::memset(c.data() + r * kPanel + cols, 0, static_cast<std::size_t>(kPanel - cols) * sizeof(T));
       for (index_t r = 0; r < kPanel; ++r)
@@ -114,6 +183,7 @@ void all(const Kernels<T>& k, const std::string& type) {
       show(type + " gemm_t" + size, d);
     }
   }
+  products_of_zeros(k, type, w, bias);
   std::vector<T> out(3 * kDepth * kPanel);
   k.gemv_t(w.data(), kDepth * kPanel, 3, 29, a.data(), kStep, out.data());
   show(type + " gemv_t", out);
