@@ -6,8 +6,10 @@ tests/test_cross.py holds the kernels.
 
 import hashlib
 
+import machines
 import numpy as np
 import pytest
+from machines import make_machine
 from networks import (
     NETWORKS,
     Randomness,
@@ -21,6 +23,7 @@ from networks import (
     make_plan,
 )
 from test_engine import OPTIMIZERS, TOLERANCE, check_gradient, run_both
+from test_rbm import CASES, GIBBS, both
 
 from layerwise import _core, reference
 
@@ -153,3 +156,53 @@ def test_weights_of_an_input_that_is_0_are_not_read(dtype):
     network = make_network(layers)
     assert np.isfinite(network.apply(X)).all()
     assert np.isnan(network.apply(np.concatenate([X, np.ones_like(X) * (np.arange(64) != unused)]))).any()
+
+
+# Boltzmann machines: zeros of the data, and of the binary states that they sample.
+
+
+def rare(n_visible, n_hidden, kind, rows):
+    """A machine whose units are rarely on, and data for it that are mostly 0."""
+    m = make_machine(n_visible, n_hidden, kind, scale=0.1)
+    m.b -= 2.0 * (kind[0] == "binary")
+    m.c -= 2.0 * (kind[1] == "binary")
+    X = machines.make_data(rows, m)
+    return m, X * (np.random.default_rng(5).random(X.shape) < 0.1)
+
+
+@both_dtypes
+@pytest.mark.parametrize(("kind", "settings"), CASES, ids=str)
+def test_boltzmann_machines(settings, kind, dtype):
+    m, X = rare(70, 45, kind, 90)
+    found, losses, expected, expected_losses = both(m, X, dtype, 37, 6, GIBBS[settings])
+    tolerance = 2e-5 if dtype == np.float32 else 1e-11
+    assert machines.difference(found, expected) < tolerance
+    np.testing.assert_allclose(losses, expected_losses, rtol=tolerance)
+
+
+@both_dtypes
+@pytest.mark.parametrize("settings", GIBBS)
+def test_boltzmann_machines_have_the_same_bits_for_any_number_of_threads_and_beside_any_data(settings, dtype):
+    m, X = rare(70, 45, ("binary", "binary"), 120)
+    ends = []
+    for threads, data in ((1, X), (2, X), (3, X), (1, np.concatenate([X, np.ones((3000, 70))]))):
+        network = machines.engine_of(m, dtype)
+        plan = machines.make_plan(network, m, 30, threads=threads, shuffle=False, **GIBBS[settings])
+        plan.run(data.astype(dtype), 0, 4, np.full(4, 0.1))
+        ends.append(network.parameters().tobytes())
+    assert all(end == ends[0] for end in ends)
+
+
+def test_chains_that_are_put_back_go_on_with_their_states():
+    m, X = rare(70, 45, ("binary", "binary"), 60)
+    network = machines.engine_of(m)
+    plan = machines.make_plan(network, m, 30, persistent=True)
+    plan.run(X, 0, 2, np.full(2, 0.1))
+    parameters, memory = network.parameters(), plan.memory()
+    plan.run(X, 2, 2, np.full(2, 0.1))
+    other = machines.engine_of(m)
+    other.set_parameters(parameters)
+    again = machines.make_plan(other, m, 30, persistent=True)
+    again.set_memory(memory)
+    again.run(X, 2, 2, np.full(2, 0.1))
+    assert other.parameters().tobytes() == network.parameters().tobytes()

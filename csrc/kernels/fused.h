@@ -24,6 +24,10 @@ struct Waiting {
 constexpr index_t kFusedVectors = 2;                      // of a tile's row
 constexpr index_t kFusedAhead = 3 * kPanel * kPanel / 2;  // numbers: how far ahead the step's arrays are fetched
 
+// Rows of a waiting tile that are stepped at a time. Where products leave zeros out, each turn ends a loop whose length is not foreseen.
+template <class M>
+constexpr index_t kTurnRowsOf = M::kSparse ? 2 : 1;
+
 // The two halves of the step of a waiting tile's row.
 template <class T, class M, class O>
 inline void begin_row(const Waiting<T>& tile, index_t row, const UpdateScalars<T>& s,
@@ -46,15 +50,17 @@ inline void end_row(const Waiting<T>& tile, index_t row, const UpdateScalars<T>&
   for (index_t c = 0; c < kFusedVectors; ++c) end_step<T, O>(tile.w, row * kPanel + c * kLanesOf<T, M>, changes[c], s);
 }
 
-// Steps a waiting tile row by row, with work() between the halves of each, so that no row's root or division is waited for.
+// Steps a waiting tile by its rows, with work() between the halves of each, so that no row's root or division is waited for.
 template <class T, class M, class O, class Work>
 inline void step_rows(const Waiting<T>& tile, const UpdateScalars<T>& s, Work work) {
 #pragma GCC unroll 1
-  for (index_t row = 0; row < kRowsOf<M>; ++row) {
-    Change<typename M::Vector> changes[kFusedVectors];
-    begin_row<T, M, O>(tile, row, s, changes);
+  for (index_t row = 0; row < kRowsOf<M>; row += kTurnRowsOf<M>) {
+    Change<typename M::Vector> changes[kTurnRowsOf<M>][kFusedVectors];
+    LAYERWISE_UNROLL
+    for (index_t r = 0; r < kTurnRowsOf<M>; ++r) begin_row<T, M, O>(tile, row + r, s, changes[r]);
     work();
-    end_row<T, M, O>(tile, row, s, changes);
+    LAYERWISE_UNROLL
+    for (index_t r = 0; r < kTurnRowsOf<M>; ++r) end_row<T, M, O>(tile, row + r, s, changes[r]);
   }
 }
 
@@ -98,7 +104,7 @@ void fused_tile(const GradientSource<T> (&sources)[2], index_t first, const Wait
   }
   index_t done = 0;
   if (waiting.gradient != nullptr) {
-    const index_t turn = sources[0].depth / kRows;
+    const index_t turn = sources[0].depth / (kRows / kTurnRowsOf<M>);
     step_rows<T, M, O>(waiting, s, [&] {
       add_products_of<T, M>(sum, sources[0], first, done, done + turn);
       done += turn;

@@ -33,6 +33,7 @@ bool sample_chains(const Network<T>& machine, T* v, index_t rows, index_t steps,
   const index_t row_step = (block | 1) * kPanel;
   Buffer<T> memory((panels(n_visible) + panels(n_hidden)) * row_step, 1), scratch(kScratch * threads, 2);
   const Panels<T> visible{memory.data(), row_step}, hidden{memory.data() + panels(n_visible) * row_step, row_step};
+  NonzeroRoom nonzero[2] = {{n_hidden, block}, {n_visible, block}};  // of what each layer gives
   std::vector<index_t> ids(static_cast<std::size_t>(block));
   bool stop = false;
   Patience patience;
@@ -43,15 +44,19 @@ bool sample_chains(const Network<T>& machine, T* v, index_t rows, index_t steps,
       const Range share = team.share(n);
       for (index_t r = share.begin; r < share.end; ++r) {
         copy_row(static_cast<const T*>(v + (row + r) * n_visible), n_visible, visible, r);
+        for (index_t p = 0; p < panels(n_visible); ++p) nonzero[kDown].find(visible, p, width_of(n_visible, p), r, r + 1);
         ids[static_cast<std::size_t>(r)] = row + r;
       }
       team.barrier();
       for (index_t s = 0; s < steps && !stop; ++s) {
         const auto states_of = [&](int l, const Panels<T>& from, const Panels<T>& to, bool sampled) {
           const Draw draw{seed, static_cast<std::uint32_t>(s), static_cast<std::uint32_t>(kGibbsStream + l), ids.data()};
-          means(team, machine, l, from, n, to, to, own, [&](index_t panel, index_t begin, index_t end) {
+          const auto sample = [&](index_t panel, index_t begin, index_t end) {
             if (sampled) sample_piece(machine, l, to, to, panel, begin, end, draw);
-          });
+            nonzero[l].find(to, panel, width_of(machine.layer(l).n_out, panel), begin, end);
+          };
+          const bool binary = machine.layer(1 - l).activation == Activation::sigmoid;
+          means(team, machine, l, from, n, to, to, own, sample, binary ? nonzero[1 - l].bits() : NonzeroBits{});
         };
         states_of(kUp, visible, hidden, true);
         team.barrier();

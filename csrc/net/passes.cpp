@@ -134,8 +134,9 @@ void gather(Team& team, const Batch<T>& batch, const Data<T>& data) {
     if (batch.corruption != nullptr)
       batch.corruption->apply(batch.k, given.input, r, given.cell_weights, data, batch.random_id(r), batch.step);
   }
+  NonzeroRoom& nonzero = batch.room.nonzero[batch.side];
   for (index_t r = rows.begin; r < rows.end && batch.skips_zeros && batch.rows > 1; ++r)
-    batch.k.nonzero_bits(given.input.at(0, r), given.input.step, n_in, given.nonzero + r, given.nonzero_step);
+    batch.k.nonzero_bits(given.input.at(0, r), given.input.step, n_in, nonzero.at(0, r), nonzero.step);
 }
 
 template <class T>

@@ -41,7 +41,7 @@ struct Batch {
   // What layer l's products know of its input, from a panel on.
   NonzeroBits nonzero(int l, index_t panel) const {
     if (!skips_zeros || l != first) return {nullptr, 0};
-    return {given().nonzero + panel * given().nonzero_step, given().nonzero_step};
+    return room.nonzero[side].bits(panel);
   }
   index_t id(index_t row) const { return ids != nullptr ? ids[row] : first_row + row; }
   // The row's position in the whole data set: what its random numbers depend on.

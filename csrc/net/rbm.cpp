@@ -45,6 +45,8 @@ RbmPlan<T>::RbmPlan(Network<T>& machine, const Recipe& recipe, const GibbsSpec& 
       threads_(threads_for(gibbs_work(machine, recipe.batch_size), recipe.threads)),
       pace_(threads_, recipe.threads == 0),
       scratch_(kScratch * threads_, 2),
+      data_nonzero_(machine.inputs(), recipe.batch_size),
+      states_nonzero_{{machine.layer(kUp).n_out, recipe.batch_size}, {machine.inputs(), recipe.batch_size}},
       row_loss_(static_cast<std::size_t>(recipe.batch_size)) {
   if (has_first_moment(recipe.optimizer.kind)) first_ = Buffer<T>(machine.size(), 3);
   if (has_second_moment(recipe.optimizer.kind)) second_ = Buffer<T>(machine.size(), 4);
@@ -65,7 +67,6 @@ RbmPlan<T>::RbmPlan(Network<T>& machine, const Recipe& recipe, const GibbsSpec& 
     for (Panels<T>* p : {&activity_, &pull_}) *p = room(n_hidden, 1);
     return end;
   };
-  nonzero_.resize(static_cast<std::size_t>(panels(n_visible) * nonzero_step()));
   memory_ = Buffer<T>(place(nullptr), 1);
   place(memory_.data());
 }
@@ -87,7 +88,7 @@ void RbmPlan<T>::gather(Team& team, const Step& step) {
   const Range rows = team.share(step.rows);
   for (index_t r = rows.begin; r < rows.end; ++r) {
     copy_row(step.data.x + step.ids[r] * machine_.inputs(), machine_.inputs(), data_, r);
-    if (skips_zeros_) kernels<T>().nonzero_bits(data_.at(0, r), data_.step, machine_.inputs(), nonzero_.data() + r, nonzero_step());
+    if (skips_zeros_) kernels<T>().nonzero_bits(data_.at(0, r), data_.step, machine_.inputs(), data_nonzero_.at(0, r), data_nonzero_.step);
     const auto share = static_cast<T>(step.weight > 0 ? weight_of(step.data, step.ids[r]) / step.weight : 0.0);
     std::fill_n(minus_share_.at(0, r), kPanel, -share);
     if (!gibbs_.persistent) std::fill_n(plus_share_.at(0, r), kPanel, share);
@@ -96,6 +97,13 @@ void RbmPlan<T>::gather(Team& team, const Step& step) {
   const Range chains = team.share(recipe_.batch_size);
   const auto share = static_cast<T>(step.weight > 0 ? 1 / static_cast<double>(recipe_.batch_size) : 0.0);
   for (index_t r = chains.begin; r < chains.end; ++r) std::fill_n(plus_share_.at(0, r), kPanel, share);
+}
+
+template <class T>
+void RbmPlan<T>::sample(int l, const Panels<T>& mean, index_t panel, index_t row, index_t row_end, const Draw& draw) {
+  const Panels<T>& states = l == kUp ? state_ : visible_;
+  sample_piece(machine_, l, mean, states, panel, row, row_end, draw);
+  states_nonzero_[l].find(states, panel, width_of(machine_.layer(l).n_out, panel), row, row_end);
 }
 
 // The running mean of the hidden units' probabilities, and how strongly the sparsity target pulls each.
@@ -165,8 +173,8 @@ void RbmPlan<T>::learn(Team& team, const Step& step, index_t chains) {
   for (index_t u = units.begin; u < units.end; ++u) {
     const index_t panel = u / blocks, block = u % blocks;
     const index_t rows = width_of(n_visible, block), width = width_of(n_hidden, panel);
-    k.gemm_t(data_.at(block, 0), hidden_.at(panel, 0), rows, width, step.rows, kZeros<T>, 0, local, nonzero(block));
-    k.gemm_t(visible_.at(block, 0), chain_hidden_.at(panel, 0), rows, width, chains, local, kPanel, local, {});
+    k.gemm_t(data_.at(block, 0), hidden_.at(panel, 0), rows, width, step.rows, kZeros<T>, 0, local, nonzero_data(block));
+    k.gemm_t(visible_.at(block, 0), chain_hidden_.at(panel, 0), rows, width, chains, local, kPanel, local, nonzero_states(kDown, block));
     if (sparse()) k.gemm_t(minus_mean_visible_.at(block, 0), pull_.at(panel, 0), rows, width, 1, local, kPanel, local, {});
     // The weights' padding must stay zero.
     for (index_t r = 0; width < kPanel && r < rows; ++r) std::fill_n(local + r * kPanel + width, kPanel - width, T{0});
@@ -208,22 +216,21 @@ double RbmPlan<T>::pass(Team& team, const Step& step, const Poll& poll) {
 
   gather(team, step);
   team.barrier();
-  means(
-      team, machine_, kUp, data_, step.rows, hidden_, hidden_, scratch,
-      [&](index_t panel, index_t row, index_t row_end) {
-        if (!persistent) sample_piece(machine_, kUp, hidden_, state_, panel, row, row_end, draw(0));
-      },
-      nonzero(0));
+  const auto begin_chains = [&](index_t panel, index_t row, index_t row_end) {
+    if (!persistent) sample(kUp, hidden_, panel, row, row_end, draw(0));
+  };
+  means(team, machine_, kUp, data_, step.rows, hidden_, hidden_, scratch, begin_chains, nonzero_data(0));
   team.barrier();
   double sum = 0;
   for (index_t t = 1; t <= gibbs_.k; ++t) {
     // Down. In the first round also what the data are rebuilt as, and what needs the hidden means unweighted.
     if (t == 1 && sparse()) watch_activity(team, step);
     if (t == 1 && persistent) means(team, machine_, kDown, hidden_, step.rows, rebuilt_, Panels<T>{}, scratch, nothing);
-    means(team, machine_, kDown, state_, chains, t == 1 && !persistent ? rebuilt_ : visible_, visible_, scratch,
-          [&](index_t panel, index_t row, index_t row_end) {
-            if (gibbs_.sample_visible) sample_piece(machine_, kDown, visible_, visible_, panel, row, row_end, draw(2 * t - 1));
-          });
+    const Panels<T>& sums = t == 1 && !persistent ? rebuilt_ : visible_;
+    const auto sample_visible = [&](index_t panel, index_t row, index_t row_end) {
+      if (gibbs_.sample_visible) sample(kDown, visible_, panel, row, row_end, draw(2 * t - 1));
+    };
+    means(team, machine_, kDown, state_, chains, sums, visible_, scratch, sample_visible, nonzero_states(kUp, 0));
     if (team.leads()) interrupted_ = Patience::now() - step_began_ > kLongStep && patience_.ask(poll);
     team.barrier();
     if (interrupted_) return 0;  // the next question comes after the next barrier, so that all threads see the same answer
@@ -233,11 +240,12 @@ double RbmPlan<T>::pass(Team& team, const Step& step, const Poll& poll) {
       weigh_hidden_means(team, step);
     }
     const bool last = t == gibbs_.k;
-    means(team, machine_, kUp, visible_, chains, chain_hidden_, chain_hidden_, scratch, [&](index_t panel, index_t row, index_t row_end) {
-      if (persistent || !last) sample_piece(machine_, kUp, chain_hidden_, state_, panel, row, row_end, draw(2 * t));
+    const auto go_on = [&](index_t panel, index_t row, index_t row_end) {
+      if (persistent || !last) sample(kUp, chain_hidden_, panel, row, row_end, draw(2 * t));
       T* h = chain_hidden_.at(panel, row);
       if (last) kernels<T>().multiply(h, plus_share_.at(0, row), h, (row_end - row) * kPanel);
-    });
+    };
+    means(team, machine_, kUp, visible_, chains, chain_hidden_, chain_hidden_, scratch, go_on, nonzero_states(kDown, 0));
     team.barrier();
   }
   if (team.leads()) {
@@ -346,6 +354,7 @@ void RbmPlan<T>::set_memory(const T* in) {
     copy_in(activity_, 0);
   }
   for (index_t r = 0; r < chains(); ++r) copy_in(state_, r);
+  for (index_t p = 0; p < panels(n_hidden); ++p) states_nonzero_[kUp].find(state_, p, width_of(n_hidden, p), 0, chains());
 }
 
 template class RbmPlan<float>;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "net/gibbs.h"
+#include "net/zeros.h"
 
 namespace layerwise {
 
@@ -38,6 +39,8 @@ class RbmPlan {
 
   void shuffle(index_t rows, index_t epoch);
   void gather(Team& team, const Step& step);
+  // Random states of a piece of layer l's units, and which of them are not 0.
+  void sample(int l, const Panels<T>& mean, index_t panel, index_t row, index_t row_end, const Draw& draw);
   void watch_activity(Team& team, const Step& step);
   void weigh_hidden_means(Team& team, const Step& step);
   void reconstruction_loss(Team& team, const Step& step);
@@ -45,12 +48,12 @@ class RbmPlan {
   double pass(Team& team, const Step& step, const Poll& poll);
   index_t chains() const { return gibbs_.persistent ? recipe_.batch_size : 0; }
   bool sparse() const { return gibbs_.sparsity_cost > 0; }
-  // Of the visible data, from a panel on.
-  NonzeroBits nonzero(index_t panel) const {
-    if (!skips_zeros_) return {nullptr, 0};
-    return {nonzero_.data() + panel * nonzero_step(), nonzero_step()};
+  // Of the visible data, from a panel on; and of states that are what layer l gives, if it gives binary ones.
+  NonzeroBits nonzero_data(index_t panel) const { return skips_zeros_ ? data_nonzero_.bits(panel) : NonzeroBits{}; }
+  NonzeroBits nonzero_states(int l, index_t panel) const {
+    const bool states = machine_.layer(l).activation == Activation::sigmoid && (l == kUp || gibbs_.sample_visible);
+    return states ? states_nonzero_[l].bits(panel) : NonzeroBits{};
   }
-  index_t nonzero_step() const { return nonzero_words(recipe_.batch_size); }
 
   Network<T>& machine_;
   const Recipe recipe_;
@@ -63,8 +66,8 @@ class RbmPlan {
   Panels<T> rebuilt_;                               // inputs of the visible units, for the loss
   Panels<T> minus_share_, plus_share_;              // each row's share of the gradient, 32 times: of the data's, of the chains'
   Panels<T> minus_mean_visible_, activity_, pull_;  // one row each, for the sparsity target
-  std::vector<std::uint32_t> nonzero_;
-  bool skips_zeros_ = false;  // the first hidden means and the data's part of the gradient leave zeros of the data out
+  NonzeroRoom data_nonzero_, states_nonzero_[2];    // of the data; of the states that each layer gives
+  bool skips_zeros_ = false;                        // of the data; those of binary states are always left out
   std::vector<double> row_loss_;
   std::vector<index_t> order_;
   index_t shuffled_epoch_ = -1;

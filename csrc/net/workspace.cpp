@@ -13,8 +13,8 @@ Workspace<T>::Workspace(const Network<T>& network, const Recipe* recipe, index_t
       row_scale(static_cast<std::size_t>(capacity)),
       row_loss(static_cast<std::size_t>(capacity)) {
   const index_t pair_step = ((capacity + 1) / 2 | 1) * kPanel;
-  const index_t nonzero_size = panels(network.layer(first).n_in) * nonzero_words(capacity);
-  nonzero_.resize(static_cast<std::size_t>(ahead ? 2 * nonzero_size : nonzero_size));
+  nonzero[0] = NonzeroRoom(network.layer(first).n_in, capacity);
+  if (ahead) nonzero[1] = nonzero[0];
   index_t end = 0;
   const auto reserve = [&](index_t features) {
     const index_t begin = end;
@@ -34,8 +34,6 @@ Workspace<T>::Workspace(const Network<T>& network, const Recipe* recipe, index_t
     for (Given<T>& side : given) {
       side = given[0];
       if (&side != given && !ahead) continue;
-      side.nonzero = nonzero_.data() + (&side - given) * nonzero_size;
-      side.nonzero_step = nonzero_words(capacity);
       side.input = side.target = room(network.layer(first).n_in);
       if (recipe != nullptr) side.target = room(network.outputs());
       if (recipe != nullptr && recipe->noise.emphasises()) side.cell_weights = room(network.outputs());

@@ -7,6 +7,7 @@
 #include "base/buffer.h"
 #include "net/data.h"
 #include "net/network.h"
+#include "net/zeros.h"
 
 namespace layerwise {
 
@@ -17,17 +18,12 @@ inline constexpr index_t kRowBlock = 1024;
 inline constexpr index_t kGroupPanels = 4;
 constexpr index_t panel_groups(index_t features) { return (panels(features) + kGroupPanels - 1) / kGroupPanels; }
 
-// Of NonzeroBits, the words of a panel of so many rows.
-constexpr index_t nonzero_words(index_t rows) { return panels(rows) * kPanel + kPanel; }
-
 // What a batch is given: rows of the data, after corruption.
 template <class T>
 struct Given {
   Panels<T> input;         // what the first layer reads
   Panels<T> target;        // the same memory as input where there is only one
   Panels<T> cell_weights;  // of the loss's cells, where the recipe's noise emphasises some
-  std::uint32_t* nonzero;  // NonzeroBits of the input
-  index_t nonzero_step;
 };
 
 template <class T>
@@ -68,6 +64,7 @@ class Workspace {
   index_t rows;  // capacity
   // Where batches are whole, one of the two is filled for the next batch while this one is learned.
   Given<T> given[2];
+  NonzeroRoom nonzero[2];  // of the input of each
   std::vector<LayerRoom<T>> layers;
   Panels<std::uint16_t> rounded;          // with bfloat16: what the product of the moment reads
   Panels<T> partial;                      // of a single row: each group of panels' part of a product with transposed weights, a plain row
@@ -96,7 +93,6 @@ class Workspace {
   void reserve_normalizations(const Network<T>& network);
 
   Buffer<T> memory_;
-  std::vector<std::uint32_t> nonzero_;
   Buffer<std::uint16_t> rounded_;
   Buffer<T> scratch_;
   index_t scratch_step_;
