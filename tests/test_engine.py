@@ -37,7 +37,7 @@ def check_gradient(layers, rows, loss, *, batch_size=16, missing=False, weighted
     if missing:
         Y[rng.uniform(size=Y.shape) < 0.2] = np.nan
     weights = rng.integers(0, 4, rows).astype(dtype) + dtype(rows == 1) if weighted else None
-    random = Randomness((5 << 34) + 3, layers, **random)
+    random = Randomness((5 << 34) + 3, layers, data=X, **random)
     plan = make_plan(
         make_network(layers), loss, batch_size=batch_size, alpha=alpha, missing_targets=missing, **random.settings()
     )

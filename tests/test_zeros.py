@@ -50,7 +50,7 @@ def test_gradient(name, dtype):
         for rows in (1, 2, 13, 33, 130):
             check_gradient(layers, rows, loss, batch_size=64, make=make_few)
         check_gradient(layers, 29, loss, missing=True, weighted=True, make=make_few)
-        for kind in ("masking", "dropout", "gaussian", "salt_and_pepper"):
+        for kind in ("masking", "swap", "dropout", "gaussian", "salt_and_pepper"):
             check_gradient(layers, 37, loss, kind=kind, level=0.3, step=7, dropout=dropout, alpha=0.1, make=make_few)
 
 
@@ -60,6 +60,18 @@ def test_gradient_of_several_row_blocks(name, dtype):
     layers = make_layers(name, dtype)
     for loss in losses_of(layers):
         check_gradient(layers, 2060, loss, batch_size=2060, weighted=True, kind="masking", level=0.2, make=make_few)
+
+
+@both_dtypes
+def test_more_inputs_than_a_product_takes_at_a_time(dtype):
+    rng = np.random.default_rng(0)
+    W, b = (rng.normal(0, 0.1, shape).astype(dtype) for shape in ((777, 40), 40))
+    layers = [reference.Layer(W, b, "tanh", 0.0), reference.Layer(W[:40, :3].copy(), b[:3].copy(), "identity", 0.0)]
+    for rows in (5, 37):
+        check_gradient(layers, rows, "squared_error", make=make_few)
+    X, _ = make_few(layers, 90, "squared_error")
+    expected = reference.forward(X.astype(np.float64), as_float64(layers))[-1][2]
+    assert_close(make_network(layers).apply(X), expected, 10 * TOLERANCE[dtype])
 
 
 @both_dtypes
@@ -147,15 +159,30 @@ def test_same_bits_for_every_instruction_set():
     assert all(one == found[0] for one in found)
 
 
+# What is left out can be seen: an infinite weight makes a NaN of a 0 that it is multiplied by.
+
+
 @both_dtypes
 def test_weights_of_an_input_that_is_0_are_not_read(dtype):
     layers = make_layers("whole panels", dtype)
-    X, _ = make_few(layers, 64, "squared_error")
+    X, Y = make_few(layers, 64, "squared_error")
     unused = np.flatnonzero((X == 0).all(axis=0))[0]
     layers[0].W[unused] = np.inf
     network = make_network(layers)
+    dense, numbers = np.concatenate([X, np.ones_like(X) * (np.arange(64) != unused)]), network.parameters()
     assert np.isfinite(network.apply(X)).all()
-    assert np.isnan(network.apply(np.concatenate([X, np.ones_like(X) * (np.arange(64) != unused)]))).any()
+    assert np.isnan(network.apply(dense)).any()
+    for kind, batch_size in (("none", 16), ("masking", 16), ("none", 64)):
+        plan = make_plan(network, batch_size=batch_size, noise=_core.Noise(kind, 0.1))
+        assert np.isfinite(plan.evaluate(X, Y))
+        gradient = plan.gradient(X, Y)[1]
+        assert np.isfinite(gradient).sum() == gradient.size - 32  # all but alpha times the infinite weights
+        for rows, targets in ((X, Y), (dense, np.tile(Y, (2, 1))), (X, Y)):  # decided anew in each run
+            network.set_parameters(numbers)
+            assert plan.run(rows, targets, 0, 2, np.zeros(2)).finite == (rows is X)
+    network.set_parameters(numbers)
+    filled = make_plan(network, noise=_core.Noise("gaussian", 0.1))
+    assert not filled.run(X, Y, 0, 1, np.zeros(1)).finite
 
 
 # Boltzmann machines: zeros of the data, and of the binary states that they sample.
