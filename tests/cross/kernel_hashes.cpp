@@ -1,5 +1,7 @@
 // Calls every kernel of one instruction set on fixed inputs and prints a hash of what each wrote: two processors whose lines are
 // equal give the same bits. Built once per instruction set by tests/test_cross.py, with the name of the table as LAYERWISE_KERNELS.
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <string>
@@ -135,12 +137,31 @@ void products_of_zeros(const Kernels<T>& k, const std::string& type, const std::
         show_columns(type + " sparse gemm_t" + size + " " + std::to_string(depth), e);
       }
     }
-    if (cols > kPanel / 2) {  // whatever signs its zeros had, and whichever of them were read
+    if (cols > kPanel / 2) {
+      // Whatever signs its zeros had, and whichever of them were read.
       std::vector<T> zeros(kPanel), minus(kPanel, -T(0)), c(kStep), sparse(kStep);
       k.gemm(a.data(), kStep, zeros.data(), 7, cols, 1, zeros.data(), 0, c.data(), {nullptr, 0}, {});
       k.gemm(a.data(), kStep, minus.data(), 7, cols, 1, minus.data(), 0, sparse.data(), {nullptr, 0}, nonzero);
       show_columns(type + " whole gemm of zeros", c);
       show_columns(type + " sparse gemm of zeros", sparse);
+      // A first row whose products are too small for the type, and rows of 0 whose other side is finite or not.
+      const T tiny = sizeof(T) == sizeof(float) ? T(1e-30) : T(1e-300);
+      std::vector<T> few(kStep), finite(kStep, T(1)), infinite(kStep, T(HUGE_VAL));
+      std::fill_n(few.begin(), kPanel, tiny);
+      for (std::vector<T>* b : {&finite, &infinite}) std::fill_n(b->begin(), kPanel, -tiny);
+      std::vector<std::uint32_t> first(kWords);
+      first[0] = ~std::uint32_t{0};
+      for (const bool leaves_out : {false, true}) {
+        const T* b = (leaves_out ? infinite : finite).data();
+        const NonzeroBits bits = leaves_out ? NonzeroBits{first.data(), kWords} : NonzeroBits{};
+        std::vector<T> gradient(kPanel * kPanel), weights(kPanel * kPanel, -T(0)), moment(kPanel * kPanel);
+        k.gemm_t(few.data(), b, kPanel, cols, kRows, zeros.data(), 0, gradient.data(), bits);
+        const GradientSource<T> sources[2] = {{few.data(), kStep, b, kRows, bits}, {few.data(), kStep, b, 0, {}}};
+        k.fused_update[static_cast<int>(OptimizerKind::sgd)](sources, 1, cols, weights.data(), nullptr, nullptr, scalars(0, T(0)));
+        const std::string kind = leaves_out ? " sparse" : " whole";
+        show_columns(type + kind + " gemm_t of one row", gradient);
+        show_columns(type + kind + " fused of one row", weights);
+      }
     }
     for (int o = 0; o < kOptimizers; ++o) {
       const UpdateScalars<T> s = scalars(o, T(0.001));
