@@ -52,7 +52,7 @@ Sources<T> sources_of(const Batch<T>& batch, int l, const Block& b) {
   const LayerRoom<T>& room = batch.room.layers[at(l)];
   const bool half = batch.half != nullptr;
   GradientSource<T> rows = half ? source(room.x_pairs, room.delta_pairs) : source(input_of(batch, l), room.delta);
-  rows.nonzero = batch.nonzero(l, b.row);
+  rows.nonzero = batch.nonzero(l, batch.skips.gradient, b.row);
   Sources<T> sources{{rows, {rows.a, rows.a_step, rows.b, 0, {}}}};  // nothing of the second, whose pointers are moved along all the same
   if (const int tied = batch.network.tied_user(l); tied >= 0) {
     const LayerRoom<T>& decoder = batch.room.layers[at(tied)];

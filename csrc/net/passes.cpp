@@ -35,7 +35,7 @@ void product_with_weights(Team& team, const Batch<T>& batch, int l, bool transpo
     }
   }
   multiply_panel(batch.k, nullptr, a, depth, w, owner.n_in, transposed, init, out, panel, width, row, row_end, scratch,
-                 batch.nonzero(l, 0));
+                 batch.nonzero(l, batch.skips.forward, 0));
 }
 
 // `count` panels from the first of out = init + x * w, for a single row.
@@ -135,7 +135,7 @@ void gather(Team& team, const Batch<T>& batch, const Data<T>& data) {
       batch.corruption->apply(batch.k, given.input, r, given.cell_weights, data, batch.random_id(r), batch.step);
   }
   NonzeroRoom& nonzero = batch.room.nonzero[batch.side];
-  for (index_t r = rows.begin; r < rows.end && batch.skips_zeros && batch.rows > 1; ++r)
+  for (index_t r = rows.begin; r < rows.end && batch.knows_zeros(); ++r)
     batch.k.nonzero_bits(given.input.at(0, r), given.input.step, n_in, nonzero.at(0, r), nonzero.step);
 }
 

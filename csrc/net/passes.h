@@ -30,7 +30,7 @@ struct Batch {
   const BFloat16Kernels* half = nullptr;      // not null: the products of this batch are made in bfloat16
   const RoundedWeights* weights = nullptr;    // not null: what those products read
   bool by_rows = false;                       // each thread takes rows of its own through all layers, without meeting the others
-  bool skips_zeros = false;                   // the first layer's products leave zeros of the input out
+  ZeroSkips skips = {};                       // of the first layer, but for a single row
   bool own_statistics = false;                // normalised layers that learn take the statistics of these rows, not the running ones
 
   const index_t* whole = nullptr;  // Data::ids
@@ -38,10 +38,10 @@ struct Batch {
   bool begun = false;              // the first layer's sums are there already: see `begins_next`
 
   const Given<T>& given() const { return room.given[side]; }
-  // What layer l's products know of its input, from a panel on.
-  NonzeroBits nonzero(int l, index_t panel) const {
-    if (!skips_zeros || l != first) return {nullptr, 0};
-    return room.nonzero[side].bits(panel);
+  bool knows_zeros() const { return skips.any() && rows > 1; }
+  // What layer l's product that skips zeros, if it does, knows of its input from a panel on.
+  NonzeroBits nonzero(int l, bool skips_zeros, index_t panel) const {
+    return knows_zeros() && skips_zeros && l == first ? room.nonzero[side].bits(panel) : NonzeroBits{};
   }
   index_t id(index_t row) const { return ids != nullptr ? ids[row] : first_row + row; }
   // The row's position in the whole data set: what its random numbers depend on.

@@ -64,13 +64,14 @@ Batch<T> Plan<T>::batch_of(const Data<T>& data) {
   batch.corruption = corruption_.any() ? &corruption_ : nullptr;
   batch.input_is_target = data.y == nullptr && batch.corruption == nullptr;
   batch.whole = data.ids;
-  batch.skips_zeros = skips_zeros_;
+  batch.skips = skips_;
   return batch;
 }
 
 template <class T>
-bool Plan<T>::skips_zeros(const Data<T>& data) const {
-  return !recipe_.bfloat16 && corruption_.keeps_zeros() && has_many_zeros(data, network_.inputs());
+ZeroSkips Plan<T>::skips_for(const Data<T>& data) const {
+  if (recipe_.bfloat16 || recipe_.batch_size == 1 || !corruption_.keeps_zeros()) return {};
+  return zero_skips(data, network_.inputs(), network_.layer(0).n_out);
 }
 
 // Fisher and Yates, with the random words of (seed, epoch): the order depends on nothing else.
@@ -201,7 +202,7 @@ RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, co
   RunStats stats;
   double loss_sum = so_far.loss, weight_sum = so_far.weight;
   bool stop = false;
-  skips_zeros_ = skips_zeros(data);
+  skips_ = skips_for(data);
   interrupted_ = given_up_ = false;
   polled_ = start;
   for (index_t done = 0; done < steps && !stop;) {
@@ -259,7 +260,7 @@ template <class T>
 double Plan<T>::gradient(const Data<T>& data, std::uint32_t step, T* flat, const Poll& poll) {
   require(!network_.normalizes() || data.rows <= room_.rows,
           "the gradient of a network with batch_norm needs a batch_size of at least the rows of X");
-  skips_zeros_ = skips_zeros(data);
+  skips_ = skips_for(data);
   interrupted_ = given_up_ = false;
   penalty_ = 0;
   polled_ = now();

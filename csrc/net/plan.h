@@ -51,8 +51,7 @@ class Plan {
 
  private:
   Batch<T> batch_of(const Data<T>& data);
-  // Whether batches of these rows have zeros worth leaving out.
-  bool skips_zeros(const Data<T>& data) const;
+  ZeroSkips skips_for(const Data<T>& data) const;
   void ask(const Poll& poll);
   void shuffle(index_t rows, index_t epoch);
   Update<T> update_at(index_t step, double rate, const double* momentum);
@@ -78,7 +77,7 @@ class Plan {
   std::vector<index_t> order_;
   index_t shuffled_epoch_ = -1;
   double polled_ = 0;
-  bool skips_zeros_ = false;  // Batch::sparse of these data
+  ZeroSkips skips_;  // Batch::skips of these data
   bool interrupted_ = false;
   double loss_ = 0;        // of the rows seen by `gradient`
   double penalty_ = 0;     // of the activations seen by `gradient`

@@ -88,7 +88,7 @@ void RbmPlan<T>::gather(Team& team, const Step& step) {
   const Range rows = team.share(step.rows);
   for (index_t r = rows.begin; r < rows.end; ++r) {
     copy_row(step.data.x + step.ids[r] * machine_.inputs(), machine_.inputs(), data_, r);
-    if (skips_zeros_) kernels<T>().nonzero_bits(data_.at(0, r), data_.step, machine_.inputs(), data_nonzero_.at(0, r), data_nonzero_.step);
+    if (skips_.any()) kernels<T>().nonzero_bits(data_.at(0, r), data_.step, machine_.inputs(), data_nonzero_.at(0, r), data_nonzero_.step);
     const auto share = static_cast<T>(step.weight > 0 ? weight_of(step.data, step.ids[r]) / step.weight : 0.0);
     std::fill_n(minus_share_.at(0, r), kPanel, -share);
     if (!gibbs_.persistent) std::fill_n(plus_share_.at(0, r), kPanel, share);
@@ -173,8 +173,9 @@ void RbmPlan<T>::learn(Team& team, const Step& step, index_t chains) {
   for (index_t u = units.begin; u < units.end; ++u) {
     const index_t panel = u / blocks, block = u % blocks;
     const index_t rows = width_of(n_visible, block), width = width_of(n_hidden, panel);
-    k.gemm_t(data_.at(block, 0), hidden_.at(panel, 0), rows, width, step.rows, kZeros<T>, 0, local, nonzero_data(block));
-    k.gemm_t(visible_.at(block, 0), chain_hidden_.at(panel, 0), rows, width, chains, local, kPanel, local, nonzero_states(kDown, block));
+    k.gemm_t(data_.at(block, 0), hidden_.at(panel, 0), rows, width, step.rows, kZeros<T>, 0, local, nonzero_data(skips_.gradient, block));
+    k.gemm_t(visible_.at(block, 0), chain_hidden_.at(panel, 0), rows, width, chains, local, kPanel, local,
+             nonzero_states(kDown, skips_.gradient, block));
     if (sparse()) k.gemm_t(minus_mean_visible_.at(block, 0), pull_.at(panel, 0), rows, width, 1, local, kPanel, local, {});
     // The weights' padding must stay zero.
     for (index_t r = 0; width < kPanel && r < rows; ++r) std::fill_n(local + r * kPanel + width, kPanel - width, T{0});
@@ -219,7 +220,7 @@ double RbmPlan<T>::pass(Team& team, const Step& step, const Poll& poll) {
   const auto begin_chains = [&](index_t panel, index_t row, index_t row_end) {
     if (!persistent) sample(kUp, hidden_, panel, row, row_end, draw(0));
   };
-  means(team, machine_, kUp, data_, step.rows, hidden_, hidden_, scratch, begin_chains, nonzero_data(0));
+  means(team, machine_, kUp, data_, step.rows, hidden_, hidden_, scratch, begin_chains, nonzero_data(skips_.forward, 0));
   team.barrier();
   double sum = 0;
   for (index_t t = 1; t <= gibbs_.k; ++t) {
@@ -230,7 +231,7 @@ double RbmPlan<T>::pass(Team& team, const Step& step, const Poll& poll) {
     const auto sample_visible = [&](index_t panel, index_t row, index_t row_end) {
       if (gibbs_.sample_visible) sample(kDown, visible_, panel, row, row_end, draw(2 * t - 1));
     };
-    means(team, machine_, kDown, state_, chains, sums, visible_, scratch, sample_visible, nonzero_states(kUp, 0));
+    means(team, machine_, kDown, state_, chains, sums, visible_, scratch, sample_visible, nonzero_states(kUp, true, 0));
     if (team.leads()) interrupted_ = Patience::now() - step_began_ > kLongStep && patience_.ask(poll);
     team.barrier();
     if (interrupted_) return 0;  // the next question comes after the next barrier, so that all threads see the same answer
@@ -245,7 +246,7 @@ double RbmPlan<T>::pass(Team& team, const Step& step, const Poll& poll) {
       T* h = chain_hidden_.at(panel, row);
       if (last) kernels<T>().multiply(h, plus_share_.at(0, row), h, (row_end - row) * kPanel);
     };
-    means(team, machine_, kUp, visible_, chains, chain_hidden_, chain_hidden_, scratch, go_on, nonzero_states(kDown, 0));
+    means(team, machine_, kUp, visible_, chains, chain_hidden_, chain_hidden_, scratch, go_on, nonzero_states(kDown, skips_.forward, 0));
     team.barrier();
   }
   if (team.leads()) {
@@ -269,7 +270,7 @@ RunStats RbmPlan<T>::run(const Data<T>& data, index_t first_step, index_t steps,
     order_.resize(static_cast<std::size_t>(data.rows));
     shuffled_epoch_ = -1;
   }
-  skips_zeros_ = has_many_zeros(data, machine_.inputs());
+  skips_ = zero_skips(data, machine_.inputs(), machine_.layer(kUp).n_out);
   RunStats stats;
   double loss_sum = so_far.loss, weight_sum = so_far.weight;
   bool stop = false;

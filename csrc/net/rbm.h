@@ -48,11 +48,12 @@ class RbmPlan {
   double pass(Team& team, const Step& step, const Poll& poll);
   index_t chains() const { return gibbs_.persistent ? recipe_.batch_size : 0; }
   bool sparse() const { return gibbs_.sparsity_cost > 0; }
-  // Of the visible data, from a panel on; and of states that are what layer l gives, if it gives binary ones.
-  NonzeroBits nonzero_data(index_t panel) const { return skips_zeros_ ? data_nonzero_.bits(panel) : NonzeroBits{}; }
-  NonzeroBits nonzero_states(int l, index_t panel) const {
+  // Of the visible data, from a panel on; and of states that are what layer l gives, if it gives binary ones. Most hidden ones are 0 in a
+  // machine that has learned; visible ones are as the data.
+  NonzeroBits nonzero_data(bool skips, index_t panel) const { return skips ? data_nonzero_.bits(panel) : NonzeroBits{}; }
+  NonzeroBits nonzero_states(int l, bool skips, index_t panel) const {
     const bool states = machine_.layer(l).activation == Activation::sigmoid && (l == kUp || gibbs_.sample_visible);
-    return states ? states_nonzero_[l].bits(panel) : NonzeroBits{};
+    return states && skips ? states_nonzero_[l].bits(panel) : NonzeroBits{};
   }
 
   Network<T>& machine_;
@@ -67,7 +68,7 @@ class RbmPlan {
   Panels<T> minus_share_, plus_share_;              // each row's share of the gradient, 32 times: of the data's, of the chains'
   Panels<T> minus_mean_visible_, activity_, pull_;  // one row each, for the sparsity target
   NonzeroRoom data_nonzero_, states_nonzero_[2];    // of the data; of the states that each layer gives
-  bool skips_zeros_ = false;                        // of the data; those of binary states are always left out
+  ZeroSkips skips_;                                 // of the data
   std::vector<double> row_loss_;
   std::vector<index_t> order_;
   index_t shuffled_epoch_ = -1;

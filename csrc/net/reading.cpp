@@ -56,7 +56,8 @@ void apply(const Network<T>& network, const RoundedWeights* weights, const T* x,
     if (weights != nullptr) rooms.back().reserve_rounded(network, first, last);
   }
   const Data<T> data{x, nullptr, nullptr, rows};
-  const bool skips_zeros = weights == nullptr && has_many_zeros(data, network.layer(first).n_in);
+  const LayerSpec& lowest = network.layer(first);
+  const ZeroSkips skips = weights == nullptr ? zero_skips(data, lowest.n_in, lowest.n_out) : ZeroSkips{};
   std::atomic<index_t> taken{0};
   const auto work_through = [&](Team& team, Workspace<T>& room, auto next_block) {
     Batch<T> batch{kernels<T>(), network, room, nullptr};
@@ -65,7 +66,7 @@ void apply(const Network<T>& network, const RoundedWeights* weights, const T* x,
     batch.first = first;
     batch.last = last;
     batch.logits = logits;
-    batch.skips_zeros = skips_zeros;
+    batch.skips = skips;
     for (index_t i = next_block(); i < blocks; i = next_block()) {
       batch.first_row = rows * i / blocks;
       batch.rows = rows * (i + 1) / blocks - batch.first_row;
@@ -89,7 +90,7 @@ double evaluate(const Network<T>& network, const Recipe& recipe, const Data<T>& 
   const index_t block = std::min(data.rows, kReadRows);
   const int threads = threads_for(multiply_adds(network, 0, network.depth()) * static_cast<double>(block), recipe.threads);
   Workspace<T> room(network, &recipe, block, threads, 0, network.depth());
-  const bool skips_zeros = has_many_zeros(data, network.inputs());
+  const ZeroSkips skips = zero_skips(data, network.inputs(), network.layer(0).n_out);
   double sum = 0, total = static_cast<double>(data.rows);
   if (data.weights != nullptr) total = std::accumulate(data.weights, data.weights + data.rows, 0.0);
   parallel(threads, [&](Team& team) {
@@ -97,7 +98,7 @@ double evaluate(const Network<T>& network, const Recipe& recipe, const Data<T>& 
     batch.last = network.depth();
     batch.logits = loss_is_in_logits(recipe);
     batch.input_is_target = data.y == nullptr;
-    batch.skips_zeros = skips_zeros;
+    batch.skips = skips;
     for (index_t row = 0; row < data.rows; row += block) {
       batch.first_row = row;
       batch.rows = std::min(block, data.rows - row);

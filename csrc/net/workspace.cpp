@@ -13,7 +13,7 @@ Workspace<T>::Workspace(const Network<T>& network, const Recipe* recipe, index_t
       row_scale(static_cast<std::size_t>(capacity)),
       row_loss(static_cast<std::size_t>(capacity)) {
   const index_t pair_step = ((capacity + 1) / 2 | 1) * kPanel;
-  nonzero[0] = NonzeroRoom(network.layer(first).n_in, capacity);
+  if (capacity > 1) nonzero[0] = NonzeroRoom(network.layer(first).n_in, capacity);
   if (ahead) nonzero[1] = nonzero[0];
   index_t end = 0;
   const auto reserve = [&](index_t features) {

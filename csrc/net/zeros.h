@@ -26,9 +26,15 @@ struct NonzeroRoom {
   std::vector<std::uint32_t> words;
 };
 
-// Whether the data have enough zeros, by a sample of rows: as seen by a register tile, in whose rows a feature counts as 0 only where all
-// of them are.
+// Which products of a layer leave zeros of its input out.
+struct ZeroSkips {
+  bool forward = false;   // the forward product: features that are 0 in neighbouring rows
+  bool gradient = false;  // the weight gradient: rows in which neighbouring features are 0
+  bool any() const { return forward || gradient; }
+};
+
+// Those that are worth it, by a sample of rows, for a layer with so many inputs and outputs.
 template <class T>
-bool has_many_zeros(const Data<T>& data, index_t features);
+ZeroSkips zero_skips(const Data<T>& data, index_t n_in, index_t n_out);
 
 }  // namespace layerwise
