@@ -281,6 +281,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "training": training,
     "training with AVX2": lambda: training(avx2=True),
     "training on MNIST": lambda: training(mnist=True),
+    "training on MNIST with AVX2": lambda: training(avx2=True, mnist=True),
     "kernels": kernels,
     "growth": growth,
     "neighbours": neighbours,
