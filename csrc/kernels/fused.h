@@ -210,11 +210,11 @@ __attribute__((noinline)) void fused_after(const GradientSource<T> (&sources)[2]
 template <class T, class M, class O>
 void fused_update(const GradientSource<T> (&sources)[2], index_t blocks, index_t cols, T* w, T* m, T* v, const UpdateScalars<T>& s) {
 #if defined(__AVX512F__)
-  // Not of few columns: a tile of one vector a row hides nothing. (Of pairs they are padding like the others.)
   if constexpr (M::kRow == kPanel) {
     if (sources[0].nonzero.words != nullptr && cols > kDenseColumns)
       return fused_inside<T, ByNonzero<T>, O>(sources, blocks, cols, w, m, v, s);
   }
+  // Not of few columns: a tile of one vector a row hides nothing. (Of pairs they are padding like the others.)
   if (cols > kLanes<T> || M::kRow < kPanel) return fused_inside<T, M, O>(sources, blocks, cols, w, m, v, s);
 #endif
   fused_after<T>(sources, blocks, cols, w, m, v, s, step_block<T, O>);
