@@ -78,6 +78,15 @@ def test_a_row_of_a_product_is_the_product_of_that_row(transpose_b, dtype):
         assert_same_numbers(alone, whole[row : row + 1])
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("depth", [500, 511, 512, 1024, 1030, 1537])
+def test_rows_of_any_distance_multiply_a_row_alike(depth, dtype):
+    """Rows of b that compete for places in the cache are read in smaller groups."""
+    a, b = numbers(1, 3, depth).astype(dtype), numbers(2, 61, depth).astype(dtype)
+    alone = np.concatenate([kernels.matmul(row[None], b, transpose_b=True) for row in a])
+    assert_same_numbers(alone, kernels.matmul(a, np.ascontiguousarray(b.T)))
+
+
 def assert_same_numbers(one, other):
     """The same bits, but for which NaN it is."""
     assert np.isnan(one).tobytes() == np.isnan(other).tobytes()

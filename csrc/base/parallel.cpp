@@ -162,9 +162,9 @@ int threads_for(double work, int asked, double least) {
   if (forked) return 1;
   // libgomp ends the process when it cannot make a thread, so a wish far beyond the cores is not obeyed to the letter.
   if (asked > 0) return std::min(asked, std::max(64, 4 * affinity()));
-  // With less, waiting for each other costs more than the second core brings.
-  const double worth = std::max(1.0, work / least);
-  return static_cast<int>(std::min<double>(default_threads(), worth));
+  // With less, waiting for each other costs more than the second core brings. (Which cores there are is asked of the system each time.)
+  const double worth = work / least;
+  return worth < 2 ? 1 : static_cast<int>(std::min<double>(default_threads(), worth));
 }
 
 bool team_is_awake() {

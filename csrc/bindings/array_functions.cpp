@@ -8,7 +8,7 @@ namespace {
 
 template <class T>
 Matrix<T> as_matrix(const Array<T>& a, bool transposed, const char* name) {
-  require(a.ndim() == 2, std::string(name) + " must have two dimensions, got shape " + shape_of(a));
+  require(a.ndim() == 2, [&] { return std::string(name) + " must have two dimensions, got shape " + shape_of(a); });
   return transposed ? Matrix<T>{a.data(), a.shape(1), a.shape(0), true} : Matrix<T>{a.data(), a.shape(0), a.shape(1), false};
 }
 
@@ -18,7 +18,7 @@ void bind(py::module_& m) {
       "matmul",
       [](const Array<T>& a, const Array<T>& b, bool transpose_a, bool transpose_b, int threads) {
         const Matrix<T> left = as_matrix(a, transpose_a, "a"), right = as_matrix(b, transpose_b, "b");
-        require(left.cols == right.rows, "a and b do not fit: " + shape_of(a) + " and " + shape_of(b));
+        require(left.cols == right.rows, [&] { return "a and b do not fit: " + shape_of(a) + " and " + shape_of(b); });
         Array<T> out = empty<T>({left.rows, right.cols});
         T* to = out.mutable_data();
         {
@@ -32,7 +32,7 @@ void bind(py::module_& m) {
       "dense_forward",
       [](const Array<T>& X, const Array<T>& W, const Array<T>& b, const std::string& name, const Array<T>& parameter, int threads) {
         const Matrix<T> x = as_matrix(X, false, "X"), w = as_matrix(W, false, "W");
-        require(x.cols == w.rows, "X and W do not fit: " + shape_of(X) + " and " + shape_of(W));
+        require(x.cols == w.rows, [&] { return "X and W do not fit: " + shape_of(X) + " and " + shape_of(W); });
         const T *bias = vector(b, w.cols, "b"), *values = vector(parameter, w.cols, "parameter");
         const Activation f = activation_named(name);
         Array<T> z = empty<T>({x.rows, w.cols}), a = empty<T>({x.rows, w.cols});
@@ -51,7 +51,7 @@ void bind(py::module_& m) {
       [](const Array<T>& X, const Array<T>& W, const Array<T>& z, const Array<T>& G, const std::string& name, const Array<T>& parameter,
          int threads) {
         const Matrix<T> x = as_matrix(X, false, "X"), w = as_matrix(W, false, "W");
-        require(x.cols == w.rows, "X and W do not fit: " + shape_of(X) + " and " + shape_of(W));
+        require(x.cols == w.rows, [&] { return "X and W do not fit: " + shape_of(X) + " and " + shape_of(W); });
         const T *logits = matrix(z, w.cols, "z"), *values = vector(parameter, w.cols, "parameter");
         const T* gradient = matrix(G, w.cols, "G");
         require(z.shape(0) == x.rows && G.shape(0) == x.rows, "X, z and G must have the same number of rows");
@@ -86,7 +86,7 @@ void bind(py::module_& m) {
       [](const Array<T>& z, const Array<T>& g, const std::string& name, const Array<T>& parameter) {
         const Matrix<T> x = as_matrix(z, false, "z");
         const T *gradient = matrix(g, x.cols, "g"), *values = vector(parameter, x.cols, "parameter");
-        require(g.shape(0) == x.rows, "z and g must have the same shape, got " + shape_of(z) + " and " + shape_of(g));
+        require(g.shape(0) == x.rows, [&] { return "z and g must have the same shape, got " + shape_of(z) + " and " + shape_of(g); });
         const Activation f = activation_named(name);
         Array<T> out = empty<T>({x.rows, x.cols}), by_parameter = empty<T>({x.rows, x.cols});
         T *to = out.mutable_data(), *also_to = by_parameter.mutable_data();
@@ -105,7 +105,7 @@ void bind(py::module_& m) {
         require(loss_named(name) == Loss::mixed ? !groups.empty() && groups.back().end == x.cols : groups.empty(),
                 "groups must cover the columns of p for mixed, and be empty for other losses");
         const T* targets = matrix(t, x.cols, "t");
-        require(t.shape(0) == x.rows, "p and t must have the same shape, got " + shape_of(p) + " and " + shape_of(t));
+        require(t.shape(0) == x.rows, [&] { return "p and t must have the same shape, got " + shape_of(p) + " and " + shape_of(t); });
         Array<double> rows = empty<double>({x.rows});
         Array<T> delta = empty<T>({x.rows, x.cols});
         const Loss kind = loss_named(name);
@@ -122,7 +122,7 @@ void bind(py::module_& m) {
       "optimizer_step",
       [](const OptimizerSpec& optimizer, Array<T>& w, Array<T>& mean, Array<T>& square, const Array<T>& g, double rate, index_t step,
          double alpha) {
-        require(w.ndim() == 1, "w must have one dimension, got shape " + shape_of(w));
+        require(w.ndim() == 1, [&] { return "w must have one dimension, got shape " + shape_of(w); });
         require(step >= 1, "step must be at least 1");
         const index_t n = w.size();
         T *numbers = writable(w, n, "w"), *first = writable(mean, n, "m"), *second = writable(square, n, "v");

@@ -26,20 +26,21 @@ inline std::string shape_of(const py::array& a) {
 template <class T>
 const T* matrix(const Array<T>& a, index_t cols, const char* name) {
   require(a.ndim() == 2 && a.shape(1) == cols,
-          std::string(name) + " must have shape (rows, " + std::to_string(cols) + "), got " + shape_of(a));
+          [&] { return std::string(name) + " must have shape (rows, " + std::to_string(cols) + "), got " + shape_of(a); });
   return a.data();
 }
 
 template <class T>
 const T* vector(const Array<T>& a, index_t n, const char* name) {
-  require(a.ndim() == 1 && a.shape(0) == n, std::string(name) + " must have shape (" + std::to_string(n) + ",), got " + shape_of(a));
+  require(a.ndim() == 1 && a.shape(0) == n,
+          [&] { return std::string(name) + " must have shape (" + std::to_string(n) + ",), got " + shape_of(a); });
   return a.data();
 }
 
 template <class T>
 T* writable(Array<T>& a, index_t n, const char* name) {
   vector(a, n, name);
-  require(a.writeable(), std::string(name) + " must be writeable");
+  require(a.writeable(), [&] { return std::string(name) + " must be writeable"; });
   return a.mutable_data();
 }
 

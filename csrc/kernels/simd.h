@@ -111,9 +111,6 @@ inline Vec<T> set(T x) {
   return x - Vec<T>{};
 }
 
-// The Side of float64 (kernels/transpose.h), which AVX2 and AVX-512 have instructions for as well.
-typedef double TwoDoubles __attribute__((vector_size(16)));
-
 // a * b + c with one rounding; on x86-64-v2, which has no such instruction, with two.
 inline Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
 #if defined(__AVX512F__)
@@ -138,12 +135,12 @@ inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
 #endif
 }
 
-#if defined(__AVX2__)
-inline TwoDoubles fma(TwoDoubles a, TwoDoubles b, TwoDoubles c) { return (TwoDoubles)_mm_fmadd_pd((__m128d)a, (__m128d)b, (__m128d)c); }
-#endif
 #if defined(__AVX512F__)
 inline Narrow<float> fma(Narrow<float> a, Narrow<float> b, Narrow<float> c) {
   return (Narrow<float>)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
+inline Narrow<double> fma(Narrow<double> a, Narrow<double> b, Narrow<double> c) {
+  return (Narrow<double>)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
 }
 inline Narrow<float> sqrt(Narrow<float> x) { return (Narrow<float>)_mm256_sqrt_ps((__m256)x); }
 #endif

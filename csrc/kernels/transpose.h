@@ -1,4 +1,4 @@
-// Matrices turned over, in small squares that stay in registers.
+// Matrices turned over, in small tiles that stay in registers.
 #pragma once
 
 #include "kernels/simd.h"
@@ -6,49 +6,52 @@
 namespace layerwise {
 namespace {
 
-// Rows and columns of a square: 8 of float32 with AVX2, else as many as 16 bytes hold.
-template <class T>
-constexpr index_t kSide = 16 / static_cast<index_t>(sizeof(T));
+// A small tile has 16 bytes of each of as many rows as a column fits in 32 bytes with AVX2, else in 16.
 #if defined(__AVX2__)
-template <>
-constexpr index_t kSide<float> = 8;
+constexpr index_t kSideBytes = 32;
+#else
+constexpr index_t kSideBytes = 16;
 #endif
-// A column of a square.
+template <class T>
+constexpr index_t kSide = kSideBytes / static_cast<index_t>(sizeof(T));
+template <class T>
+constexpr index_t kStrip = 16 / static_cast<index_t>(sizeof(T));
+// A column of it.
 template <class T>
 struct SideOf {
-  typedef T type __attribute__((vector_size(kSide<T> * sizeof(T))));
+  typedef T type __attribute__((vector_size(kSideBytes)));
 };
 template <class T>
 using Side = typename SideOf<T>::type;
 
-// The columns of the square at `in`, whose rows are `step` apart.
+// Of the rows at `in`, `step` apart, row k and, with AVX2, beside it the one half a side further.
+inline Side<float> two_rows(const float* in, index_t step, index_t k) {
 #if defined(__AVX2__)
-inline void load_columns(const float* in, index_t step, Side<float> (&out)[8]) {
-  typedef std::int32_t Pick __attribute__((vector_size(32)));
-  // Four columns of row k, and beside them those of row k + 4.
-  const auto pair = [=](index_t column, index_t k) {
-    const float* p = in + column + k * step;
-    return (Side<float>)_mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + 4 * step), 1);
-  };
+  const __m128 here = _mm_loadu_ps(in + k * step), there = _mm_loadu_ps(in + (k + kSide<float> / 2) * step);
+  return (Side<float>)_mm256_insertf128_ps(_mm256_castps128_ps256(here), there, 1);
+#else
+  return load_as<Side<float> >(in + k * step);
+#endif
+}
+inline Side<double> two_rows(const double* in, index_t step, index_t k) {
+#if defined(__AVX2__)
+  const __m128d here = _mm_loadu_pd(in + k * step), there = _mm_loadu_pd(in + (k + kSide<double> / 2) * step);
+  return (Side<double>)_mm256_insertf128_pd(_mm256_castpd128_pd256(here), there, 1);
+#else
+  return load_as<Side<double> >(in + k * step);
+#endif
+}
+
+// The columns of the small tile at `in`, whose rows are `step` apart.
+inline void load_columns(const float* in, index_t step, Side<float> (&out)[4]) {
+  typedef std::int32_t Pick __attribute__((vector_size(kSideBytes)));
+#if defined(__AVX2__)
   const Pick low = {0, 8, 1, 9, 4, 12, 5, 13}, high = {2, 10, 3, 11, 6, 14, 7, 15};
   const Pick left = {0, 1, 8, 9, 4, 5, 12, 13}, right = {2, 3, 10, 11, 6, 7, 14, 15};
-  LAYERWISE_UNROLL
-  for (index_t i = 0; i < 8; i += 4) {
-    const Side<float> r0 = pair(i, 0), r1 = pair(i, 1), r2 = pair(i, 2), r3 = pair(i, 3);
-    const Side<float> a = __builtin_shuffle(r0, r1, low), b = __builtin_shuffle(r0, r1, high);
-    const Side<float> c = __builtin_shuffle(r2, r3, low), d = __builtin_shuffle(r2, r3, high);
-    out[i] = __builtin_shuffle(a, c, left);
-    out[i + 1] = __builtin_shuffle(a, c, right);
-    out[i + 2] = __builtin_shuffle(b, d, left);
-    out[i + 3] = __builtin_shuffle(b, d, right);
-  }
-}
 #else
-inline void load_columns(const float* in, index_t step, Side<float> (&out)[4]) {
-  typedef std::int32_t Pick __attribute__((vector_size(16)));
-  const auto row = [=](index_t k) { return load_as<Side<float>>(in + k * step); };
-  const Side<float> r0 = row(0), r1 = row(1), r2 = row(2), r3 = row(3);
   const Pick low = {0, 4, 1, 5}, high = {2, 6, 3, 7}, left = {0, 1, 4, 5}, right = {2, 3, 6, 7};
+#endif
+  const Side<float> r0 = two_rows(in, step, 0), r1 = two_rows(in, step, 1), r2 = two_rows(in, step, 2), r3 = two_rows(in, step, 3);
   const Side<float> a = __builtin_shuffle(r0, r1, low), b = __builtin_shuffle(r0, r1, high);
   const Side<float> c = __builtin_shuffle(r2, r3, low), d = __builtin_shuffle(r2, r3, high);
   out[0] = __builtin_shuffle(a, c, left);
@@ -56,20 +59,28 @@ inline void load_columns(const float* in, index_t step, Side<float> (&out)[4]) {
   out[2] = __builtin_shuffle(b, d, left);
   out[3] = __builtin_shuffle(b, d, right);
 }
-#endif
 inline void load_columns(const double* in, index_t step, Side<double> (&out)[2]) {
-  typedef std::int64_t Pick __attribute__((vector_size(16)));
-  const auto r0 = load_as<Side<double>>(in), r1 = load_as<Side<double>>(in + step);
-  out[0] = __builtin_shuffle(r0, r1, Pick{0, 2});
-  out[1] = __builtin_shuffle(r0, r1, Pick{1, 3});
+  typedef std::int64_t Pick __attribute__((vector_size(kSideBytes)));
+#if defined(__AVX2__)
+  const Pick left = {0, 4, 2, 6}, right = {1, 5, 3, 7};
+#else
+  const Pick left = {0, 2}, right = {1, 3};
+#endif
+  const Side<double> r0 = two_rows(in, step, 0), r1 = two_rows(in, step, 1);
+  out[0] = __builtin_shuffle(r0, r1, left);
+  out[1] = __builtin_shuffle(r0, r1, right);
 }
 
+// Of a tile with as many rows as columns, a side of each.
 template <class T>
 inline void transpose_square(const T* in, T* out, index_t step) {
-  Side<T> column[kSide<T>];
-  load_columns(in, step, column);
   LAYERWISE_UNROLL
-  for (index_t i = 0; i < kSide<T>; ++i) store_as(out + i * kPanel, column[i]);
+  for (index_t j = 0; j < kSide<T>; j += kStrip<T>) {
+    Side<T> column[kStrip<T>];
+    load_columns(in + j, step, column);
+    LAYERWISE_UNROLL
+    for (index_t i = 0; i < kStrip<T>; ++i) store_as(out + (j + i) * kPanel, column[i]);
+  }
 }
 
 // The squares of `rows` x `cols` numbers, both multiples of their side. `ahead`: where the next block begins, or null.

@@ -6,9 +6,8 @@ Nothing here imports scikit-learn, so the engine's Python side runs where only N
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -45,8 +44,7 @@ class SeenRowsWarning(UserWarning):
     """Frozen layers given as `pretraining` have seen more rows than the fit has: perhaps those of a validation part."""
 
 
-@dataclass(frozen=True)
-class Parameter:
+class Parameter(NamedTuple):
     """Whose setting is being checked: ``Parameter("PretrainedClassifier", "pretraining__corruption__rate")``."""
 
     owner: str

@@ -33,23 +33,36 @@ _DEFAULT_PARAMETER = {"leaky_relu": 0.01, "prelu": 0.25, "elu": 1.0, "swish": 1.
 
 def _arrays(owner: str, **arrays: Any) -> list[Array]:
     """Return the arrays C-contiguous, if all are float32 or all are float64."""
-    found = {name: np.asarray(array) for name, array in arrays.items()}
-    first_name, first = next(iter(found.items()))
-    for name, array in found.items():
-        checks.refuse_odd_dtypes(arrays[name], name)
-        if array.dtype not in (np.float32, np.float64):
-            raise TypeError(f"{owner}: {name} must be a float32 or float64 array. Got dtype {array.dtype}.")
-        if array.dtype != first.dtype:
-            raise TypeError(f"{owner}: {name} must have the dtype of {first_name}, {first.dtype}. Got {array.dtype}.")
-    return [np.ascontiguousarray(array) for array in found.values()]
+    dtype = getattr(next(iter(arrays.values())), "dtype", None)
+    plain = dtype in checks.ENGINE_DTYPES
+    for array in arrays.values():
+        plain = plain and type(array) is np.ndarray and array.dtype == dtype
+    if not plain:
+        _refuse(owner, arrays)
+    return [np.ascontiguousarray(array) for array in arrays.values()]
+
+
+def _refuse(owner: str, arrays: dict[str, Any]) -> None:
+    """Refuse arrays that are not all float32 or all float64, as they are or (lists of NumPy numbers) as arrays."""
+    first = next(iter(arrays))
+    for name, array in arrays.items():
+        checks.refuse_odd_dtypes(array, name)
+        dtype, wanted = np.asarray(array).dtype, np.asarray(arrays[first]).dtype
+        if dtype not in checks.ENGINE_DTYPES:
+            raise TypeError(f"{owner}: {name} must be a float32 or float64 array. Got dtype {dtype}.")
+        if dtype != wanted:
+            raise TypeError(f"{owner}: {name} must have the dtype of {first}, {wanted}. Got {dtype}.")
 
 
 def _shape(owner: str, name: str, array: Array, *shape: int | str) -> None:
     """Refuse `array` unless it has `shape`; a word stands for any size."""
-    sizes = zip(shape, array.shape, strict=False)
-    if array.ndim != len(shape) or any(n != m and not isinstance(n, str) for n, m in sizes):
-        wanted = "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
-        raise ValueError(f"{owner}: {name} must have shape {wanted}. Got {array.shape}.")
+    fits = len(array.shape) == len(shape)
+    for wanted, size in zip(shape, array.shape, strict=False):
+        if wanted != size and not isinstance(wanted, str):
+            fits = False
+    if not fits:
+        text = "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
+        raise ValueError(f"{owner}: {name} must have shape {text}. Got {array.shape}.")
 
 
 def _rows(owner: str, name: str, array: Array) -> Array:

@@ -228,6 +228,8 @@ void all(const Kernels<T>& k, const std::string& type) {
     k.add_rows_t(a.data(), w.data(), 79, kRows, cols, added.data());
     show(type + " add_rows_t " + std::to_string(cols), added);
   }
+  k.add_rows_t(a.data(), w.data(), 4, kRows, 37, added.data());  // rows that compete for places in the cache
+  show(type + " add_rows_t of few rows at a time", added);
   k.copy_rows(w.data(), 75, kRows, out.data(), kPanel + 3);
   show(type + " copy_rows", out);
   k.multiply(a.data(), w.data(), added.data(), kStep - 3);
