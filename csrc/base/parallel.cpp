@@ -14,6 +14,7 @@
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -59,6 +60,20 @@ void pause() {
   asm volatile("yield");
 #endif
 }
+
+// About 50 microseconds of spinning, then let others have the core: the missing thread may be waiting for it.
+template <class Waits>
+void spin_while(Waits waits) {
+  for (int spins = 0; waits(); ++spins) {
+    if (spins < 2000) {
+      pause();
+    } else {
+      sched_yield();
+    }
+  }
+}
+
+std::atomic<Cores> supposed{Cores::measured};
 
 // Whole cores' worth of the cgroup's CPU quota, or a large number where there is none.
 int quota() {
@@ -142,15 +157,39 @@ void Barrier::wait() {
     round_.store(round + 1, std::memory_order_release);
     return;
   }
-  // About 50 microseconds of spinning, then let others have the core: the missing thread may be waiting for it.
-  for (int spins = 0; round_.load(std::memory_order_acquire) == round; ++spins) {
-    if (spins < 2000) {
-      pause();
-    } else {
-      sched_yield();
-    }
-  }
+  spin_while([&] { return round_.load(std::memory_order_acquire) == round; });
 }
+
+void Team::await_piece() {
+  if (rank_ == 0) return;
+  const std::atomic<index_t>& before = signals_[rank_ - 1].handed_on;
+  spin_while([&] { return before.load(std::memory_order_acquire) <= pieces_; });
+}
+
+bool Team::cores_are_far() {
+  constexpr index_t kEchoes = 16;
+  constexpr double kFar = 160e-9;  // there and back; 50 to 60 ns where cores share a cache, 200 to 300 where they do not
+  if (size_ == 1) return false;
+  if (cores_ != Cores::measured) return cores_ == Cores::far;
+  Signals &first = signals_[0], &last = signals_[size_ - 1];
+  double shortest = 1;  // one way of a disturbed echo may take milliseconds
+  for (index_t i = 0; i < kEchoes && leads(); ++i) {
+    const double began = seconds_of(CLOCK_MONOTONIC);
+    first.echoes.store(++echoes_, std::memory_order_release);
+    spin_while([&] { return last.echoes.load(std::memory_order_acquire) < echoes_; });
+    shortest = std::min(shortest, seconds_of(CLOCK_MONOTONIC) - began);
+  }
+  for (index_t i = 0; i < kEchoes && rank_ == size_ - 1; ++i) {
+    ++echoes_;
+    spin_while([&] { return first.echoes.load(std::memory_order_acquire) < echoes_; });
+    last.echoes.store(echoes_, std::memory_order_release);
+  }
+  if (leads()) first.far = shortest > kFar;
+  barrier();
+  return first.far;
+}
+
+void suppose_cores(Cores cores) { supposed = cores; }
 
 int default_threads() {
   if (forked) return 1;
@@ -197,6 +236,8 @@ void run_team(int threads, Subnormals subnormals, void (*body)(Team&, void*), vo
   }
   // The team's real size is known only inside (the runtime may give fewer threads than asked for), so thread 0 sets it.
   Barrier barrier;
+  std::vector<Signals> signals(static_cast<std::size_t>(threads));
+  const Cores cores = supposed;
   const int core = sched_getcpu();
 #pragma omp parallel num_threads(threads)
   {
@@ -207,7 +248,7 @@ void run_team(int threads, Subnormals subnormals, void (*body)(Team&, void*), vo
       leave_core(core);
     }
 #pragma omp barrier
-    Team team(omp_get_thread_num(), size, barrier);
+    Team team(omp_get_thread_num(), size, barrier, signals.data(), cores);
     const SubnormalMode mode(subnormals);
     body(team, context);
   }

@@ -26,9 +26,20 @@ class Barrier {
   alignas(64) std::atomic<unsigned> round_{0};
 };
 
+// What a thread tells the others of its team.
+struct alignas(64) Signals {
+  std::atomic<index_t> handed_on{0}, echoes{0};
+  std::atomic<bool> far{false};
+};
+
+// What `Team::cores_are_far` answers for teams of several threads that begin from now on: supposing either is for tests.
+enum class Cores { measured, near, far };
+void suppose_cores(Cores cores);
+
 class Team {
  public:
-  Team(int rank, int size, Barrier& barrier) : rank_(rank), size_(size), barrier_(barrier) {}
+  Team(int rank, int size, Barrier& barrier, Signals* signals = nullptr, Cores cores = Cores::measured)
+      : rank_(rank), size_(size), barrier_(barrier), signals_(signals), cores_(cores) {}
   int rank() const { return rank_; }
   int size() const { return size_; }
   bool leads() const { return rank_ == 0; }
@@ -37,9 +48,20 @@ class Team {
   }
   Range share(index_t units) const { return {units * rank_ / size_, units * (rank_ + 1) / size_}; }
 
+  // Pieces that go through all threads in turn: a thread awaits each from the one before it, and hands it on. (A barrier must lie between
+  // the last piece of one such round and what it changed being used for another purpose.)
+  void await_piece();
+  void hand_on() { signals_[rank_].handed_on.store(++pieces_, std::memory_order_release); }
+  // Whether the first and the last thread are on cores between which a cache line takes long, as it does where they share no cache.
+  // All threads ask, and get the same answer.
+  bool cores_are_far();
+
  private:
   const int rank_, size_;
   Barrier& barrier_;
+  Signals* const signals_;
+  const Cores cores_;
+  index_t pieces_ = 0, echoes_ = 0;
 };
 
 // Cores this process may use: affinity, cgroup quota, OMP_NUM_THREADS or threadpoolctl; 1 in a forked child.

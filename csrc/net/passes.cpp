@@ -18,26 +18,6 @@ void for_each_piece(Team& team, const Batch<T>& batch, index_t n_panels, Piece p
   for (index_t panel = 0; panel < n_panels && rows.begin < rows.end; ++panel) piece(panel, rows.begin, rows.end);
 }
 
-// Rows of one panel of out = init + a * w, with layer l's weights as they are stored, or transposed.
-template <class T>
-void product_with_weights(Team& team, const Batch<T>& batch, int l, bool transposed, const Panels<T>& a, index_t depth,
-                          const Panels<T>& out, index_t panel, index_t width, index_t row, index_t row_end, const T* init) {
-  const LayerSpec& owner = batch.network.layer(batch.network.owns_weights(l) ? l : batch.network.layer(l).tied_to);
-  const T* w = batch.network.data() + batch.network.window(l).weights;
-  T* scratch = batch.room.scratch(team.rank());
-  if constexpr (std::is_same_v<T, float>) {
-    if (batch.weights != nullptr) {
-      return multiply_panel(*batch.half, batch.room.rounded, depth, batch.weights->panel(l, panel), init, out, panel, width, row, row_end);
-    }
-    if (batch.half != nullptr) {
-      return multiply_panel(batch.k, batch.half, batch.room.rounded, depth, w, owner.n_in, transposed, init, out, panel, width, row,
-                            row_end, scratch);
-    }
-  }
-  multiply_panel(batch.k, nullptr, a, depth, w, owner.n_in, transposed, init, out, panel, width, row, row_end, scratch,
-                 batch.nonzero(l, batch.skips.forward, 0));
-}
-
 // `count` panels from the first of out = init + x * w, for a single row.
 template <class T>
 void row_times_weights(const Batch<T>& batch, int l, const Panels<T>& x, index_t first, index_t count, const T* init,
@@ -192,15 +172,19 @@ void forward(Team& team, const Batch<T>& batch) {
         epilogue(panel, 0, 1);
       }
     } else {
+      const bool transposed = !batch.network.owns_weights(l), takes_moments = spec.normalized && by_own_rows(batch, l);
       const auto product = [&](index_t panel, index_t row, index_t row_end) {
-        product_with_weights(team, batch, l, !batch.network.owns_weights(l), x, spec.n_in, sums, panel, width_of(spec.n_out, panel), row,
+        product_with_weights(team, batch, l, transposed, x, spec.n_in, whole(spec.n_in), sums, panel, width_of(spec.n_out, panel), row,
                              row_end, start(panel));
       };
-      if (spec.normalized && by_own_rows(batch, l)) {
-        share_panels(team, batch.k.tile_rows, batch.rows, panels(spec.n_out), product, [&](index_t panel) {
-          take_moments(batch, l, panel);
-          epilogue(panel, 0, batch.rows);
-        });
+      const auto finish = [&](index_t panel) {
+        if (takes_moments) take_moments(batch, l, panel);
+        epilogue(panel, 0, batch.rows);
+      };
+      if (transposed && in_turn(team, batch, spec.n_in, spec.n_out)) {
+        transposed_in_turn(team, batch, l, x, spec.n_in, sums, spec.n_out, start, finish);
+      } else if (takes_moments) {
+        share_panels(team, batch.k.tile_rows, batch.rows, panels(spec.n_out), product, finish);
       } else {
         for_each_piece(team, batch, panels(spec.n_out), [&](index_t panel, index_t row, index_t row_end) {
           product(panel, row, row_end);
@@ -315,16 +299,24 @@ void finish_softmax_delta(Team& team, const Batch<T>& batch, int l) {
 
 template <class T>
 void input_gradient(Team& team, const Batch<T>& batch, int l) {
-  const index_t n_in = batch.network.layer(l).n_in;
+  const index_t n_in = batch.network.layer(l).n_in, n_out = batch.network.layer(l).n_out;
   const Panels<T>&delta = batch.room.layers[at(l)].delta, &out = batch.room.layers[at(l - 1)].delta;
-  round_operand(team, batch, delta, batch.network.layer(l).n_out);
+  round_operand(team, batch, delta, n_out);
+  const bool transposed = batch.network.owns_weights(l);
   const auto piece = [&](index_t panel, index_t row, index_t row_end) {
-    product_with_weights(team, batch, l, batch.network.owns_weights(l), delta, batch.network.layer(l).n_out, out, panel,
-                         width_of(n_in, panel), row, row_end, kZeros<T>);
+    product_with_weights(team, batch, l, transposed, delta, n_out, whole(n_out), out, panel, width_of(n_in, panel), row, row_end,
+                         kZeros<T>);
     finish_delta(team, batch, l - 1, panel, row, row_end);
   };
-  if (batch.network.layer(l - 1).normalized) {
-    share_panels(team, batch.k.tile_rows, batch.rows, panels(n_in), piece, [&](index_t panel) { finish_panel_delta(batch, l - 1, panel); });
+  const auto finish_panel = [&](index_t panel) { finish_panel_delta(batch, l - 1, panel); };
+  if (transposed && in_turn(team, batch, n_out, n_in)) {
+    const auto start = [](index_t) { return kZeros<T>; };
+    transposed_in_turn(team, batch, l, delta, n_out, out, n_in, start, [&](index_t panel) {
+      finish_delta(team, batch, l - 1, panel, 0, batch.rows);
+      finish_panel(panel);
+    });
+  } else if (batch.network.layer(l - 1).normalized) {
+    share_panels(team, batch.k.tile_rows, batch.rows, panels(n_in), piece, finish_panel);
   } else {
     for_each_piece(team, batch, panels(n_in), piece);
   }

@@ -30,6 +30,7 @@ struct Batch {
   const BFloat16Kernels* half = nullptr;      // not null: the products of this batch are made in bfloat16
   const RoundedWeights* weights = nullptr;    // not null: what those products read
   bool by_rows = false;                       // each thread takes rows of its own through all layers, without meeting the others
+  bool far = false;                           // the team's cores are: see `in_turn`
   ZeroSkips skips = {};                       // of the first layer, but for a single row
   bool own_statistics = false;                // normalised layers that learn take the statistics of these rows, not the running ones
 

@@ -19,6 +19,7 @@ namespace layerwise {
 namespace {
 
 constexpr double kPollSeconds = 0.02;
+constexpr index_t kLook = 32;  // steps until it is measured again how far the cores are apart
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
@@ -219,6 +220,8 @@ RunStats Plan<T>::run(const Data<T>& data, index_t first_step, index_t steps, co
           if (team.leads()) shuffle(data.rows, data.ids != nullptr ? kPart : step / steps_per_epoch);
           team.barrier();
         }
+        // A host may move its guest's cores at any moment. (Small networks do without the others' numbers.)
+        if ((s - done) % kLook == 0) batch.far = !shares_rows(network_, &recipe_, batch_size, team.size()) && team.cores_are_far();
         batch.ids = order_.data();
         batch.step = static_cast<std::uint32_t>(step);
         const Update<T> update = update_at(step, rates.rates[s], rates.momenta == nullptr ? nullptr : rates.momenta + s);

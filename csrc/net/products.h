@@ -72,17 +72,19 @@ void for_each_depth_block(index_t depth, index_t most, Product product) {
   for (index_t k0 = 0; k0 < depth; k0 += step) product(k0, std::min(step, depth - k0));
 }
 
-// Rows row .. row_end - 1 of one panel of out = bias + a w, or bias + a wᵀ with `transposed`: w lies in panels [columns / 32][rows of
-// w][32] and has w_rows rows. `scratch` takes a transposed block of kDepthBlock x 32 numbers. With `half`, `a` is bfloat16. `nonzero`, if
-// it knows anything, is of all of a.
+// Rows row .. row_end - 1 of one panel of out = bias + a w, or bias + a wᵀ with `transposed`; a bias that is null is what was there. w lies
+// in panels [columns / 32][rows of w][32] and has w_rows rows. `scratch` takes a transposed block of kDepthBlock x 32 numbers. With `half`,
+// `a` is bfloat16. `nonzero`, if it knows anything, is of all of a.
 template <class T, class A>
 void multiply_panel(const Kernels<T>& k, [[maybe_unused]] const BFloat16Kernels* half, const Panels<A>& a, index_t depth, const T* w,
                     index_t w_rows, bool transposed, const T* bias, const Panels<T>& out, index_t panel, index_t width, index_t row,
                     index_t row_end, T* scratch, const NonzeroBits& nonzero = {nullptr, 0}) {
   T* c = out.at(panel, row);
   for_each_depth_block(depth, k.depth_block, [&](index_t k0, index_t n) {
-    const index_t rows = row_end - row, init_step = k0 == 0 ? 0 : kPanel, next = k0 + n < depth ? k0 + n : 0;
-    const T* init = k0 == 0 ? bias : c;
+    const index_t rows = row_end - row, next = k0 + n < depth ? k0 + n : 0;
+    const bool begins = k0 == 0 && bias != nullptr;
+    const T* init = begins ? bias : c;
+    const index_t init_step = begins ? 0 : kPanel;
     const T* block = transposed ? w + (k0 / kPanel * w_rows + panel * kPanel) * kPanel : w + (panel * w_rows + k0) * kPanel;
     // What is read next: the next block of this panel, or the first one of the next panel.
     const Ahead<T> ahead = transposed
@@ -115,6 +117,56 @@ inline void multiply_panel(const BFloat16Kernels& half, const Panels<std::uint16
     half.gemm(a.at(k0 / kPanel, row), a.step, pairs + k0 / 2 * kPanel, row_end - row, width, (n + 1) / 2, k0 == 0 ? bias : c,
               k0 == 0 ? 0 : kPanel, c, {nullptr, 0});
   });
+}
+
+// Rows of one panel of out = init + a * w, with layer l's weights as they are stored, or transposed. Without init: of what was there and
+// the product. The depth's panels `part` alone are multiplied.
+template <class T>
+void product_with_weights(Team& team, const Batch<T>& batch, int l, bool transposed, const Panels<T>& a, index_t depth, Range part,
+                          const Panels<T>& out, index_t panel, index_t width, index_t row, index_t row_end, const T* init) {
+  const LayerSpec& owner = batch.network.layer(batch.network.owns_weights(l) ? l : batch.network.layer(l).tied_to);
+  const index_t n = std::min(depth, part.end * kPanel) - part.begin * kPanel;
+  const T* w = batch.network.data() + batch.network.window(l).weights + part.begin * kPanel * (transposed ? owner.n_in : kPanel);
+  T* scratch = batch.room.scratch(team.rank());
+  if constexpr (std::is_same_v<T, float>) {
+    const Panels<std::uint16_t> rounded{batch.room.rounded.at(part.begin, 0), batch.room.rounded.step};
+    if (batch.weights != nullptr) {
+      return multiply_panel(*batch.half, rounded, n, batch.weights->panel(l, panel), init, out, panel, width, row, row_end);
+    }
+    if (batch.half != nullptr) {
+      return multiply_panel(batch.k, batch.half, rounded, n, w, owner.n_in, transposed, init, out, panel, width, row, row_end, scratch);
+    }
+  }
+  multiply_panel(batch.k, nullptr, Panels<T>{a.at(part.begin, 0), a.step}, n, w, owner.n_in, transposed, init, out, panel, width, row,
+                 row_end, scratch, batch.nonzero(l, batch.skips.forward, 0));
+}
+inline Range whole(index_t depth) { return {0, panels(depth)}; }
+
+// Whether transposed weights are multiplied in turn, each by the thread that has learned it: where cores are far from each other, so that
+// reading what another has written takes long. A panel of the result then goes through all threads, one behind the other, which lengthen
+// its chains by their parts of the depth, so that the bits are the same. Not worth it where these panels are as much as the weights that
+// need not be read, or so few that the last thread waits long for the first of them.
+template <class T>
+bool in_turn(const Team& team, const Batch<T>& batch, index_t depth, index_t features) {
+  constexpr index_t kLeast = 4;  // a thread
+  return batch.far && !batch.by_rows && batch.rows > 1 && 2 * batch.rows < depth &&
+         std::min(panels(depth), panels(features)) >= kLeast * team.size();
+}
+
+// finish(panel) by the last thread, when it is the last to have a panel of out = init + a * transposed weights.
+template <class T, class Start, class Finish>
+void transposed_in_turn(Team& team, const Batch<T>& batch, int l, const Panels<T>& a, index_t depth, const Panels<T>& out, index_t features,
+                        Start start, Finish finish) {
+  const index_t deep = panels(depth), size = team.size(), rank = team.rank();
+  for (index_t panel = 0; panel < panels(features); ++panel) {
+    // Where the depth cannot be divided evenly, each thread has a panel of it more now and then.
+    const Range part{(deep * rank + panel % size) / size, (deep * (rank + 1) + panel % size) / size};
+    team.await_piece();
+    product_with_weights(team, batch, l, true, a, depth, part, out, panel, width_of(features, panel), 0, batch.rows,
+                         rank == 0 ? start(panel) : nullptr);
+    if (rank + 1 == size) finish(panel);
+    team.hand_on();
+  }
 }
 
 }  // namespace layerwise

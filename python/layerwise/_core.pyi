@@ -21,6 +21,7 @@ def isa() -> str: ...  # the instruction set in use: "x86-64-v3"
 def supported_isas() -> tuple[str, ...]: ...  # what this processor can run, slowest first
 def has_bfloat16() -> bool: ...  # whether the instruction set in use has products in bfloat16
 def default_threads() -> int: ...  # cores allowed by affinity, cgroup quota and OMP_NUM_THREADS / threadpoolctl
+def suppose_cores(cores: str) -> None: ...  # for tests: "near" or "far" instead of "measured", for networks whose weights threads share
 def random_words(seed: int, stream: int, n: int) -> NDArray[np.uint32]: ...  # Philox4x32-10 words of one stream
 def random_uniform(seed: int, stream: int, n: int) -> NDArray[np.float64]: ...  # in [0, 1), 53 bits
 def random_normal(seed: int, stream: int, n: int) -> NDArray[np.float64]: ...
