@@ -301,6 +301,16 @@ def refuse_odd_dtypes(X: Any, name: str = "X") -> None:
         raise TypeError(f"{name} must hold real numbers. Got an array of dtype {X.dtype}.")
 
 
+def shape(owner: str, name: str, array: np.ndarray[Any, Any], *sizes: int | str) -> None:
+    """Refuse `array` unless it has these sizes; a word stands for any size."""
+    fits = len(array.shape) == len(sizes)
+    for wanted, size in zip(sizes, array.shape, strict=False):
+        fits = fits and (wanted == size or isinstance(wanted, str))
+    if not fits:
+        text = "(" + ", ".join(map(str, sizes)) + ("," if len(sizes) == 1 else "") + ")"
+        raise ValueError(f"{owner}: {name} must have shape {text}. Got {array.shape}.")
+
+
 def seed_key(seed: Any, where: Parameter | None = None) -> int:
     """Return `seed`, checked to be an integer of at most 64 bits."""
     return integer(where or Parameter("this function", "seed"), seed, 0, 2**64 - 1)

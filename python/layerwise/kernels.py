@@ -33,36 +33,17 @@ _DEFAULT_PARAMETER = {"leaky_relu": 0.01, "prelu": 0.25, "elu": 1.0, "swish": 1.
 
 def _arrays(owner: str, **arrays: Any) -> list[Array]:
     """Return the arrays C-contiguous, if all are float32 or all are float64."""
-    dtype = getattr(next(iter(arrays.values())), "dtype", None)
-    plain = dtype in checks.ENGINE_DTYPES
-    for array in arrays.values():
-        plain = plain and type(array) is np.ndarray and array.dtype == dtype
-    if not plain:
-        _refuse(owner, arrays)
-    return [np.ascontiguousarray(array) for array in arrays.values()]
-
-
-def _refuse(owner: str, arrays: dict[str, Any]) -> None:
-    """Refuse arrays that are not all float32 or all float64, as they are or (lists of NumPy numbers) as arrays."""
-    first = next(iter(arrays))
+    first = wanted = None
     for name, array in arrays.items():
-        checks.refuse_odd_dtypes(array, name)
-        dtype, wanted = np.asarray(array).dtype, np.asarray(arrays[first]).dtype
+        if type(array) is not np.ndarray or array.dtype not in checks.ENGINE_DTYPES:
+            checks.refuse_odd_dtypes(array, name)
+        dtype = np.asarray(array).dtype
         if dtype not in checks.ENGINE_DTYPES:
             raise TypeError(f"{owner}: {name} must be a float32 or float64 array. Got dtype {dtype}.")
+        first, wanted = first or name, wanted or dtype
         if dtype != wanted:
             raise TypeError(f"{owner}: {name} must have the dtype of {first}, {wanted}. Got {dtype}.")
-
-
-def _shape(owner: str, name: str, array: Array, *shape: int | str) -> None:
-    """Refuse `array` unless it has `shape`; a word stands for any size."""
-    fits = len(array.shape) == len(shape)
-    for wanted, size in zip(shape, array.shape, strict=False):
-        if wanted != size and not isinstance(wanted, str):
-            fits = False
-    if not fits:
-        text = "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
-        raise ValueError(f"{owner}: {name} must have shape {text}. Got {array.shape}.")
+    return [np.ascontiguousarray(array) for array in arrays.values()]
 
 
 def _rows(owner: str, name: str, array: Array) -> Array:
@@ -107,8 +88,8 @@ def matmul(
         Element (i, j) is ``fma(a[i, k-1], b[k-1, j], ... fma(a[i, 0], b[0, j], 0))``.
     """
     left, right = _arrays("matmul", a=a, b=b)
-    _shape("matmul", "a", left, "m", "k")
-    _shape("matmul", "b", right, "k", "n")
+    checks.shape("matmul", "a", left, "m", "k")
+    checks.shape("matmul", "b", right, "k", "n")
     ta = checks.boolean(Parameter("matmul", "transpose_a"), transpose_a)
     tb = checks.boolean(Parameter("matmul", "transpose_b"), transpose_b)
     depth_a, depth_b = left.shape[0 if ta else 1], right.shape[1 if tb else 0]
@@ -141,9 +122,9 @@ def dense_forward(
     """
     owner = "dense_forward"
     x, w, bias = _arrays(owner, X=X, W=W, b=b)
-    _shape(owner, "X", x, "rows", "n_in")
-    _shape(owner, "W", w, x.shape[1], "n_out")
-    _shape(owner, "b", bias, w.shape[1])
+    checks.shape(owner, "X", x, "rows", "n_in")
+    checks.shape(owner, "W", w, x.shape[1], "n_out")
+    checks.shape(owner, "b", bias, w.shape[1])
     name = checks.choice(Parameter(owner, "activation"), activation, _core.ACTIVATIONS)
     p = _parameter(owner, name, parameter, w.shape[1], x.dtype)
     return _core.dense_forward(x, w, bias, name, p, checks.threads(Parameter(owner, "n_jobs"), n_jobs))
@@ -181,10 +162,10 @@ def dense_backward(
     """
     owner = "dense_backward"
     x, w, sums, g = _arrays(owner, X=X, W=W, z=z, G=G)
-    _shape(owner, "X", x, "rows", "n_in")
-    _shape(owner, "W", w, x.shape[1], "n_out")
-    _shape(owner, "z", sums, x.shape[0], w.shape[1])
-    _shape(owner, "G", g, x.shape[0], w.shape[1])
+    checks.shape(owner, "X", x, "rows", "n_in")
+    checks.shape(owner, "W", w, x.shape[1], "n_out")
+    checks.shape(owner, "z", sums, x.shape[0], w.shape[1])
+    checks.shape(owner, "G", g, x.shape[0], w.shape[1])
     name = checks.choice(Parameter(owner, "activation"), activation, _core.ACTIVATIONS)
     p = _parameter(owner, name, parameter, w.shape[1], x.dtype)
     return _core.dense_backward(x, w, sums, g, name, p, checks.threads(Parameter(owner, "n_jobs"), n_jobs))
@@ -249,7 +230,7 @@ def activation_backward(z: ArrayLike, g: ArrayLike, name: str, *, parameter: Any
     owner = "activation_backward"
     array, gradient = _arrays(owner, z=z, g=g)
     rows = _rows(owner, "z", array)
-    _shape(owner, "g", gradient, *array.shape)
+    checks.shape(owner, "g", gradient, *array.shape)
     checks.choice(Parameter(owner, "name"), name, _core.ACTIVATIONS)
     p = _parameter(owner, name, parameter, rows.shape[1], rows.dtype)
     gz, gparameter = _core.activation_backward(rows, gradient.reshape(rows.shape), name, p)
@@ -290,8 +271,8 @@ def loss(p: ArrayLike, t: ArrayLike, name: str, *, groups: Any = ()) -> tuple[ND
         Not divided by the number of rows.
     """
     predictions, targets = _arrays("loss", p=p, t=t)
-    _shape("loss", "p", predictions, "rows", "columns")
-    _shape("loss", "t", targets, *predictions.shape)
+    checks.shape("loss", "p", predictions, "rows", "columns")
+    checks.shape("loss", "t", targets, *predictions.shape)
     checks.choice(Parameter("loss", "name"), name, _core.LOSSES)
     found = column_groups.covering(Parameter("loss", "groups"), groups, predictions.shape[1] if name == "mixed" else 0)
     return _core.loss(predictions, targets, name, found)
@@ -312,7 +293,7 @@ def _step(
     for name, array in arrays.items():
         if not (isinstance(array, np.ndarray) and array.flags.c_contiguous and (array.flags.writeable or name == "g")):
             raise ValueError(f"{owner}: {name} must be a C-contiguous{'' if name == 'g' else ', writeable'} array.")
-        _shape(owner, name, array, *w.shape)
+        checks.shape(owner, name, array, *w.shape)
         if any(key != name and np.may_share_memory(other, array) for key, other in arrays.items()):
             raise ValueError(f"{owner}: {name} must not overlap with another argument.")
 
