@@ -75,4 +75,4 @@ def test_far_cores_give_the_bits_of_near_ones(name: str, dtype: str) -> None:
 
 def test_what_is_supposed_of_cores_is_one_of_three() -> None:
     with pytest.raises(ValueError, match="cores must be measured, near or far"):
-        _core.suppose_cores("elsewhere")
+        _core.suppose_cores(cores="elsewhere")

@@ -121,10 +121,13 @@ PYBIND11_MODULE(_core, m) {
   });
   m.def("has_bfloat16", [] { return bfloat16_kernels() != nullptr; });
   m.def("default_threads", &default_threads);
-  m.def("suppose_cores", [](const std::string& cores) {
-    require(cores == "measured" || cores == "near" || cores == "far", "cores must be measured, near or far");
-    suppose_cores(cores == "far" ? Cores::far : cores == "near" ? Cores::near : Cores::measured);
-  });
+  m.def(
+      "suppose_cores",
+      [](const std::string& cores) {
+        require(cores == "measured" || cores == "near" || cores == "far", "cores must be measured, near or far");
+        suppose_cores(cores == "far" ? Cores::far : cores == "near" ? Cores::near : Cores::measured);
+      },
+      py::arg("cores"));
   m.def(
       "random_words",
       [](std::uint64_t seed, std::uint32_t stream, index_t n) { return numbers<std::uint32_t>(seed, stream, n, random_words); },

@@ -40,7 +40,8 @@ def _arrays(owner: str, **arrays: Any) -> list[Array]:
         dtype = np.asarray(array).dtype
         if dtype not in checks.ENGINE_DTYPES:
             raise TypeError(f"{owner}: {name} must be a float32 or float64 array. Got dtype {dtype}.")
-        first, wanted = first or name, wanted or dtype
+        if wanted is None:
+            first, wanted = name, dtype
         if dtype != wanted:
             raise TypeError(f"{owner}: {name} must have the dtype of {first}, {wanted}. Got {dtype}.")
     return [np.ascontiguousarray(array) for array in arrays.values()]
