@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,3 +79,14 @@ def test_far_cores_give_the_bits_of_near_ones(name: str, dtype: str) -> None:
 def test_what_is_supposed_of_cores_is_one_of_three() -> None:
     with pytest.raises(ValueError, match="cores must be measured, near or far"):
         _core.suppose_cores(cores="elsewhere")
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="needs a compiler")
+def test_cores_are_far_where_a_word_takes_long_to_and_fro(tmp_path: Path) -> None:
+    """By clocks that make any two cores far or near, and by one that takes longer to read than a word does."""
+    root, program = Path(__file__).resolve().parents[1], tmp_path / "distance"
+    sources = root / "tests" / "pace" / "distance.cpp", root / "csrc" / "base" / "parallel.cpp"
+    subprocess.run(["c++", "-std=c++17", "-O1", "-fopenmp", f"-I{root / 'csrc'}", *sources, "-o", program], check=True)
+    for factor, delay, answer in ((1000, 0, "1 1"), (0.001, 0, "0 0"), (0.1, 3000, "0 0")):
+        done = subprocess.run([program, str(factor), str(delay)], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == answer, (factor, delay)

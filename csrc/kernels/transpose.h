@@ -30,7 +30,7 @@ inline Side<float> two_rows(const float* in, index_t step, index_t k) {
   const __m128 here = _mm_loadu_ps(in + k * step), there = _mm_loadu_ps(in + (k + kSide<float> / 2) * step);
   return (Side<float>)_mm256_insertf128_ps(_mm256_castps128_ps256(here), there, 1);
 #else
-  return load_as<Side<float> >(in + k * step);
+  return load_as<Side<float>>(in + k * step);
 #endif
 }
 inline Side<double> two_rows(const double* in, index_t step, index_t k) {
@@ -38,7 +38,7 @@ inline Side<double> two_rows(const double* in, index_t step, index_t k) {
   const __m128d here = _mm_loadu_pd(in + k * step), there = _mm_loadu_pd(in + (k + kSide<double> / 2) * step);
   return (Side<double>)_mm256_insertf128_pd(_mm256_castpd128_pd256(here), there, 1);
 #else
-  return load_as<Side<double> >(in + k * step);
+  return load_as<Side<double>>(in + k * step);
 #endif
 }
 

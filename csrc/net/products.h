@@ -130,7 +130,7 @@ void product_with_weights(Team& team, const Batch<T>& batch, int l, bool transpo
   T* scratch = batch.room.scratch(team.rank());
   if constexpr (std::is_same_v<T, float>) {
     const Panels<std::uint16_t> rounded{batch.room.rounded.at(part.begin, 0), batch.room.rounded.step};
-    if (batch.weights != nullptr) {
+    if (batch.weights != nullptr) {  // in predictions, whose depth is never in parts
       return multiply_panel(*batch.half, rounded, n, batch.weights->panel(l, panel), init, out, panel, width, row, row_end);
     }
     if (batch.half != nullptr) {
