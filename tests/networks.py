@@ -21,6 +21,8 @@ NETWORKS = {
     # A single row's products take four panels together.
     "five panels": (40, [(33, "tanh"), (150, "sigmoid"), (5, "identity")]),
     "tied, five panels": (40, [(130, "sigmoid"), (40, "sigmoid", 0.0, "fixed", 0)]),
+    # The sums of a single row are made 256 at a time.
+    "many inputs": (290, [(9, "sigmoid"), (290, "sigmoid", 0.0, "fixed", 0), (5, "identity")]),
     "unrolled": (
         65,
         [

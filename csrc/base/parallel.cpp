@@ -150,14 +150,14 @@ long times_taken() {
 
 }  // namespace
 
-void Barrier::wait() {
-  const unsigned round = round_.load(std::memory_order_relaxed);
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size_) {
-    arrived_.store(0, std::memory_order_relaxed);
-    round_.store(round + 1, std::memory_order_release);
-    return;
+// Hensgen, Finkel and Manber 1988: in each round a thread waits for one that is twice as far before it as in the last round, until it has
+// heard of all, from them or by way of others. (Threads that count together in one place would wait for its cache line in turn.)
+void Team::wait_for_all() {
+  for (int distance = 1; distance < size_; distance *= 2) {
+    signals_[rank_].arrivals.store(++arrivals_, std::memory_order_release);
+    const std::atomic<index_t>& before = signals_[rank_ - distance + (rank_ < distance ? size_ : 0)].arrivals;
+    spin_while([&] { return before.load(std::memory_order_acquire) < arrivals_; });
   }
-  spin_while([&] { return round_.load(std::memory_order_acquire) == round; });
 }
 
 void Team::await_piece() {
@@ -228,29 +228,25 @@ double CoreWait::seconds() const {
 }
 
 void run_team(int threads, Subnormals subnormals, void (*body)(Team&, void*), void* context) {
+  const bool asleep = threads > 1 && !team_is_awake();
   const Region region;
   if (threads <= 1 || forked || omp_in_parallel()) {
-    Barrier barrier;
-    Team team(0, 1, barrier);
+    Team team;
     const SubnormalMode mode(subnormals);
     body(team, context);
     return;
   }
-  // The team's real size is known only inside (the runtime may give fewer threads than asked for), so thread 0 sets it.
-  Barrier barrier;
   std::vector<Signals> signals(static_cast<std::size_t>(threads));
   const Cores cores = supposed;
   const int core = sched_getcpu();
 #pragma omp parallel num_threads(threads)
   {
-    const int size = omp_get_num_threads();
-    if (omp_get_thread_num() == 0) {
-      barrier.resize(size);
-    } else {
+    if (omp_get_thread_num() > 0) {
       leave_core(core);
+    } else if (asleep) {
+      sched_yield();  // to those that were woken on this core, which would wait until its first pause to leave it
     }
-#pragma omp barrier
-    Team team(omp_get_thread_num(), size, barrier, signals.data(), cores);
+    Team team(omp_get_thread_num(), omp_get_num_threads(), signals.data(), cores);  // the runtime may give fewer threads than asked for
     const SubnormalMode mode(subnormals);
     body(team, context);
   }

@@ -15,20 +15,9 @@ struct Range {
   index_t begin, end;
 };
 
-class Barrier {
- public:
-  void resize(int threads) { size_ = threads; }  // before anybody waits
-  void wait();
-
- private:
-  int size_ = 1;
-  alignas(64) std::atomic<int> arrived_{0};
-  alignas(64) std::atomic<unsigned> round_{0};
-};
-
 // What a thread tells the others of its team.
 struct alignas(64) Signals {
-  std::atomic<index_t> handed_on{0}, echoes{0};
+  std::atomic<index_t> arrivals{0}, handed_on{0}, echoes{0};
   std::atomic<bool> far{false};
 };
 
@@ -38,13 +27,13 @@ void suppose_cores(Cores cores);
 
 class Team {
  public:
-  Team(int rank, int size, Barrier& barrier, Signals* signals = nullptr, Cores cores = Cores::measured)
-      : rank_(rank), size_(size), barrier_(barrier), signals_(signals), cores_(cores) {}
+  Team() : Team(0, 1, nullptr, Cores::measured) {}
+  Team(int rank, int size, Signals* signals, Cores cores) : rank_(rank), size_(size), signals_(signals), cores_(cores) {}
   int rank() const { return rank_; }
   int size() const { return size_; }
   bool leads() const { return rank_ == 0; }
   void barrier() {
-    if (size_ > 1) barrier_.wait();
+    if (size_ > 1) wait_for_all();
   }
   Range share(index_t units) const { return {units * rank_ / size_, units * (rank_ + 1) / size_}; }
 
@@ -57,11 +46,12 @@ class Team {
   bool cores_are_far();
 
  private:
+  void wait_for_all();
+
   const int rank_, size_;
-  Barrier& barrier_;
-  Signals* const signals_;
+  Signals* const signals_;  // one for each thread
   const Cores cores_;
-  index_t pieces_ = 0, echoes_ = 0;
+  index_t arrivals_ = 0, pieces_ = 0, echoes_ = 0;
 };
 
 // Cores this process may use: affinity, cgroup quota, OMP_NUM_THREADS or threadpoolctl; 1 in a forked child.

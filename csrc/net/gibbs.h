@@ -56,21 +56,35 @@ void sample_piece(const Network<T>& machine, int l, const Panels<T>& mean, const
 }
 
 // Layer l's means given the other side: z = bias + from W (up) or bias + from Wᵀ (down), mean = f(z); z may be mean, and an empty mean
-// leaves it at z. Then after(panel, row, row_end) for each piece. With `nonzero`, which is of `from`, its zeros are left out.
+// leaves it at z. Then after(panel, row, row_end) for each piece. With `nonzero`, which is of `from`, its zeros are left out. `far`: the
+// weights have just been learned, by cores that are far from each other.
 template <class T, class After>
 void means(Team& team, const Network<T>& machine, int l, const Panels<T>& from, index_t rows, const Panels<T>& z, const Panels<T>& mean,
-           T* scratch, After after, const NonzeroBits& nonzero = {nullptr, 0}) {
+           T* scratch, After after, const NonzeroBits& nonzero = {nullptr, 0}, bool far = false) {
   const Kernels<T>& k = kernels<T>();
   const LayerSpec& spec = machine.layer(l);
   const Window& window = machine.window(l);
-  share_pieces(team, k.tile_rows, rows, panels(spec.n_out), [&](index_t panel, index_t row, index_t row_end) {
-    multiply_panel(k, nullptr, from, spec.n_in, machine.data() + window.weights, machine.inputs(), l == kDown,
-                   machine.data() + window.bias + panel * kPanel, z, panel, width_of(spec.n_out, panel), row, row_end, scratch, nonzero);
+  const auto product = [&](index_t panel, index_t row, index_t row_end, Range part, bool begins) {
+    const T* w = machine.data() + window.weights + part.begin * kPanel * machine.inputs();
+    const NonzeroBits bits = nonzero.words == nullptr ? nonzero : NonzeroBits{nonzero.words + part.begin * nonzero.step, nonzero.step};
+    multiply_panel(k, nullptr, Panels<T>{from.at(part.begin, 0), from.step}, std::min(spec.n_in, part.end * kPanel) - part.begin * kPanel,
+                   w, machine.inputs(), l == kDown, begins ? machine.data() + window.bias + panel * kPanel : nullptr, z, panel,
+                   width_of(spec.n_out, panel), row, row_end, scratch, bits);
+  };
+  const auto finish = [&](index_t panel, index_t row, index_t row_end) {
     if (mean.data != nullptr) {
       k.value[static_cast<int>(spec.activation)](z.at(panel, row), mean.at(panel, row), (row_end - row) * kPanel,
                                                  machine.data() + window.parameter + panel * kPanel);
     }
     after(panel, row, row_end);
+  };
+  if (l == kDown && in_turn(team, far, rows, spec.n_in, spec.n_out)) {
+    const auto lengthen = [&](index_t panel, Range part, bool begins) { product(panel, 0, rows, part, begins); };
+    return transposed_in_turn(team, spec.n_in, spec.n_out, lengthen, [&](index_t panel) { finish(panel, 0, rows); });
+  }
+  share_pieces(team, k.tile_rows, rows, panels(spec.n_out), [&](index_t panel, index_t row, index_t row_end) {
+    product(panel, row, row_end, whole(spec.n_in), true);
+    finish(panel, row, row_end);
   });
 }
 

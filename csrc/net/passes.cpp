@@ -181,8 +181,12 @@ void forward(Team& team, const Batch<T>& batch) {
         if (takes_moments) take_moments(batch, l, panel);
         epilogue(panel, 0, batch.rows);
       };
-      if (transposed && in_turn(team, batch, spec.n_in, spec.n_out)) {
-        transposed_in_turn(team, batch, l, x, spec.n_in, sums, spec.n_out, start, finish);
+      if (transposed && in_turn(team, batch.far && !batch.by_rows, batch.rows, spec.n_in, spec.n_out)) {
+        const auto lengthen = [&](index_t panel, Range part, bool begins) {
+          product_with_weights(team, batch, l, true, x, spec.n_in, part, sums, panel, width_of(spec.n_out, panel), 0, batch.rows,
+                               begins ? start(panel) : nullptr);
+        };
+        transposed_in_turn(team, spec.n_in, spec.n_out, lengthen, finish);
       } else if (takes_moments) {
         share_panels(team, batch.k.tile_rows, batch.rows, panels(spec.n_out), product, finish);
       } else {
@@ -309,9 +313,12 @@ void input_gradient(Team& team, const Batch<T>& batch, int l) {
     finish_delta(team, batch, l - 1, panel, row, row_end);
   };
   const auto finish_panel = [&](index_t panel) { finish_panel_delta(batch, l - 1, panel); };
-  if (transposed && in_turn(team, batch, n_out, n_in)) {
-    const auto start = [](index_t) { return kZeros<T>; };
-    transposed_in_turn(team, batch, l, delta, n_out, out, n_in, start, [&](index_t panel) {
+  if (transposed && in_turn(team, batch.far && !batch.by_rows, batch.rows, n_out, n_in)) {
+    const auto lengthen = [&](index_t panel, Range part, bool begins) {
+      product_with_weights(team, batch, l, true, delta, n_out, part, out, panel, width_of(n_in, panel), 0, batch.rows,
+                           begins ? kZeros<T> : nullptr);
+    };
+    transposed_in_turn(team, n_out, n_in, lengthen, [&](index_t panel) {
       finish_delta(team, batch, l - 1, panel, 0, batch.rows);
       finish_panel(panel);
     });

@@ -11,6 +11,7 @@
 #include "kernels/dispatch.h"
 #include "net/array_functions.h"
 #include "net/penalties.h"
+#include "net/products.h"
 #include "net/single_row.h"
 #include "net/streams.h"
 #include "net/zeros.h"
@@ -19,7 +20,6 @@ namespace layerwise {
 namespace {
 
 constexpr double kPollSeconds = 0.02;
-constexpr index_t kLook = 32;  // steps until it is measured again how far the cores are apart
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 

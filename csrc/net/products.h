@@ -46,14 +46,28 @@ void share_groups(Team& team, index_t features, Piece piece) {
 }
 
 // A single row times the transpose of `owner`'s weights: a thread's groups of panels, each into a row of `partial`, and then the sum of all
-// groups, in order, for one panel of the result.
+// groups, in order, for one panel of the result. product(first panel, panels, first row of the weights, rows, sums) makes a part of a row.
+// The sums go to `partial` many at a time: a line that another thread has read takes long to write again, and the weights that are written
+// meanwhile would wait for each.
+template <class T, class Product>
+void multiply_groups(Team& team, const Batch<T>& batch, const LayerSpec& owner, Product product) {
+  constexpr index_t kSums = 8 * kPanel;
+  share_groups(team, owner.n_out, [&](index_t first, index_t n) {
+    alignas(64) T sums[kSums];
+    for (index_t row = 0; row < owner.n_in; row += kSums) {
+      const index_t rows = std::min(kSums, owner.n_in - row);
+      product(first, n, row, rows, sums);
+      std::copy_n(sums, rows, batch.room.partial.at(first / kGroupPanels, 0) + row);
+    }
+  });
+  team.barrier();
+}
 template <class T>
 void multiply_row_transposed(Team& team, const Batch<T>& batch, const LayerSpec& owner, const T* w, const Panels<T>& x) {
   const index_t w_step = owner.n_in * kPanel;
-  share_groups(team, owner.n_out, [&](index_t first, index_t n) {
-    batch.k.gemv_t(w + first * w_step, w_step, n, owner.n_in, x.at(first, 0), x.step, batch.room.partial.at(first / kGroupPanels, 0));
+  multiply_groups(team, batch, owner, [&](index_t first, index_t n, index_t row, index_t rows, T* sums) {
+    batch.k.gemv_t(w + first * w_step + row * kPanel, w_step, n, rows, x.at(first, 0), x.step, sums);
   });
-  team.barrier();
 }
 template <class T>
 void add_groups(const Batch<T>& batch, index_t depth, index_t panel, index_t width, const T* init, T* out) {
@@ -146,24 +160,22 @@ inline Range whole(index_t depth) { return {0, panels(depth)}; }
 // reading what another has written takes long. A panel of the result then goes through all threads, one behind the other, which lengthen
 // its chains by their parts of the depth, so that the bits are the same. Not worth it where these panels are as much as the weights that
 // need not be read, or so few that the last thread waits long for the first of them.
-template <class T>
-bool in_turn(const Team& team, const Batch<T>& batch, index_t depth, index_t features) {
+inline constexpr index_t kLook = 32;  // steps until it is measured again how far the cores are from each other
+inline bool in_turn(const Team& team, bool far, index_t rows, index_t depth, index_t features) {
   constexpr index_t kLeast = 4;  // a thread
-  return batch.far && !batch.by_rows && batch.rows > 1 && 2 * batch.rows < depth &&
-         std::min(panels(depth), panels(features)) >= kLeast * team.size();
+  return far && rows > 1 && 2 * rows < depth && std::min(panels(depth), panels(features)) >= kLeast * team.size();
 }
 
-// finish(panel) by the last thread, when it is the last to have a panel of out = init + a * transposed weights.
-template <class T, class Start, class Finish>
-void transposed_in_turn(Team& team, const Batch<T>& batch, int l, const Panels<T>& a, index_t depth, const Panels<T>& out, index_t features,
-                        Start start, Finish finish) {
+// lengthen(panel, part of the depth's panels, first) by each thread, one after another, for each panel of the result, with `first` where
+// the chains begin; then finish(panel) by the last.
+template <class Lengthen, class Finish>
+void transposed_in_turn(Team& team, index_t depth, index_t features, Lengthen lengthen, Finish finish) {
   const index_t deep = panels(depth), size = team.size(), rank = team.rank();
   for (index_t panel = 0; panel < panels(features); ++panel) {
     // Where the depth cannot be divided evenly, each thread has a panel of it more now and then.
     const Range part{(deep * rank + panel % size) / size, (deep * (rank + 1) + panel % size) / size};
     team.await_piece();
-    product_with_weights(team, batch, l, true, a, depth, part, out, panel, width_of(features, panel), 0, batch.rows,
-                         rank == 0 ? start(panel) : nullptr);
+    lengthen(panel, part, rank == 0);
     if (rank + 1 == size) finish(panel);
     team.hand_on();
   }

@@ -226,12 +226,12 @@ double RbmPlan<T>::pass(Team& team, const Step& step, const Poll& poll) {
   for (index_t t = 1; t <= gibbs_.k; ++t) {
     // Down. In the first round also what the data are rebuilt as, and what needs the hidden means unweighted.
     if (t == 1 && sparse()) watch_activity(team, step);
-    if (t == 1 && persistent) means(team, machine_, kDown, hidden_, step.rows, rebuilt_, Panels<T>{}, scratch, nothing);
+    if (t == 1 && persistent) means(team, machine_, kDown, hidden_, step.rows, rebuilt_, Panels<T>{}, scratch, nothing, {}, step.far);
     const Panels<T>& sums = t == 1 && !persistent ? rebuilt_ : visible_;
     const auto sample_visible = [&](index_t panel, index_t row, index_t row_end) {
       if (gibbs_.sample_visible) sample(kDown, visible_, panel, row, row_end, draw(2 * t - 1));
     };
-    means(team, machine_, kDown, state_, chains, sums, visible_, scratch, sample_visible, nonzero_states(kUp, true, 0));
+    means(team, machine_, kDown, state_, chains, sums, visible_, scratch, sample_visible, nonzero_states(kUp, true, 0), step.far);
     if (team.leads()) interrupted_ = Patience::now() - step_began_ > kLongStep && patience_.ask(poll);
     team.barrier();
     if (interrupted_) return 0;  // the next question comes after the next barrier, so that all threads see the same answer
@@ -281,12 +281,15 @@ RunStats RbmPlan<T>::run(const Data<T>& data, index_t first_step, index_t steps,
     const index_t rows_before = stats.rows;
     const double began = Patience::now();
     const double waited = parallel_watched(pace_.threads(), pace_.chooses(), [&](Team& team) {
+      bool far = false;
       for (index_t s = done; s < stretch_end && !stop; ++s) {
         const index_t number = first_step + s, place = data.ids != nullptr ? s : number % steps_per_epoch, begin = place * batch_size;
         if (place == 0 || s == done) {
           if (team.leads()) shuffle(data.rows, data.ids != nullptr ? kPart : number / steps_per_epoch);
           team.barrier();
         }
+        const bool matters = in_turn(team, true, batch_size, machine_.layer(kUp).n_out, machine_.inputs());
+        if ((s - done) % kLook == 0) far = matters && team.cores_are_far();
         const double momentum = rates.momenta == nullptr ? recipe_.optimizer.momentum : rates.momenta[s];
         const index_t* ids = order_.data() + begin;
         const index_t rows = std::min(batch_size, data.rows - begin);
@@ -298,7 +301,8 @@ RunStats RbmPlan<T>::run(const Data<T>& data, index_t first_step, index_t steps,
                         weight,
                         static_cast<std::uint32_t>(number),
                         {recipe_.optimizer.kind, update_scalars<T>(recipe_.optimizer, number + 1, rates.rates[s], momentum, recipe_.alpha),
-                         first_.data(), second_.data()}};
+                         first_.data(), second_.data()},
+                        far};
         if (team.leads()) step_began_ = Patience::now();
         const double sum = pass(team, step, poll);
         if (team.leads() && interrupted_) stats.whole = memory_size() == 0;

@@ -35,6 +35,7 @@ class RbmPlan {
     double weight;  // of all its rows
     std::uint32_t number;
     Update<T> update;
+    bool far;  // the team's cores are: see `in_turn`
   };
 
   void shuffle(index_t rows, index_t epoch);

@@ -75,8 +75,7 @@ void apply(const Network<T>& network, const RoundedWeights* weights, const T* x,
   };
   parallel(threads, [&](Team& team) {
     if (alone) {
-      Barrier none;
-      Team one(0, 1, none);
+      Team one;
       work_through(one, rooms[static_cast<std::size_t>(team.rank())], [&] { return taken.fetch_add(1); });
     } else {
       work_through(team, rooms[0], [i = index_t{0}]() mutable { return i++; });

@@ -13,13 +13,12 @@ void multiply_and_update(Team& team, const Batch<T>& batch, int l, Network<T>& n
   const Panels<T>&delta = batch.room.layers[at(l)].delta, &x = input_of(batch, l);
   const index_t w_step = spec.n_in * kPanel;
   const UpdateScalars<T> s = scalars_for(update, *batch.recipe, l, true);
-  share_groups(team, spec.n_out, [&](index_t first, index_t n) {
-    const index_t begin = network.window(l).weights + first * w_step;
+  multiply_groups(team, batch, spec, [&](index_t first, index_t n, index_t row, index_t rows, T* sums) {
+    const index_t begin = network.window(l).weights + first * w_step + row * kPanel;
     batch.k.gemv_t_update[static_cast<int>(update.kind)](network.data() + begin, part(update.first, begin), part(update.second, begin),
-                                                         w_step, n, spec.n_in, x.at(0, 0), x.step, delta.at(first, 0), delta.step,
-                                                         batch.room.partial.at(first / kGroupPanels, 0), s);
+                                                         w_step, n, rows, x.at(row / kPanel, 0), x.step, delta.at(first, 0), delta.step,
+                                                         sums, s);
   });
-  team.barrier();
 }
 
 // Through a tied decoder, which reads its weights transposed, the gradient by the input is their plain product.
