@@ -56,15 +56,20 @@ class Contender:
     def epoch(self, share: float = 1.0) -> float:
         steps = max(1, round(share * self.workload.steps))
         if self.workload.predicts:
-            calls = np.split(self.data.X, self.workload.steps)[:steps]
-            start = time.perf_counter()
-            for rows in calls:
-                self.predict(rows)
+            taken = sum(map(self._call, np.split(self.data.X, self.workload.steps)[:steps]))
         else:
             order = self.rng.permutation(len(self.data.X))[: steps * self.workload.batch_size]
             start = time.perf_counter()
             self.train(order)
-        return (time.perf_counter() - start) * self.workload.steps / steps
+            taken = time.perf_counter() - start
+        return taken * self.workload.steps / steps
+
+    def _call(self, rows: NDArray[np.float32]) -> float:
+        if self.workload.rest:
+            time.sleep(self.workload.rest)
+        start = time.perf_counter()
+        self.predict(rows)
+        return time.perf_counter() - start
 
     def first_steps(self, steps: int) -> float:
         """The mean loss of the first steps without noise."""

@@ -26,6 +26,7 @@ class Workload:
     rows: int  # in one epoch
     masking: float = 0.0
     predicts: bool = False  # no training: class probabilities of all rows, batch_size rows a call
+    rest: float = 0.0  # seconds before each such call, which do not count
 
     @property
     def rebuilds_input(self) -> bool:
@@ -60,6 +61,7 @@ WORKLOADS = {
         Workload("tabular", (32, 64, 64, 2), 32, "relu", "softmax", "adam", 1e-3, 12_800),
         Workload("predict", WIDE, 10_000, "relu", "softmax", "", 0, 10_000, predicts=True),
         Workload("predict-one", WIDE, 1, "relu", "softmax", "", 0, 1_000, predicts=True),
+        Workload("predict-rested", WIDE, 16, "relu", "softmax", "", 0, 800, predicts=True, rest=0.01),
     )
 }
 

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import shutil
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ SMALL = {
     "tabular": (8, 33, 17, 2),
     "predict": (20, 33, 17, 10),
     "predict-one": (20, 33, 17, 10),
+    "predict-rested": (20, 33, 17, 10),
 }
 
 
@@ -69,6 +71,13 @@ def test_contenders_do_the_same_work(name: str) -> None:
             assert taking_part[each].epoch(0.5) > 0, each
     if not workload.predicts:  # the steps of the check are steps: without them the loss is another
         assert taking_part["numpy"].check(1) != pytest.approx(losses["numpy"], rel=1e-4)
+
+
+def test_a_rest_before_a_prediction_does_not_count() -> None:
+    numpy = contender("numpy", replace(small("predict-rested"), rows=32, rest=0.1))
+    began = time.perf_counter()
+    taken = numpy.epoch()
+    assert 0 < taken < 0.1 < time.perf_counter() - began - taken
 
 
 def test_ours_chooses_its_threads_but_for_one_contender(monkeypatch: pytest.MonkeyPatch) -> None:
