@@ -64,8 +64,9 @@ SETTINGS: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
     "penalties": (None, {"clip_norm": 0.5, "l1": 1e-4, "alpha": 1e-3, "max_norm": 1.0}, {}),
     "Boltzmann": (RestrictedBoltzmannMachine(epochs=2, batch_size=20), {}, {}),
     "Gibbs": (RestrictedBoltzmannMachine(epochs=2, batch_size=20, k=3, sample_visible=True), {}, {}),
-    "persistent": (RestrictedBoltzmannMachine(epochs=2, batch_size=20, persistent=True, sparsity_target=0.1), {}, {}),
+    "persistent": (RestrictedBoltzmannMachine(epochs=2, batch_size=23, persistent=True, sparsity_target=0.1), {}, {}),
     "Gaussian": (RestrictedBoltzmannMachine(epochs=2, batch_size=20, visible="gaussian"), {}, {}),
+    "single rows": (DenoisingAutoencoder(epochs=1, batch_size=1), {"batch_size": 1}, {}),
     "bfloat16": (DenoisingAutoencoder(epochs=2, batch_size=20), {}, {"precision": "bfloat16"}),
 }
 

@@ -63,14 +63,19 @@ void pause() {
 
 // About 50 microseconds of spinning, then let others have the core: the missing thread may be waiting for it.
 template <class Waits>
-void spin_while(Waits waits) {
-  for (int spins = 0; waits(); ++spins) {
+void spin_while(Waits waits, int& spins) {
+  for (; waits(); ++spins) {
     if (spins < 2000) {
       pause();
     } else {
       sched_yield();
     }
   }
+}
+template <class Waits>
+void spin_while(Waits waits) {
+  int spins = 0;
+  spin_while(waits, spins);
 }
 
 std::atomic<Cores> supposed{Cores::measured};
@@ -150,14 +155,26 @@ long times_taken() {
 
 }  // namespace
 
-// Hensgen, Finkel and Manber 1988: in each round a thread waits for one that is twice as far before it as in the last round, until it has
-// heard of all, from them or by way of others. (Threads that count together in one place would wait for its cache line in turn.)
+// A thread's arrival is a word of its own that all others read. (Threads that count together in one place wait for its cache line in turn;
+// where they pass on whom they have heard of, all wait for one that has come and then lost its core.)
 void Team::wait_for_all() {
-  for (int distance = 1; distance < size_; distance *= 2) {
-    signals_[rank_].arrivals.store(++arrivals_, std::memory_order_release);
-    const std::atomic<index_t>& before = signals_[rank_ - distance + (rank_ < distance ? size_ : 0)].arrivals;
-    spin_while([&] { return before.load(std::memory_order_acquire) < arrivals_; });
+  signals_[rank_].arrivals.store(++arrivals_, std::memory_order_release);
+  int spins = 0;
+  for (int ahead = 1; ahead < size_; ++ahead) {
+    const std::atomic<index_t>& other = signals_[rank_ + ahead - (rank_ + ahead < size_ ? 0 : size_)].arrivals;
+    spin_while([&] { return other.load(std::memory_order_acquire) < arrivals_; }, spins);
   }
+}
+
+void Team::let_leave() {
+  constexpr int kSpins = 600;  // some 20 microseconds
+  if (!leads()) return signals_[rank_].awake.store(true, std::memory_order_relaxed);
+  const auto asleep = [](const Signals& signals) { return !signals.awake.load(std::memory_order_relaxed); };
+  for (int spins = 0; spins < kSpins; ++spins) {
+    if (std::none_of(signals_ + 1, signals_ + size_, asleep)) return;
+    pause();
+  }
+  sched_yield();
 }
 
 void Team::await_piece() {
@@ -241,12 +258,9 @@ void run_team(int threads, Subnormals subnormals, void (*body)(Team&, void*), vo
   const int core = sched_getcpu();
 #pragma omp parallel num_threads(threads)
   {
-    if (omp_get_thread_num() > 0) {
-      leave_core(core);
-    } else if (asleep) {
-      sched_yield();  // to those that were woken on this core, which would wait until its first pause to leave it
-    }
     Team team(omp_get_thread_num(), omp_get_num_threads(), signals.data(), cores);  // the runtime may give fewer threads than asked for
+    if (!team.leads()) leave_core(core);
+    if (asleep) team.let_leave();
     const SubnormalMode mode(subnormals);
     body(team, context);
   }

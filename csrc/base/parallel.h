@@ -18,7 +18,7 @@ struct Range {
 // What a thread tells the others of its team.
 struct alignas(64) Signals {
   std::atomic<index_t> arrivals{0}, handed_on{0}, echoes{0};
-  std::atomic<bool> far{false};
+  std::atomic<bool> far{false}, awake{false};
 };
 
 // What `Team::cores_are_far` answers for teams of several threads that begin from now on: supposing either is for tests.
@@ -36,6 +36,10 @@ class Team {
     if (size_ > 1) wait_for_all();
   }
   Range share(index_t units) const { return {units * rank_ / size_, units * (rank_ + 1) / size_}; }
+
+  // After a rest: a woken thread may wait for the core of the one that has woken it, which thus gives it away where one is missing. (Not at
+  // once: others that wait for the core would have it for milliseconds.)
+  void let_leave();
 
   // Pieces that go through all threads in turn: a thread awaits each from the one before it, and hands it on. (A barrier must lie between
   // the last piece of one such round and what it changed being used for another purpose.)

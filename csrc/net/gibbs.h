@@ -57,7 +57,7 @@ void sample_piece(const Network<T>& machine, int l, const Panels<T>& mean, const
 
 // Layer l's means given the other side: z = bias + from W (up) or bias + from Wᵀ (down), mean = f(z); z may be mean, and an empty mean
 // leaves it at z. Then after(panel, row, row_end) for each piece. With `nonzero`, which is of `from`, its zeros are left out. `far`: the
-// weights have just been learned, by cores that are far from each other.
+// threads have learned the weights, on cores that are far from each other.
 template <class T, class After>
 void means(Team& team, const Network<T>& machine, int l, const Panels<T>& from, index_t rows, const Panels<T>& z, const Panels<T>& mean,
            T* scratch, After after, const NonzeroBits& nonzero = {nullptr, 0}, bool far = false) {

@@ -45,8 +45,8 @@ void share_groups(Team& team, index_t features, Piece piece) {
   for (index_t g = share.begin; g < share.end; ++g) piece(g * kGroupPanels, std::min(kGroupPanels, panels(features) - g * kGroupPanels));
 }
 
-// A single row times the transpose of `owner`'s weights: a thread's groups of panels, each into a row of `partial`, and then the sum of all
-// groups, in order, for one panel of the result. product(first panel, panels, first row of the weights, rows, sums) makes a part of a row.
+// What a single row makes of `owner`'s weights transposed, group by group of their panels: a thread's into a row of `partial` each, for
+// `add_groups`. product(first panel, panels, first row of the weights, rows, sums) makes a part of a row.
 // The sums go to `partial` many at a time: a line that another thread has read takes long to write again, and the weights that are written
 // meanwhile would wait for each.
 template <class T, class Product>
@@ -62,6 +62,7 @@ void multiply_groups(Team& team, const Batch<T>& batch, const LayerSpec& owner, 
   });
   team.barrier();
 }
+
 template <class T>
 void multiply_row_transposed(Team& team, const Batch<T>& batch, const LayerSpec& owner, const T* w, const Panels<T>& x) {
   const index_t w_step = owner.n_in * kPanel;
@@ -69,6 +70,8 @@ void multiply_row_transposed(Team& team, const Batch<T>& batch, const LayerSpec&
     batch.k.gemv_t(w + first * w_step + row * kPanel, w_step, n, rows, x.at(first, 0), x.step, sums);
   });
 }
+
+// The sum of all groups, in order, for one panel of the result.
 template <class T>
 void add_groups(const Batch<T>& batch, index_t depth, index_t panel, index_t width, const T* init, T* out) {
   copy_panel(init, out);
@@ -156,11 +159,12 @@ void product_with_weights(Team& team, const Batch<T>& batch, int l, bool transpo
 }
 inline Range whole(index_t depth) { return {0, panels(depth)}; }
 
+inline constexpr index_t kLook = 32;  // steps until it is measured again how far the cores are from each other
+
 // Whether transposed weights are multiplied in turn, each by the thread that has learned it: where cores are far from each other, so that
 // reading what another has written takes long. A panel of the result then goes through all threads, one behind the other, which lengthen
 // its chains by their parts of the depth, so that the bits are the same. Not worth it where these panels are as much as the weights that
 // need not be read, or so few that the last thread waits long for the first of them.
-inline constexpr index_t kLook = 32;  // steps until it is measured again how far the cores are from each other
 inline bool in_turn(const Team& team, bool far, index_t rows, index_t depth, index_t features) {
   constexpr index_t kLeast = 4;  // a thread
   return far && rows > 1 && 2 * rows < depth && std::min(panels(depth), panels(features)) >= kLeast * team.size();

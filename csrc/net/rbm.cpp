@@ -282,13 +282,15 @@ RunStats RbmPlan<T>::run(const Data<T>& data, index_t first_step, index_t steps,
     const double began = Patience::now();
     const double waited = parallel_watched(pace_.threads(), pace_.chooses(), [&](Team& team) {
       bool far = false;
+      // Each thread would fetch the others' weights once, for all rounds, but in turn panels travel in each.
+      const index_t panel_rows = gibbs_.k * (gibbs_.persistent ? recipe_.batch_size : batch_size);
+      const bool matters = in_turn(team, true, panel_rows, machine_.layer(kUp).n_out, machine_.inputs());
       for (index_t s = done; s < stretch_end && !stop; ++s) {
         const index_t number = first_step + s, place = data.ids != nullptr ? s : number % steps_per_epoch, begin = place * batch_size;
         if (place == 0 || s == done) {
           if (team.leads()) shuffle(data.rows, data.ids != nullptr ? kPart : number / steps_per_epoch);
           team.barrier();
         }
-        const bool matters = in_turn(team, true, batch_size, machine_.layer(kUp).n_out, machine_.inputs());
         if ((s - done) % kLook == 0) far = matters && team.cores_are_far();
         const double momentum = rates.momenta == nullptr ? recipe_.optimizer.momentum : rates.momenta[s];
         const index_t* ids = order_.data() + begin;
