@@ -37,6 +37,14 @@ def test_same_bits_for_any_number_of_threads(name, dtype):
 
 
 @both_dtypes
+@every_network
+def test_same_bits_where_threads_keep_to_rows_of_their_own(name, dtype):
+    # They do from 40 rows a thread on: in the first batch, not in the second.
+    one = bits(name, dtype, 1, batch_size=130, pieces=((0, 6),))
+    assert all(bits(name, dtype, threads, batch_size=130, pieces=((0, 6),)) == one for threads in (2, 3))
+
+
+@both_dtypes
 def test_same_bits_for_any_number_of_threads_in_several_row_blocks(dtype):
     one = bits("unrolled", dtype, 1, rows=2100, batch_size=1500, pieces=((0, 2),))
     assert all(bits("unrolled", dtype, t, rows=2100, batch_size=1500, pieces=((0, 2),)) == one for t in (2, 3))
