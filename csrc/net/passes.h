@@ -69,8 +69,9 @@ const Panels<T>& input_of(const Batch<T>& batch, int l) {
   return drops_out(batch, l - 1) ? below.output : below.value;
 }
 
-// How the team shares a batch: small networks by rows, so that nothing travels between cores from gather to the end of backward; large ones
-// by the panels of each layer, so that each core reads a part of the weights. The bits are the same.
+// How the team may share a batch: small networks by rows (learning: where there are enough of them, see plan.cpp), so that nothing travels
+// between cores from gather to the end of backward; large ones by the panels of each layer, so that each core reads a part of the weights.
+// The bits are the same.
 template <class T>
 bool shares_rows(const Network<T>& network, const Recipe* recipe, index_t rows, int threads);
 // Between two phases, of which the later reads what other threads have written in the earlier, unless each keeps to its rows.

@@ -21,7 +21,7 @@ namespace {
 
 constexpr double kPollSeconds = 0.02;
 // Rows a thread, of those that share rows: with fewer, what would travel are rather the weights that the other threads have just learned.
-constexpr index_t kOwnRows = 40;
+constexpr index_t kLeastOwnRows = 40;
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
@@ -166,7 +166,8 @@ void Plan<T>::enter(Team& team, Batch<T>& batch, const Data<T>& data, Range rows
   batch.ids = ids != nullptr ? ids + rows.begin : nullptr;
   batch.first_row = rows.begin;
   batch.half = recipe_.bfloat16 && batch.rows > 1 ? bfloat16_kernels() : nullptr;
-  batch.by_rows = batch.half == nullptr && batch.rows >= kOwnRows * team.size() && shares_rows(network_, &recipe_, batch.rows, team.size());
+  batch.by_rows =
+      batch.half == nullptr && batch.rows >= kLeastOwnRows * team.size() && shares_rows(network_, &recipe_, batch.rows, team.size());
   batch.own_statistics = network_.normalizes() && have_variance(batch, data);
   set_row_scale(team.share(batch.rows), batch, data, total);
   if (!gathered) gather(team, batch, data);
