@@ -58,9 +58,8 @@ def model_of(name: str, jobs: int | None, epochs: int) -> tuple[Any, tuple[Any, 
     if workload.rebuilds_input:
         model = StackedAutoencoder(hidden, pretraining=DenoisingAutoencoder(tied=False, **same), **shared)
     else:
-        model = PretrainedClassifier(
-            hidden, pretraining=None, finetuning=FineTuning(schedule="constant", **same), **shared
-        )
+        tuning = FineTuning(schedule="constant", input_dropout=0.0, **same)
+        model = PretrainedClassifier(hidden, pretraining=None, finetuning=tuning, **shared)
     return model, (X, y)
 
 

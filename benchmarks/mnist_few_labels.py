@@ -30,9 +30,11 @@ STARTS = ("glorot_uniform_sigmoid", "glorot_uniform", "fan_in_uniform", "laroche
 def plans(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """The settings to run: one pretrained network, and every random start at every rate."""
     shared = {"labels": options.labels, **_experiment.finetuning_settings(options)}
+    if options.input_dropout:  # not named without it, as in lines older than that
+        shared["input_dropout"] = options.input_dropout
     if not options.only_random:
         yield {
-            "name": options.name,
+            "name": options.name + noise(options),
             **shared,
             "rate": options.rate,
             "pretraining": _experiment.pretraining_settings(options),
@@ -40,7 +42,13 @@ def plans(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     if not options.only_pretrained:
         for start in options.starts:
             for rate in options.random_rates:
-                yield {"name": f"random start, {start}, rate {rate:g}", **shared, "rate": rate, "start": start}
+                name = f"random start, {start}, rate {rate:g}{noise(options)}"
+                yield {"name": name, **shared, "rate": rate, "start": start}
+
+
+def noise(options: argparse.Namespace) -> str:
+    """What a name says of the inputs that fine-tuning leaves out."""
+    return f", input dropout {options.input_dropout:g}" if options.input_dropout else ""
 
 
 def work(data: Dataset, plan: Mapping[str, Any], seed: int, options: argparse.Namespace) -> dict[str, Any]:
@@ -59,6 +67,7 @@ def work(data: Dataset, plan: Mapping[str, Any], seed: int, options: argparse.Na
             optimizer=Adam(plan["rate"]),
             schedule=_experiment.schedule(plan),
             dropout=plan["dropout"],
+            input_dropout=plan.get("input_dropout", 0.0),
             alpha=plan["alpha"],
         ),
         n_jobs=options.threads,
@@ -74,13 +83,14 @@ def main() -> int:
     parser.add_argument("--labels", type=int, default=1000)
     parser.add_argument("--masking", type=float, nargs="+", default=[0.5, 0.5, 0.5], help="one a layer")
     parser.add_argument("--batch-size", type=int, default=20, help="of fine-tuning")
+    parser.add_argument("--input-dropout", type=float, default=0.0, help="of fine-tuning")
     parser.add_argument("--rate", type=float, default=1e-3, help="of fine-tuning the pretrained network")
     parser.add_argument("--random-rates", type=float, nargs="+", default=[1e-3], help="of fine-tuning random starts")
     parser.add_argument("--starts", nargs="+", default=list(STARTS), metavar="INITIALIZER")
     options = parser.parse_args()
     data = load_mnist(options.data)
     lines = _experiment.run(NAME, plans(options), options.seeds, lambda plan, seed: work(data, plan, seed, options))
-    _experiment.report(lines, options.name)
+    _experiment.report(lines, options.name + noise(options))
     return 0
 
 

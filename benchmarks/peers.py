@@ -174,7 +174,11 @@ class Layerwise(Contender):
         workload = self.workload
         optimizer = {"adam": Adam, "sgd": SGD}[workload.optimizer](workload.rate)
         finetuning = FineTuning(
-            epochs=self.epochs, batch_size=workload.batch_size, optimizer=optimizer, schedule="constant"
+            epochs=self.epochs,
+            batch_size=workload.batch_size,
+            optimizer=optimizer,
+            schedule="constant",
+            input_dropout=0.0,
         )
         shared = {
             "activation": workload.activation,

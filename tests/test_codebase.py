@@ -215,6 +215,7 @@ FLOORS = [
         "batch_normalization",
         "corruption",
         "initializers",
+        "input_dropout",
         "momentum_schedules",
         "optimizers",
         "penalties",

@@ -286,6 +286,8 @@ def test_other_settings(capsys: pytest.CaptureFixture[str]) -> None:
         "relu",
         "--dropout",
         "0.1",
+        "--input-dropout",
+        "0.2",
         "--schedule",
         "cosine",
         "--early-stopping",
@@ -301,7 +303,11 @@ def test_other_settings(capsys: pytest.CaptureFixture[str]) -> None:
     network = model[-1]
     assert (network.activation, network.pretraining, network.n_jobs) == ("relu", None, 1)
     assert network.finetuning == layerwise.FineTuning(
-        dropout=0.1, schedule="cosine", early_stopping=True, optimizer=layerwise.Adam(learning_rate=0.01)
+        dropout=0.1,
+        input_dropout=0.2,
+        schedule="cosine",
+        early_stopping=True,
+        optimizer=layerwise.Adam(learning_rate=0.01),
     )
     assert model.named_steps["columns"].get_params()["categories__min_frequency"] == 25
     assert "categories__id_infrequent_sklearn" in model[:-1].get_feature_names_out()

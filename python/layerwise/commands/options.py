@@ -91,6 +91,12 @@ def add_network(parser: argparse.ArgumentParser, *, pretraining: tuple[str, ...]
     )
     network.add_argument("--dropout", type=words.fraction, metavar="P", help="of hidden units in fine-tuning (0)")
     network.add_argument(
+        "--input-dropout",
+        type=words.fraction,
+        metavar="P",
+        help="of the inputs in fine-tuning (of 50 and more, for classes: the fewer labels, the more)",
+    )
+    network.add_argument(
         "--early-stopping", action="store_true", help="end fine-tuning when a tenth of the labelled rows says so"
     )
     network.add_argument("--threads", type=words.threads, metavar="N", help="the result does not depend on it")
@@ -235,4 +241,6 @@ def _finetuning(given: argparse.Namespace) -> Any:
         settings["schedule"] = given.schedule
     if given.dropout is not None:
         settings["dropout"] = given.dropout
+    if given.input_dropout is not None:
+        settings["input_dropout"] = given.input_dropout
     return FineTuning(**settings)

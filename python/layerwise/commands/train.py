@@ -169,7 +169,7 @@ def _check(given: argparse.Namespace) -> None:
     options.check(given)
     if given.target is not None:
         return
-    for flag in ("labels", "test", "dropout", "early_stopping", "unlabeled"):
+    for flag in ("labels", "test", "dropout", "input_dropout", "early_stopping", "unlabeled"):
         if getattr(given, flag) not in (None, False):
             given.parser.error(f"--{flag.replace('_', '-')} needs a --target")
     if given.schedule is not None and not given.finetuning_epochs:
