@@ -112,7 +112,7 @@ def finetuning_of(settings: Mapping[str, Any], watch: Callable[[Any], object], t
     """Return a fit of `wide`, by settings of fine-tuning and the layers' `batch_norm`."""
     workload = WORKLOADS["wide"]
     X, y = (array[: ROWS["wide"]] for array in data_of(workload))
-    own = {"batch_norm": False, "input_dropout": 0.0, **settings}
+    own = {"batch_norm": False, **settings}
     batch_norm = own.pop("batch_norm")
     model = PretrainedClassifier(
         workload.sizes[1:-1],

@@ -58,8 +58,9 @@ def model_of(name: str, jobs: int | None, epochs: int) -> tuple[Any, tuple[Any, 
     if workload.rebuilds_input:
         model = StackedAutoencoder(hidden, pretraining=DenoisingAutoencoder(tied=False, **same), **shared)
     else:
-        tuning = FineTuning(schedule="constant", input_dropout=0.0, **same)
-        model = PretrainedClassifier(hidden, pretraining=None, finetuning=tuning, **shared)
+        model = PretrainedClassifier(
+            hidden, pretraining=None, finetuning=FineTuning(schedule="constant", **same), **shared
+        )
     return model, (X, y)
 
 

@@ -111,7 +111,6 @@ def work(data: Dataset, plan: Mapping[str, Any], seed: int, options: argparse.Na
             batch_size=tuning["batch_size"],
             optimizer=OPTIMIZERS[tuning["optimizer"]](tuning["rate"]),
             schedule=InverseTimeDecay(tuning["decay"]),
-            input_dropout=0.0,
         ),
         callbacks=watch,
         n_jobs=options.threads,

@@ -57,7 +57,6 @@ def work(data: Dataset, plan: Mapping[str, Any], seed: int, options: argparse.Na
             optimizer=_experiment.OPTIMIZERS[plan["optimizer"]](plan["rate"]),
             schedule=_experiment.schedule(plan),
             dropout=plan["dropout"],
-            input_dropout=0.0,
             alpha=plan["alpha"],
             early_stopping=plan["early_stopping"],
         ),

@@ -174,11 +174,7 @@ class Layerwise(Contender):
         workload = self.workload
         optimizer = {"adam": Adam, "sgd": SGD}[workload.optimizer](workload.rate)
         finetuning = FineTuning(
-            epochs=self.epochs,
-            batch_size=workload.batch_size,
-            optimizer=optimizer,
-            schedule="constant",
-            input_dropout=0.0,
+            epochs=self.epochs, batch_size=workload.batch_size, optimizer=optimizer, schedule="constant"
         )
         shared = {
             "activation": workload.activation,

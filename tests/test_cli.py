@@ -11,7 +11,7 @@ import pytest
 from command_lines import Terminal
 
 import layerwise
-from layerwise import cli, datasets, demo
+from layerwise import LinearDecay, cli, datasets, demo
 
 TINY = ["--labels", "30", "--hidden", "8,8,8", "--epochs", "1", "--finetuning-epochs", "2"]
 
@@ -76,8 +76,9 @@ def test_demo_gives_the_same_errors_again(tmp_path):
     assert first == second
 
 
-@pytest.mark.usefixtures("small_digits")
-def test_demo_with_batch_normalisation(capsys, tmp_path, monkeypatch):
+@pytest.fixture
+def made(monkeypatch):
+    """The estimators of a demo's last seed, by method."""
     make, made = demo.make, {}
 
     def kept(method, *settings):
@@ -85,6 +86,25 @@ def test_demo_with_batch_normalisation(capsys, tmp_path, monkeypatch):
         return made[method]
 
     monkeypatch.setattr(demo, "make", kept)
+    return made
+
+
+@pytest.mark.usefixtures("small_digits")
+def test_demo_with_input_dropout(capsys, tmp_path, made):
+    file = tmp_path / "found.json"
+    assert cli.main(["demo", *TINY, "--seeds", "1", "--input-dropout", "0.2", "--json", str(file)]) == 0
+    assert "2 in fine-tuning (input dropout 0.2, rate falling at last)\n" in capsys.readouterr().out
+    assert json.loads(file.read_text())["options"]["input_dropout"] == 0.2
+    for method in (demo.PRETRAINED, demo.RANDOM, demo.RELU):
+        tuning = made[method].finetuning
+        assert (tuning.input_dropout, tuning.schedule) == (0.2, LinearDecay(hold=1.6))
+    assert cli.main(["demo", *TINY, "--seeds", "1"]) == 0
+    assert "2 in fine-tuning\n" in capsys.readouterr().out
+    assert (made[demo.RANDOM].finetuning.input_dropout, made[demo.RANDOM].finetuning.schedule) == (0.0, "auto")
+
+
+@pytest.mark.usefixtures("small_digits")
+def test_demo_with_batch_normalisation(capsys, tmp_path, made):
     file = tmp_path / "found.json"
     assert cli.main(["demo", *TINY, "--seeds", "1", "--batch-norm", "--json", str(file)]) == 0
     assert "8-8-8-10, sigmoid with batch normalisation, 1 seed" in capsys.readouterr().out
@@ -105,6 +125,7 @@ def test_demo_on_files_of_mnist(capsys, tmp_path):
     assert cli.main(["demo", "--data", str(tmp_path), "--seeds", "1", *TINY]) == 0
     said = capsys.readouterr().out
     assert said.startswith("MNIST: 200 training rows, 30 labelled; 50 test rows")
+    assert "in fine-tuning (input dropout 0.3, rate falling at last)\n" in said
     assert "one seed" in said
 
 
@@ -139,6 +160,7 @@ def test_failures_take_one_line_and_code_1(capsys, tmp_path, monkeypatch, words,
         ["demo", "--hidden", "10,0"],
         ["demo", "--corruption", "1.5"],
         ["demo", "--corruption", "much"],
+        ["demo", "--input-dropout", "1"],
         ["info", "a file", "more"],
     ],
 )

@@ -215,7 +215,6 @@ FLOORS = [
         "batch_normalization",
         "corruption",
         "initializers",
-        "input_dropout",
         "momentum_schedules",
         "optimizers",
         "penalties",

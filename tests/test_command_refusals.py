@@ -211,6 +211,7 @@ def test_an_interruption_tells_what_was_to_come(
         ["train", "people.csv", "--labels", "3"],
         ["train", "people.csv", "--test", "0.3"],
         ["train", "people.csv", "--dropout", "0.3"],
+        ["train", "people.csv", "--dropout", "0"],
         ["train", "people.csv", "--input-dropout", "0.3"],
         ["train", "people.csv", "--early-stopping"],
         ["train", "people.csv", "--schedule", "constant"],

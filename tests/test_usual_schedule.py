@@ -83,16 +83,3 @@ def test_line_searches_have_no_schedule_by_default() -> None:
         assert FineTuning(optimizer=optimizer).check(Parameter("Thing"), 1).schedule == ConstantRate()
         with pytest.raises(InvalidParameterError, match="line searches find the steps"):
             FineTuning(optimizer=optimizer, schedule="linear").check(Parameter("Thing"), 1)
-
-
-@pytest.mark.parametrize("epochs", [1, 7, 20, 300])
-def test_by_default_noisy_inputs_have_the_whole_rate_for_four_fifths_of_their_steps(epochs: int) -> None:
-    held = min(2000, epochs * 10 * 4 // 5)
-    usual, line = (
-        fine_tuned(PretrainedClassifier, input_dropout=0.2, epochs=epochs, schedule=given).fit(SOME, ANY)
-        for given in ("auto", LinearDecay(hold=held / 10))
-    )
-    assert usual.network_.layers[0].weights.tobytes() == line.network_.layers[0].weights.tobytes()
-    rates = [record.learning_rate for record in usual.history_ if record.stage == "finetuning"]
-    assert rates[: held // 10] == [1e-3] * (held // 10)
-    assert rates[-1] == pytest.approx(1e-3 / (10 * epochs - held))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from layerwise import _core, checks, initializers, input_dropout, line_search, penalties, schedules, training
+from layerwise import _core, checks, initializers, line_search, penalties, schedules, training
 from layerwise.activations import Activation
 from layerwise.finetuning_settings import FineTuning as FineTuning
 from layerwise.finetuning_settings import resolve as resolve
@@ -169,8 +169,6 @@ def finetune(
     engine = network.engine()
     batch_size = training.batch_size_for(settings.batch_size, len(X), settings.optimizer.auto_rows)
     others = len(network.layers) - n_hidden
-    steps = -(-len(X) // batch_size)
-    left_out = input_dropout.of_training(settings.input_dropout, X, settings.epochs * steps)
 
     def recipe_of(phase: int, frozen: list[bool]) -> _core.Recipe:
         return _core.Recipe(
@@ -180,7 +178,7 @@ def finetune(
             seed=checks.subkey(seed, 1, phase) if phase else checks.subkey(seed, 1),
             alpha=settings.alpha,
             penalties=_core.Penalties(**penalties.of_weights(settings)),
-            noise=_core.Noise("dropout", left_out) if left_out else _core.Noise(),
+            noise=_core.Noise("dropout", settings.input_dropout) if settings.input_dropout else _core.Noise(),
             dropout=[*settings.dropout, *[0.0] * others] if any(settings.dropout) else [],
             frozen=frozen,
             rate_scale=_rate_scales(settings, others),
@@ -192,7 +190,7 @@ def finetune(
 
     frozen_epochs = _frozen_epochs(settings, len(network.layers))
     stopper = EarlyStopping(engine, settings.n_iter_no_change, settings.tol) if settings.early_stopping else None
-    at = keeper.position("finetuning", None)
+    at, steps = keeper.position("finetuning", None), -(-len(X) // batch_size)
     history: list[EpochRecord] = list(at.records)
     recipe = recipe_of(0, [epochs != 0 for epochs in frozen_epochs])
     plan_of = partial(line_search.plan_for, settings.optimizer)
@@ -207,9 +205,7 @@ def finetune(
         epochs=settings.epochs,
         batch_size=batch_size,
         learning_rate=settings.optimizer.learning_rate,
-        schedule=schedules.of_training(
-            settings.schedule, steps_per_epoch=steps, epochs=settings.epochs, noisy=left_out > 0 and Y is not None
-        ),
+        schedule=schedules.of_training(settings.schedule, steps_per_epoch=steps, epochs=settings.epochs),
         momentum_schedule=settings.optimizer.momentum_schedule,
         row_weights=row_weights,
         validation=held_out,

@@ -32,8 +32,7 @@ class FineTuning(Settings):
         `ExponentialDecay`, `LinearDecay`, `CosineDecay` or `ReduceOnPlateau`, each with a warm-up if wanted. The linear
         and the cosine one are as long as `epochs`, also if early stopping or max_seconds ends before. "auto": constant
         for 2,000 steps, from there to the last step a straight line to 0, as ``LinearDecay(hold=2000 / n)`` makes it
-        with n steps an epoch; where there are targets and input_dropout, for four fifths of all steps if these are
-        fewer. Constant in `partial_fit`, whose end is not known, and with line searches.
+        with n steps an epoch; constant in `partial_fit`, whose end is not known, and with line searches.
     alpha : float >= 0, default=0.0
         Adds 1/2 * alpha * ||W||^2 to the mean loss (weights only). scikit-learn's MLP divides its alpha by the number
         of rows of the batch besides; papers that write lambda * ||W||^2 mean alpha = 2 * lambda.
@@ -49,12 +48,10 @@ class FineTuning(Settings):
         n_classes (with several labels a row: + label_smoothing / 2). The validation loss is that of the labels.
     dropout : float in [0, 1) or a list with one value per hidden layer, default=0.0
         Probability to drop a hidden unit's output; the others are scaled by 1 / (1 - dropout) in training.
-    input_dropout : float in [0, 1) or "auto", default="auto"
-        The same for the inputs; targets that are the inputs stay whole. "auto": for classifiers p, in hundredths, with
-        p / (1 - p) = v * min(1, 3 * d / n), where n is the number of labelled rows, d that of the inputs and v their
-        summed variance by their summed mean square; 0 where that is less than 0.05, for fewer than 50 inputs and in
-        fits of fewer than 1,000 steps. 0 for other estimators, in `partial_fit`, which does not know all rows, and with
-        line searches.
+    input_dropout : float in [0, 1), default=0.0
+        The same for the inputs; targets that are the inputs stay whole. With few labels and many inputs that repeat
+        each other, as pixels do, 0.3 and a falling rate (``schedule="linear"``) may take away a tenth of the errors;
+        where each input says something of its own it costs some (docs/decisions/0003-defaults.md).
     frozen_layers : int or sequence of int, default=0
         A number k keeps the k lowest hidden layers as they are; a sequence names the frozen layers, counted from 1.
     thaw_after : int, sequence of int or None, default=None
@@ -97,7 +94,7 @@ class FineTuning(Settings):
     max_norm: float | None = None
     label_smoothing: float = 0.0
     dropout: float | Sequence[float] = 0.0
-    input_dropout: float | str = "auto"
+    input_dropout: float = 0.0
     frozen_layers: int | Sequence[int] = 0
     thaw_after: int | Sequence[int] | None = None
     rate_scale: float | Sequence[float] = 1.0
@@ -126,13 +123,12 @@ class FineTuning(Settings):
         smoothing = _share(where.child("label_smoothing"), self.label_smoothing)
         if smoothing and not classes:
             raise where.child("label_smoothing").error("0 where the targets are not classes", self.label_smoothing)
-        data_decide = classes and not unrolled and not isinstance(optimizer, LineSearches)
         of_weights = {name: check(where.child(name), getattr(self, name)) for name, check in penalties.CHECKS.items()}
         penalties.check_together(where, self)
         checked = self.replace(
             **of_weights,
             label_smoothing=smoothing,
-            input_dropout=_input_dropout(where.child("input_dropout"), self.input_dropout, data_decide),
+            input_dropout=_share(where.child("input_dropout"), self.input_dropout),
             epochs=epochs,
             schedule=schedule,
             batch_size=training.check_batch_size(where.child("batch_size"), self.batch_size),
@@ -156,8 +152,7 @@ class FineTuning(Settings):
 
     def one_pass(self) -> "FineTuning":
         """Return the checked settings as a pass of `partial_fit` follows them: how many come after is not known."""
-        dropout = 0.0 if checks.is_auto(self.input_dropout) else self.input_dropout
-        return self.replace(epochs=1, schedule=CONSTANT, input_dropout=dropout)
+        return self.replace(epochs=1, schedule=CONSTANT)
 
 
 def _schedule(where: Parameter, value: Any, optimizer: Optimizer, epochs: int) -> Schedule | str:
@@ -167,13 +162,6 @@ def _schedule(where: Parameter, value: Any, optimizer: Optimizer, epochs: int) -
     schedule = schedules.resolve(where, value, ' or "auto"')
     schedule.check_length(where, epochs)
     return schedule
-
-
-def _input_dropout(where: Parameter, value: Any, data_decide: bool) -> float | str:
-    """Return the share of inputs left out, checked; "auto" stays where it will depend on the data."""
-    if checks.is_auto(value):
-        return "auto" if data_decide else 0.0
-    return checks.share(where, value, ' or "auto"')
 
 
 def _frozen(where: Parameter, value: Any, n_hidden: int) -> tuple[int, ...]:

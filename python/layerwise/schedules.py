@@ -299,7 +299,7 @@ SCHEDULES = (
 )
 BY_NAME: dict[str, type[Schedule]] = {kind.kind: kind for kind in SCHEDULES}
 CONSTANT = ConstantRate()  # pretraining's default; settings cannot change, so one object serves all
-STEPS_AT_FULL_RATE, SHARE_AT_FULL_RATE = 2000, 0.8  # of fine-tuning, by default (docs/decisions/0003-defaults.md)
+STEPS_AT_FULL_RATE = 2000  # of fine-tuning, by default (docs/decisions/0003-defaults.md)
 
 
 def resolve(where: Parameter, value: Any, also: str = "") -> Schedule:
@@ -315,16 +315,14 @@ def resolve(where: Parameter, value: Any, also: str = "") -> Schedule:
     return value
 
 
-def of_training(schedule: Schedule | str, *, steps_per_epoch: int, epochs: int, noisy: bool) -> Schedule:
+def of_training(schedule: Schedule | str, *, steps_per_epoch: int, epochs: int) -> Schedule:
     """Return the schedule of a training of that length: the one given, or what "auto" means.
 
     That is the whole rate for the first `STEPS_AT_FULL_RATE` steps, which short trainings need, and from there a
-    straight line to 0, without which the last steps of long ones leave their error to chance; and so do those of short
-    ones, if their inputs are `noisy`, so that the rate falls in their last steps, too.
+    straight line to 0, without which the last steps of long ones leave their error to chance.
     """
     if isinstance(schedule, Schedule):
         return schedule
-    steps, held = epochs * steps_per_epoch, STEPS_AT_FULL_RATE
-    if noisy:
-        held = min(held, int(SHARE_AT_FULL_RATE * steps))
-    return CONSTANT if steps <= held else LinearDecay(hold=held / steps_per_epoch)
+    if epochs * steps_per_epoch <= STEPS_AT_FULL_RATE:
+        return CONSTANT
+    return LinearDecay(hold=STEPS_AT_FULL_RATE / steps_per_epoch)

@@ -47,6 +47,12 @@ def add(commands: Any) -> None:
         metavar="RATE",
         help="masked share of the inputs (MNIST: 0.5, digits: 0.25)",
     )
+    shown.add_argument(
+        "--input-dropout",
+        type=words.fraction,
+        metavar="P",
+        help="share of the inputs that fine-tuning leaves out, its rate falling at last (MNIST: 0.3, digits: 0)",
+    )
     shown.add_argument("--threads", type=words.threads, metavar="N", help="threads (all cores allowed)")
     shown.add_argument("--json", type=Path, metavar="FILE", help="also write everything found to this file")
     shown.set_defaults(command=run_demo)
@@ -67,6 +73,7 @@ def run_demo(given: argparse.Namespace) -> int:
         "activation": given.activation,
         "batch_norm": given.batch_norm,
         "corruption": given.corruption,
+        "input_dropout": given.input_dropout,
         "threads": given.threads,
     }
     options = replace(options, **{key: value for key, value in chosen.items() if value is not None})
@@ -81,7 +88,8 @@ def run_demo(given: argparse.Namespace) -> int:
     units = f"{options.activation} with batch normalisation" if options.batch_norm else options.activation
     print(f"Network {'-'.join(map(str, sizes))}, {units}, {seeds}; epochs:", end=" ")
     print(f"{options.pretraining_epochs} a layer in pretraining (masking {options.corruption:g}),", end=" ")
-    print(f"{options.finetuning_epochs} in fine-tuning\n", flush=True)
+    left_out = f" (input dropout {options.input_dropout:g}, rate falling at last)" if options.input_dropout else ""
+    print(f"{options.finetuning_epochs} in fine-tuning{left_out}\n", flush=True)
     progress, outcome = demo.Progress(options, data, sys.stdout), demo.Outcome()
     interruption: KeyboardInterrupt | None = None
     try:

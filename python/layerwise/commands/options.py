@@ -90,12 +90,7 @@ def add_network(parser: argparse.ArgumentParser, *, pretraining: tuple[str, ...]
         help="of fine-tuning's rate (auto: constant for 2,000 steps, then in a straight line to 0)",
     )
     network.add_argument("--dropout", type=words.fraction, metavar="P", help="of hidden units in fine-tuning (0)")
-    network.add_argument(
-        "--input-dropout",
-        type=words.fraction,
-        metavar="P",
-        help="of the inputs in fine-tuning (of 50 and more, for classes: the fewer labels, the more)",
-    )
+    network.add_argument("--input-dropout", type=words.fraction, metavar="P", help="of the inputs in fine-tuning (0)")
     network.add_argument(
         "--early-stopping", action="store_true", help="end fine-tuning when a tenth of the labelled rows says so"
     )
