@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -96,8 +97,6 @@ class Layerwise(Contender):
     def __init__(self, workload: Workload, data: Data, weights: Weights, threads: int) -> None:
         super().__init__(workload, data, weights, threads)
         self.seed, self.epochs = 0, 4
-        if workload.predicts:
-            self.model = self._predictor()
 
     def first_steps(self, steps: int) -> float:
         from layerwise import _core
@@ -140,8 +139,9 @@ class Layerwise(Contender):
     def stage(self) -> str:
         return "pretraining" if self.workload.masking else "finetuning"
 
-    def _predictor(self) -> Any:
-        """A fitted classifier with the starting weights."""
+    @cached_property
+    def model(self) -> Any:
+        """A fitted classifier with the starting weights, made when it is first asked for: it may be refused before."""
         from layerwise import FineTuning, PretrainedClassifier
         from layerwise.network import DenseLayer, Network
 

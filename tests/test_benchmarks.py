@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from benchmark_scripts import script
 
+from layerwise import _core
+
 _timing, peers, workloads, growth, tables = map(script, ("_timing", "peers", "workloads", "growth", "tables"))
 
 # What the test extra has.
@@ -59,6 +61,11 @@ def test_contenders_do_the_same_work(name: str) -> None:
             assert taking_part[each].epoch(0.5) > 0, each
     if not workload.predicts:  # the steps of the check are steps: without them the loss is another
         assert taking_part["numpy"].check(1) != pytest.approx(losses["numpy"], rel=1e-4)
+
+
+def test_a_prediction_that_a_processor_cannot_make_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_core, "has_bfloat16", lambda: False)
+    assert contender("layerwise bf16", small("predict-one")).refusal() == "needs a processor with AVX512-BF16"
 
 
 def test_a_rest_before_a_prediction_does_not_count() -> None:
