@@ -58,7 +58,7 @@ def on_few_digits(name: str, monkeypatch: pytest.MonkeyPatch, results: Path) -> 
     module = script(name)
     monkeypatch.setattr(_timing, "RESULTS", results)
     monkeypatch.setattr(module, "load_mnist", lambda _: Dataset(X[:120], y[:120], X[120:160], y[120:160]))
-    monkeypatch.setattr(module, "TRAIN", slice(0, 80))
+    monkeypatch.setattr(module, "TRAIN", slice(0, 80), raising=False)  # few labels are drawn before VALIDATION
     monkeypatch.setattr(module, "VALIDATION", slice(80, 120))
     return module
 
@@ -95,3 +95,25 @@ def test_the_best_epoch_is_that_of_least_validation_error(monkeypatch: pytest.Mo
     assert "best_epoch" not in last
     assert 1 <= best["best_epoch"] < 9
     assert best["validation_error"] < last["validation_error"]
+
+
+def test_input_dropout_is_named_and_used_where_labels_are_few(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = on_few_digits("mnist_few_labels", monkeypatch, tmp_path / "results")
+    words = ["x.py", "--seeds", "0", "--hidden", "9", "7", "--labels", "30", "--starts", "glorot_uniform"]
+    words += ["--masking", "0.5", "0.5", "--epochs", "1", "--finetuning-epochs", "40", "--rate", "0.01"]
+    noise = ["--input-dropout", "0.4", "--random-rates", "0.01"]
+    for more in (["--random-rates", "0.01"], noise, noise):  # the last is there already
+        monkeypatch.setattr(sys, "argv", [*words, *more])
+        few.main()
+    assert "Its test error minus the pretrained network's" in capsys.readouterr().out
+    lines = _timing.records(few.NAME)
+    names = ["pretrained", "random start, glorot_uniform, rate 0.01"]
+    assert [line["settings"]["name"] for line in lines] == [*names, *(f"{name}, input dropout 0.4" for name in names)]
+    assert [line["settings"].get("input_dropout") for line in lines] == [None, None, 0.4, 0.4]
+    whole, left_out = (
+        [(line["validation_error"], line["test_error"]) for line in pair] for pair in (lines[:2], lines[2:])
+    )
+    assert whole[0] != left_out[0]
+    assert whole[1] != left_out[1]

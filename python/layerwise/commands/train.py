@@ -170,7 +170,8 @@ def _check(given: argparse.Namespace) -> None:
     if given.target is not None:
         return
     for flag in ("labels", "test", "dropout", "input_dropout", "early_stopping", "unlabeled"):
-        if getattr(given, flag) is not None and getattr(given, flag) is not False:  # 0 would be equal to False
+        value = getattr(given, flag)
+        if value is not None and value is not False:  # 0 would be equal to False
             given.parser.error(f"--{flag.replace('_', '-')} needs a --target")
     if given.schedule is not None and not given.finetuning_epochs:
         given.parser.error("--schedule needs a --target, or --finetuning-epochs")
